@@ -1,0 +1,109 @@
+"""Kafka as a sender: idempotent, acknowledged by all replicas, and awaited."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import orjson
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+
+from dataharvest.adapters.postgres.connection import Database
+from dataharvest.errors import Rejected, Unavailable
+from dataharvest.ports import Position, RawMessage, Sender
+from dataharvest.sql import queries
+
+_MAX_REQUEST_BYTES = 4 << 20
+
+
+class KafkaSender:
+    """The port ``Sender`` on Kafka."""
+
+    def __init__(self, broker: str) -> None:
+        self._broker = broker
+        self._producer: AIOKafkaProducer | None = None
+        self._opening = asyncio.Lock()
+
+    async def send(self, topic: str, *, key: bytes, value: bytes) -> None:
+        """See the port."""
+        async with _translated():
+            await (await self._open()).send_and_wait(topic, value, key=key)
+
+    async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
+        """See the port."""
+        async with _translated():
+            producer = await self._open()
+            sent = [await producer.send(topic, value, key=key) for key, value in messages]
+            await asyncio.gather(*sent)
+
+    async def close(self) -> None:
+        """Flush and end the connection."""
+        if self._producer is not None:
+            producer, self._producer = self._producer, None
+            await producer.stop()
+
+    async def _open(self) -> AIOKafkaProducer:
+        async with self._opening:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    bootstrap_servers=self._broker,
+                    acks="all",
+                    enable_idempotence=True,
+                    max_request_size=_MAX_REQUEST_BYTES,
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer = producer
+            return self._producer
+
+
+class KafkaDeadLetters:
+    """The port ``DeadLetters``: the topic keeps the bytes, a row in PostgreSQL makes them visible in ``status``."""
+
+    def __init__(self, sender: Sender, database: Database) -> None:
+        self._sender = sender
+        self._database = database
+
+    async def keep(self, position: Position, *, message: RawMessage, stage: str, reason: Rejected) -> None:
+        """See the port."""
+        value = orjson.dumps(
+            {
+                "type": "dead_letter",
+                **position._asdict(),
+                "stage": stage,
+                "rule": reason.rule,
+                "reason": reason.message,
+                "details": {name: str(detail) for name, detail in reason.details.items()},
+                "key": _base64(message.key),
+                "headers": [[name, _base64(header)] for name, header in _header_pairs(message)],
+                "value": _base64(message.value),
+                "failed_at": datetime.now(UTC),
+            }
+        )
+        await self._sender.send("dead-letters", key=":".join(map(str, position)).encode(), value=value)
+        async with self._database.connection() as connection:
+            await connection.execute(queries("operations")["add_dead_letter"], *position, stage, reason.rule, reason.message)
+
+
+def _header_pairs(message: RawMessage) -> list[tuple[str, bytes]]:
+    headers = message.headers or []
+    return list(headers.items()) if isinstance(headers, dict) else list(headers)
+
+
+def _base64(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except MessageSizeTooLargeError as error:
+        raise Rejected(f"message is larger than Kafka takes: {error}", rule="message_too_large") from error
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error

@@ -1,0 +1,1 @@
+"""PostgreSQL behind the ports: the ledger, and all that is true."""

@@ -1,0 +1,110 @@
+"""Chunks in PostgreSQL: rows, quarantined records and ledger row in one transaction."""
+
+from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.deliveries import ChunkOutcome
+from dataharvest.entities import all_entities
+from dataharvest.messages import ChunkMetadata
+from dataharvest.ports import Position
+from dataharvest.rules.records import CheckedChunk
+from dataharvest.rules.versions import IN_PROGRESS
+from dataharvest.sql import queries
+
+_SQL = queries("chunks")
+_QUARANTINE_COLUMNS = (
+    "delivery_id",
+    "chunk_index",
+    "position",
+    "tenant",
+    "line",
+    "byte_offset",
+    "byte_length",
+    "column_name",
+    "rule",
+    "message",
+    "raw",
+)
+
+
+class _SeenMeanwhile(Exception):
+    """Another worker stored the chunk while this one copied it; roll back."""
+
+
+class PostgresChunks:
+    """The port ``Chunks`` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def persist(self, metadata: ChunkMetadata, checked: CheckedChunk, *, position: Position) -> ChunkOutcome:
+        """See the port."""
+        try:
+            async with self._database.transaction() as connection:
+                refusal = await _refusal(connection, metadata)
+                if refusal is None:
+                    await _copy_rows(connection, metadata, checked)
+                    await _copy_quarantine(connection, metadata, checked)
+                    await _insert_ledger_row(connection, metadata, checked, position)
+        except _SeenMeanwhile:
+            return ChunkOutcome.SEEN
+        return refusal or ChunkOutcome.STORED
+
+
+async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutcome | None:
+    row = await connection.fetchrow(_SQL["lock_accepting"], metadata.delivery_id, metadata.index)
+    if row is None:
+        return ChunkOutcome.NOT_ACCEPTED
+    if row["stored_sha256"] is not None:
+        same = row["stored_sha256"].hex() == metadata.sha256
+        return ChunkOutcome.SEEN if same else ChunkOutcome.CONFLICT
+    return None if row["state"] in IN_PROGRESS else ChunkOutcome.NOT_ACCEPTED
+
+
+async def _copy_rows(connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk) -> None:
+    if not checked.copy_text:
+        return
+    await connection.fetchval(_SQL["name_delivery"], str(metadata.delivery_id))
+    await connection.copy_to_table(
+        all_entities()[metadata.entity].table,
+        source=_once(checked.copy_text),
+        columns=list(checked.copy_columns),
+        format="text",
+        delimiter=",",
+        null="",
+    )
+
+
+async def _copy_quarantine(connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk) -> None:
+    if not checked.quarantined:
+        return
+    where = (metadata.delivery_id, metadata.index)
+    records = [
+        (*where, one.position, metadata.tenant, one.line, one.byte_offset, one.byte_length, one.column, one.rule, one.message, one.raw)
+        for one in checked.quarantined
+    ]
+    await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
+
+
+async def _insert_ledger_row(
+    connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk, position: Position
+) -> None:
+    inserted = await connection.fetchval(
+        _SQL["insert_chunk"],
+        metadata.delivery_id,
+        metadata.index,
+        metadata.tenant,
+        metadata.byte_offset,
+        metadata.byte_length,
+        metadata.first_line,
+        bytes.fromhex(metadata.sha256),
+        checked.record_count,
+        checked.persisted_count,
+        len(checked.quarantined),
+        position.partition,
+        position.offset,
+    )
+    if inserted is None:
+        raise _SeenMeanwhile
+
+
+async def _once(data: bytes):  # type: ignore[no-untyped-def]
+    yield data

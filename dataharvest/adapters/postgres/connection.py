@@ -1,0 +1,78 @@
+"""The pool, and the one place that turns the driver's errors into ours."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from dataharvest.errors import Rejected, Unavailable
+
+Connection = PoolConnectionProxy
+
+_UNAVAILABLE_CLASSES = ("08", "40", "53", "57", "58")
+_LOCK_NOT_AVAILABLE = "55P03"
+_REJECTED_CLASSES = ("22", "23")
+
+
+@asynccontextmanager
+async def translated() -> AsyncIterator[None]:
+    """Turn the driver's errors into Unavailable or Rejected by SQLSTATE; anything else is a bug and passes as it is."""
+    try:
+        yield
+    except asyncpg.PostgresError as error:
+        state = error.sqlstate or ""
+        if state.startswith(_UNAVAILABLE_CLASSES) or state == _LOCK_NOT_AVAILABLE:
+            raise Unavailable(f"PostgreSQL: {error}", sqlstate=state) from error
+        if state.startswith(_REJECTED_CLASSES):
+            # The driver's text may quote a row; only the state and the constraint may be shown.
+            raise Rejected(f"PostgreSQL refuses the data (SQLSTATE {state})", rule=f"sqlstate_{state}") from error
+        raise
+    except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise Unavailable(f"PostgreSQL: {type(error).__name__}: {error}") from error
+
+
+class Database:
+    """A pool of connections that is opened once and shared by the adapters."""
+
+    def __init__(self, url: str, *, pool_size: int, application_name: str) -> None:
+        self._url = url
+        self._pool_size = pool_size
+        self._application_name = application_name
+        self._pool: asyncpg.Pool | None = None
+
+    async def open(self) -> None:
+        """Connect; Unavailable when PostgreSQL is not there."""
+        if self._pool is not None:
+            return
+        settings = {"application_name": self._application_name, "lock_timeout": "5s", "timezone": "UTC"}
+        async with translated():
+            self._pool = await asyncpg.create_pool(
+                self._url, min_size=1, max_size=self._pool_size, init=_prepare, server_settings=settings, timeout=10
+            )
+
+    async def close(self) -> None:
+        """End all connections."""
+        if self._pool is not None:
+            pool, self._pool = self._pool, None
+            await pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection; every statement on its own."""
+        if self._pool is None:
+            await self.open()
+        assert self._pool is not None
+        async with translated(), self._pool.acquire(timeout=30) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction that commits when the block ends without an error."""
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
+    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")

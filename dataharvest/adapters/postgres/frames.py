@@ -1,0 +1,95 @@
+"""Frames of a batch: one scan per entity, out of PostgreSQL as CSV and into polars, and values back the same way."""
+
+from io import BytesIO
+
+import polars as pl
+
+from dataharvest.adapters.postgres.connection import Connection
+from dataharvest.deliveries import OpenBatch
+from dataharvest.entities import Kind, all_entities
+from dataharvest.messages import Batch
+from dataharvest.transformers import all_transformers
+from dataharvest.transformers.model import AMOUNT, Per, Reads
+
+_LINKED = ("client_reference", "portfolio_reference", "account_number")
+
+
+async def read_entity(
+    connection: Connection, name: str, columns: tuple[str, ...], *, per: Per, opened: OpenBatch, batch: Batch
+) -> pl.DataFrame:
+    """The rows of one entity that concern the batch: its own, or those linked to them.
+
+    Portfolios are read from the links that relating has made, so that a portfolio without a client or account is not among them.
+    """
+    selected = ", ".join(f"r.{column}" for column in columns)
+    if name == "portfolios" and set(columns) <= set(_LINKED):
+        query = f"SELECT {selected} FROM link r WHERE r.set_version_id = {opened.set_version_id}{_slice('r', per, batch)}"
+    else:
+        entity = all_entities()[name]
+        condition = _concerns(name, per, opened, batch)
+        query = f"SELECT {selected} FROM {entity.table} r WHERE r.delivery_id = {opened.deliveries[name]}{condition}"
+    kinds = {column.name: column.kind for column in all_entities()[name].columns}
+    casts = [
+        pl.col(column).cast(AMOUNT if kinds[column] is Kind.MONEY else pl.Int64)
+        for column in columns
+        if kinds[column] in (Kind.MONEY, Kind.DIGITS)
+    ]
+    return (await _copy_out(connection, query, columns)).with_columns(casts)
+
+
+async def read_values(connection: Connection, takes: Reads, *, opened: OpenBatch, batch: Batch) -> pl.DataFrame:
+    """Values of several transformers side by side, one row per ``reference``, of the types declared."""
+    joined: pl.DataFrame | None = None
+    for transformer, names in takes.items():
+        fields = ", ".join(f"r.fields->>'{name}' AS {name}" for name in names)
+        query = (
+            f"SELECT r.reference, {fields} FROM value r "
+            f"WHERE r.set_version_id = {opened.set_version_id} AND r.transformer = '{transformer}'{_in_slice('r.reference', batch)}"
+        )
+        frame = await _copy_out(connection, query, ("reference", *names))
+        declared = all_transformers()[transformer].values
+        frame = frame.with_columns(pl.col(name).cast(declared[name]) for name in names)
+        joined = frame if joined is None else joined.join(frame, on="reference")
+    assert joined is not None, "an outbound message takes the values of at least one transformer"
+    return joined
+
+
+async def copy_frame(connection: Connection, table: str, frame: pl.DataFrame) -> None:
+    """Append a frame to a table; the columns have the names of the table's."""
+    buffer = BytesIO()
+    frame.write_csv(buffer, include_header=False)
+    buffer.seek(0)
+    await connection.copy_to_table(table, source=buffer, columns=frame.columns, format="csv")
+
+
+async def _copy_out(connection: Connection, query: str, columns: tuple[str, ...]) -> pl.DataFrame:
+    buffer = BytesIO()
+    await connection.copy_from_query(query, output=buffer, format="csv")
+    if not buffer.tell():
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    buffer.seek(0)
+    return pl.read_csv(buffer, has_header=False, new_columns=list(columns), schema_overrides=[pl.String] * len(columns))
+
+
+def _in_slice(expression: str, batch: Batch) -> str:
+    if batch.batch_count == 1:
+        return ""
+    return f" AND abs(hashtext({expression}::text)::bigint) % {batch.batch_count} = {batch.batch}"
+
+
+def _slice(alias: str, per: Per, batch: Batch) -> str:
+    return _in_slice(f"{alias}.{per}_reference", batch)
+
+
+def _concerns(name: str, per: Per, opened: OpenBatch, batch: Batch) -> str:
+    if batch.batch_count == 1:
+        return ""
+    if name == f"{per}s":
+        return _slice("r", per, batch)
+    linked = [column.name for column in all_entities()[name].columns if column.name in _LINKED]
+    if not linked:
+        return ""
+    same = " AND ".join(f"l.{column} = r.{column}" for column in linked)
+    return (
+        f" AND EXISTS (SELECT FROM link l WHERE l.set_version_id = {opened.set_version_id} AND {same}{_slice('l', per, batch)})"
+    )

@@ -1,0 +1,77 @@
+"""What the workers remember of themselves: runs, attempts, dead letters, and the right to sweep."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dataharvest.adapters.postgres.connection import Database
+from dataharvest.deliveries import SetKey
+from dataharvest.messages import RuleReady
+from dataharvest.ports import Position
+from dataharvest.sql import queries
+
+_SQL = queries("operations")
+
+
+class PostgresJournal:
+    """The port ``AttemptJournal`` on PostgreSQL."""
+
+    def __init__(self, database: Database, *, run_id: str) -> None:
+        self._database = database
+        self._run_id = run_id
+
+    async def start_run(self) -> None:
+        """Note that this worker runs."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["start_run"], self._run_id)
+
+    async def end_run(self) -> None:
+        """Note that this worker ends as it should."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["end_run"], self._run_id)
+
+    async def load(self) -> tuple[dict[Position, int], bool]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["find_dead_runs"], self._run_id)
+            dead_lately: bool = await connection.fetchval(_SQL["any_dead_run_lately"])
+            rows = await connection.fetch(_SQL["attempts"])
+        known = {Position(*tuple(row)[:3]): row["attempt_count"] for row in rows}
+        return known, dead_lately
+
+    async def add(self, position: Position, *, error: str | None) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["add_attempt"], *position, error)
+
+    async def remove(self, position: Position) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["remove_attempt"], *position)
+
+
+class PostgresSweepState:
+    """Which effects are overdue, and whose turn it is to sweep."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[bool]:
+        """Whether nobody else sweeps now; held until the block ends."""
+        async with self._database.connection() as connection:
+            mine: bool = await connection.fetchval(_SQL["try_sweep"])
+            try:
+                yield mine
+            finally:
+                if mine:
+                    await connection.execute(_SQL["end_sweep"])
+
+    async def overdue_readiness(self) -> list[SetKey]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return [SetKey(*row) for row in await connection.fetch(_SQL["stale_readiness"])]
+
+    async def overdue_batches(self) -> list[RuleReady]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return [RuleReady(**dict(row)) for row in await connection.fetch(_SQL["stale_batches"])]

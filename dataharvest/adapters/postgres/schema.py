@@ -1,0 +1,113 @@
+"""The schema: migrated by `dataharvest migrate`, and checked by every worker before it starts."""
+
+from collections.abc import Iterator
+
+import asyncpg
+
+from dataharvest.adapters.postgres.connection import Database
+from dataharvest.entities import Entity, all_entities
+from dataharvest.errors import Misconfigured
+from dataharvest.sql import MIGRATIONS
+
+
+def row_table_ddl(entity: Entity) -> Iterator[str]:
+    """Statements that make the table of an entity's rows, or add the columns it lacks.
+
+    No key is kept while rows are loaded: the ledger is what keeps a chunk from being stored twice. Rows of a delivery lie
+    together, so a BRIN index finds them at almost no cost.
+    """
+    # COPY can't add a constant column; the persisting transaction names its delivery and the default reads it.
+    constant = "current_setting('dataharvest.delivery_id')::bigint"
+    yield f"CREATE TABLE IF NOT EXISTS {entity.table} (delivery_id bigint NOT NULL DEFAULT {constant})"
+    for column in entity.columns:
+        yield f"ALTER TABLE {entity.table} ADD COLUMN IF NOT EXISTS {column.name} {column.kind.value}"
+    yield f"CREATE INDEX IF NOT EXISTS {entity.table}_of_delivery ON {entity.table} USING brin (delivery_id int8_minmax_multi_ops)"
+
+
+def head_revision() -> str:
+    """The revision that this version of the program needs."""
+    from alembic.script import ScriptDirectory
+
+    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
+    assert head is not None
+    return head
+
+
+async def migrate(url: str) -> tuple[str | None, str]:
+    """Bring the schema to this version's; returns the revision before and after.
+
+    Raises:
+        Unavailable: PostgreSQL is not there.
+        Misconfigured: the schema is newer than this version.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    before = await current_revision(url)
+    _require_known(before)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+
+    def upgrade(connection: Connection) -> None:
+        # Two operators may migrate at once; the second waits and finds nothing to do.
+        connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('dataharvest migrate'))")
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+        for entity in all_entities().values():
+            for statement in row_table_ddl(entity):
+                connection.exec_driver_sql(statement)
+
+    engine = create_async_engine(url.replace("postgresql://", "postgresql+asyncpg://", 1))
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(upgrade)
+    finally:
+        await engine.dispose()
+    return before, head_revision()
+
+
+async def current_revision(url: str) -> str | None:
+    """Revision of the schema in the database; None when it was never migrated."""
+    database = Database(url, pool_size=1, application_name="dataharvest migrate")
+    try:
+        async with database.connection() as connection:
+            return await _revision(connection)  # type: ignore[arg-type]
+    finally:
+        await database.close()
+
+
+async def require_current_schema(database: Database) -> None:
+    """Raise Misconfigured, saying what to run, unless the schema is the one this version needs."""
+    async with database.connection() as connection:
+        revision = await _revision(connection)  # type: ignore[arg-type]
+        _require_known(revision)
+        if revision != head_revision():
+            raise Misconfigured(
+                f"The database schema is at {revision or 'nothing'}, this version needs {head_revision()}: run `dataharvest migrate`."
+            )
+        rows = await connection.fetch(
+            "SELECT table_name || '.' || column_name AS name FROM information_schema.columns WHERE table_schema = current_schema()"
+        )
+    present = {row["name"] for row in rows}
+    wanted = {f"{one.table}.{column.name}" for one in all_entities().values() for column in one.columns}
+    if missing := sorted(wanted - present):
+        raise Misconfigured(f"The database lacks {', '.join(missing)}: run `dataharvest migrate`.")
+
+
+async def _revision(connection: asyncpg.Connection) -> str | None:
+    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+        return None
+    revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return revision
+
+
+def _require_known(revision: str | None) -> None:
+    from alembic.script import ScriptDirectory
+
+    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
+    if revision is not None and revision not in known:
+        raise Misconfigured(
+            f"The database schema is at {revision}, which is newer than this version of dataharvest: install the newer version."
+        )

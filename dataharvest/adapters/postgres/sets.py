@@ -1,0 +1,109 @@
+"""Sets in PostgreSQL: progress from the ledger, versions, facts and readiness."""
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+
+from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.deliveries import SetKey
+from dataharvest.rules.needs import Rule, persisted
+from dataharvest.rules.progress import SetProgress, rule_key
+from dataharvest.rules.ranges import Ranges, union
+from dataharvest.rules.versions import DeliveryView, SetView, VersionView
+from dataharvest.sql import queries
+
+_SQL = queries("sets")
+
+
+class PostgresSets:
+    """The port ``Sets`` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def progress(self, key: SetKey, *, rules: Iterable[Rule]) -> SetProgress:
+        """See the port."""
+        provided = [rule.provides for rule in rules]
+        async with self._database.connection() as connection:
+            deliveries = await connection.fetch(_SQL["delivery_progress"], *key)
+            batches = await connection.fetch(_SQL["rule_progress"], *key, provided)
+        return {
+            "deliveries": {
+                str(row["delivery_id"]): {"entity": row["entity"], "chunks": row["chunk_count"], "stored": row["stored"]}
+                for row in deliveries
+            },
+            "rules": {
+                rule_key(row["version"], row["rule"]): {"count": row["batch_count"], "done": _ranges(row["done"] or [])}
+                for row in batches
+            },
+        }
+
+    async def confirm_done(self, key: SetKey, version: int, rule: Rule) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["confirm_done"], *key, version, rule.name, rule.provides)
+
+    @asynccontextmanager
+    async def locked(self, key: SetKey) -> AsyncIterator["LockedSet"]:
+        """See the port."""
+        async with self._database.transaction() as connection:
+            await connection.fetchval(_SQL["lock_set"], *key)
+            yield LockedSet(connection, key)
+
+    async def unsent_readiness(self, key: SetKey) -> list[tuple[int, str]]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["unsent_readiness"], *key)
+        return [(row["version"], row["rule"]) for row in rows]
+
+    async def mark_readiness_sent(self, key: SetKey, version: int, rule: str) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["readiness_sent"], *key, version, rule)
+
+
+class LockedSet:
+    """A set whose row is locked until the block ends."""
+
+    def __init__(self, connection: Connection, key: SetKey) -> None:
+        self._connection = connection
+        self._key = key
+
+    async def view(self) -> SetView:
+        """See the port."""
+        deliveries = await self._connection.fetch(_SQL["deliveries"], *self._key)
+        versions = await self._connection.fetch(_SQL["versions"], *self._key)
+        return SetView(
+            deliveries=tuple(DeliveryView(**row) for row in deliveries),
+            versions=tuple(
+                VersionView(
+                    version=row["version"],
+                    state=row["state"],
+                    deliveries=row["deliveries"],
+                    facts=frozenset(row["facts"]),
+                    announced=frozenset(row["announced"]),
+                )
+                for row in versions
+            ),
+        )
+
+    async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
+        """See the port."""
+        execute = self._connection.execute
+        await execute(_SQL["cancel_unpublished"], *self._key)
+        set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version)
+        for entity, delivery_id in deliveries.items():
+            await execute(_SQL["add_delivery"], set_version_id, entity, delivery_id)
+            await execute(_SQL["add_fact"], set_version_id, persisted(entity))
+        await execute(_SQL["supersede_older"], list(deliveries.values()))
+
+    async def announce(self, version: int, rule: Rule) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["add_readiness"], *self._key, version, rule.name)
+
+    async def set_published(self, version: int) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["set_published"], *self._key, version)
+
+
+def _ranges(indexes: Iterable[int]) -> Ranges:
+    return union([], [[index, index] for index in indexes])

@@ -1,0 +1,157 @@
+"""Batches in PostgreSQL: planned, computed, published, each step once."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import polars as pl
+
+from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
+from dataharvest.deliveries import OpenBatch, SetKey
+from dataharvest.messages import Batch, RuleReady
+from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
+from dataharvest.sql import queries
+from dataharvest.transformers.model import Per, Reads
+
+_SQL = queries("work")
+
+
+class PostgresWork:
+    """The port ``Work`` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def record_counts(self, ready: RuleReady) -> dict[str, int]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["record_counts"], *_version(ready))
+        return {row["entity"]: row["persisted_count"] for row in rows}
+
+    async def plan(self, ready: RuleReady, *, batch_count: int) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["plan"], *_version(ready), ready.rule, batch_count)
+
+    async def unsent(self, ready: RuleReady) -> list[Batch]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["unsent"], *_version(ready), ready.rule)
+        named = ready.model_dump(include={"tenant", "business_date", "version", "rule"})
+        return [Batch(**named, batch=row["batch_index"], batch_count=row["batch_count"]) for row in rows]
+
+    async def mark_sent(self, batch: Batch) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["sent"], *_version(batch), batch.rule, batch.batch)
+
+    @asynccontextmanager
+    async def open_batch(self, batch: Batch) -> AsyncIterator["LockedBatch | None"]:
+        """See the port."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["begin"], *_version(batch), batch.rule, batch.batch)
+            if row is None or row["state"] in ("cancelled", "blocked"):
+                yield None
+                return
+            opened = OpenBatch(row["set_version_id"], row["computed_at"] is not None, row["deliveries"])
+            yield LockedBatch(connection, batch, opened)
+
+    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["unsent_outbound"], opened.set_version_id, kind, batch.batch)
+        return [(row["message_id"], row["reference"], row["payload"].encode()) for row in rows]
+
+    async def mark_outbound_sent(self, opened: OpenBatch, batch: Batch, *, kind: str, message_ids: Sequence[UUID]) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["outbound_sent"], opened.set_version_id, kind, batch.batch, list(message_ids))
+
+    async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["done"], opened.set_version_id, batch.rule, batch.batch)
+
+
+class LockedBatch:
+    """A batch in a transaction: what is read and written belongs to one state of one version."""
+
+    def __init__(self, connection: Connection, batch: Batch, opened: OpenBatch) -> None:
+        self._connection = connection
+        self._batch = batch
+        self.opened = opened
+
+    async def frames(self, reads: Reads, *, per: Per) -> dict[str, pl.DataFrame]:
+        """See the port."""
+        return {
+            name: await read_entity(self._connection, name, columns, per=per, opened=self.opened, batch=self._batch)
+            for name, columns in reads.items()
+        }
+
+    async def values(self, takes: Reads) -> pl.DataFrame:
+        """See the port."""
+        return await read_values(self._connection, takes, opened=self.opened, batch=self._batch)
+
+    async def relate(self) -> dict[str, int]:
+        """See the port."""
+        version, ids = self.opened.set_version_id, self.opened.deliveries
+        portfolios, clients, accounts, transactions = (ids[name] for name in ("portfolios", "clients", "accounts", "transactions"))
+        await self._connection.execute(_SQL["relate_links"], version, portfolios, clients, accounts)
+        found = await self._connection.fetch(_SQL["orphans"], portfolios, clients, accounts, transactions)
+        for row in found:
+            await self._connection.execute(_SQL["add_orphan_count"], version, row["kind"], row["record_count"])
+            await self._connection.execute(_SQL["add_orphans"], version, row["kind"], row["sample"])
+        return {row["kind"]: row["record_count"] for row in found}
+
+    async def block(self, failure: dict[str, Any]) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["block"], self.opened.set_version_id, failure)
+
+    async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
+        """See the port."""
+        constants = {
+            "set_version_id": self.opened.set_version_id,
+            "transformer": transformer,
+            "logic_version": logic_version,
+            "batch_index": self._batch.batch,
+        }
+        frame = values.with_columns(**{name: pl.lit(value) for name, value in constants.items()})
+        await copy_frame(self._connection, "value", frame.select(*constants, "reference", "fields"))
+
+    async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
+        """See the port."""
+        batch = self._batch
+        rows = await self._connection.fetch(
+            _SQL["last_outbound"], batch.tenant, batch.business_date, kind, batch.version, batch.batch, batch.batch_count
+        )
+        return {
+            str(row["reference"]): LastMessage(row["message_id"], row["content_sha256"], row["withdrawn"]) for row in rows
+        }
+
+    async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
+        """See the port."""
+        batch = self._batch
+        shared = (self.opened.set_version_id, batch.tenant, batch.business_date, kind, batch.version, batch.batch)
+        columns = (
+            "set_version_id tenant business_date kind version batch_index message_id reference supersedes withdrawn "
+            "content_sha256 payload"
+        )
+        records = [
+            (*shared, one.message_id, one.reference, one.supersedes, one.withdrawn, one.content_sha256, one.payload.decode())
+            for one in rows
+        ]
+        await self._connection.copy_records_to_table("outbound", records=records, columns=columns.split())
+
+    async def mark_computed(self) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["computed"], self.opened.set_version_id, self._batch.rule, self._batch.batch)
+
+    async def mark_done(self) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["done"], self.opened.set_version_id, self._batch.rule, self._batch.batch)
+
+
+def _version(message: RuleReady | Batch) -> tuple[Any, ...]:
+    return (*SetKey(message.tenant, message.business_date), message.version)

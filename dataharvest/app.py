@@ -1,0 +1,130 @@
+"""The composition root: settings, adapters, the Faust application, and the loops beside its agents."""
+
+import asyncio
+from datetime import timedelta
+
+import faust
+
+from dataharvest import pipeline
+from dataharvest.adapters.kafka_admin import existing_topics
+from dataharvest.adapters.postgres.schema import require_current_schema
+from dataharvest.data_directory import claim_data_directory
+from dataharvest.delivery import Delivery, run_loop, until_available
+from dataharvest.errors import Misconfigured
+from dataharvest.faust_repairs import arm, require_pinned_versions
+from dataharvest.logs import logging_config
+from dataharvest.rulebook import all_rules, require_sound_rules
+from dataharvest.services import Connected, connect
+from dataharvest.settings import Settings, home
+from dataharvest.stages.split_deliveries import SplitLoop
+from dataharvest.stages.sweep import sweep
+from dataharvest.suspects import Suspects
+from dataharvest.topics import load_topics, verify
+
+
+class HarvestApp(faust.App):
+    """A Faust application that opens its services and checks what it stands on before it takes the first message."""
+
+    connected: Connected
+    settings: Settings
+
+    async def on_start(self) -> None:
+        """Wait for PostgreSQL and Kafka; refuse to start on a wrong schema or topic."""
+        await super().on_start()
+        await until_available(self._require_schema, what="PostgreSQL")
+        await until_available(self._require_topics, what="Kafka")
+        await until_available(self.connected.journal.start_run, what="PostgreSQL")
+
+    async def on_shutdown(self) -> None:
+        """Say farewell, so that nobody takes this worker for one that died."""
+        await super().on_shutdown()
+        await self.connected.journal.end_run()
+        await self.connected.close()
+
+    async def _require_schema(self) -> None:
+        await require_current_schema(self.connected.database)
+
+    async def _require_topics(self) -> None:
+        problems = verify(load_topics().values(), await existing_topics(self.settings.broker))
+        if problems:
+            raise Misconfigured("; ".join(problems))
+
+
+def build_app(settings: Settings) -> HarvestApp:
+    """The application of a worker; nothing is contacted before it starts."""
+    require_pinned_versions()
+    require_sound_rules(all_rules().values())
+    app = HarvestApp(
+        settings.app_id,
+        broker=[f"kafka://{address.strip()}" for address in settings.broker.split(",")],
+        store="rocksdb://",
+        datadir=claim_data_directory(settings.data_dir or home() / "tables" / settings.app_id),
+        web_enabled=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        broker_session_timeout=settings.session_timeout_s,
+        broker_heartbeat_interval=settings.session_timeout_s / 5,
+        broker_rebalance_timeout=60,
+        # Short: a rebalance or kill repeats what is uncommitted.
+        broker_commit_interval=0.5,
+        # An idle worker would otherwise leave the group for good.
+        broker_max_poll_interval=timedelta(days=1).total_seconds(),
+        stream_buffer_maxsize=32,
+        producer_max_request_size=4 << 20,
+        table_standby_replicas=0,
+        logging_config=logging_config(settings.log_format),
+    )
+    app.settings = settings
+    app.connected = connect(settings, role="worker")
+    delivery = _delivery(app)
+    pipeline.attach(app, app.connected.services, delivery, table_partitions=load_topics()[pipeline.TABLE_TOPIC].partitions)
+    _add_loops(app)
+    return app
+
+
+def _delivery(app: HarvestApp) -> Delivery:
+    services = app.connected.services
+    suspects = Suspects(app.connected.journal)
+    delivery = Delivery(app=app, dead_letters=services.dead_letters, suspects=suspects)
+    arm(app, delivery.tripwire)
+
+    async def forget(*_: object, **__: object) -> None:
+        suspects.forget()
+        services.fold.forget()
+
+    app.on_partitions_assigned.connect(forget, weak=False)
+    return delivery
+
+
+def _add_loops(app: HarvestApp) -> None:
+    settings, services = app.settings, app.connected.services
+
+    def stopping() -> bool:
+        return bool(app.should_stop)
+
+    if settings.split_in_worker:
+
+        @app.task
+        async def split() -> None:
+            loop = split_loop(app.connected, settings, stopping=stopping)
+            await run_loop(loop.run, name="split", stopping=stopping)
+
+    @app.task
+    async def sweep_now_and_then() -> None:
+        async def step() -> None:
+            await asyncio.sleep(settings.sweep_interval_s)
+            await sweep(services)
+
+        await run_loop(step, name="sweep", stopping=stopping)
+
+
+def split_loop(connected: Connected, settings: Settings, *, stopping) -> SplitLoop:  # type: ignore[no-untyped-def]
+    """The splitters' loop, for a worker or a process of its own."""
+    services = connected.services
+    return SplitLoop(
+        splitter=services.splitter,
+        deliveries=services.deliveries,
+        sender=services.sender,
+        concurrency=settings.split_concurrency,
+        stopping=stopping,
+    )

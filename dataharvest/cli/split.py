@@ -1,0 +1,37 @@
+"""`dataharvest split`: the chunk producer as a process of its own."""
+
+import asyncio
+import logging.config
+import signal
+
+import click
+
+
+@click.command()
+def split() -> None:
+    """Split deliveries into chunks, until it is told to stop; set DATAHARVEST_SPLIT_IN_WORKER=false on the workers then."""
+    asyncio.run(_split())
+
+
+async def _split() -> None:
+    from dataharvest.adapters.postgres.schema import require_current_schema
+    from dataharvest.app import split_loop
+    from dataharvest.delivery import run_loop, until_available
+    from dataharvest.logs import logging_config
+    from dataharvest.services import connect
+    from dataharvest.settings import load_settings
+
+    settings = load_settings()
+    logging.config.dictConfig(logging_config(settings.log_format))
+    connected = connect(settings, role="split")
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await until_available(lambda: require_current_schema(connected.database), what="PostgreSQL")
+    loop = split_loop(connected, settings, stopping=stop.is_set)
+    work = asyncio.create_task(run_loop(loop.run, name="split", stopping=stop.is_set))
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    await connected.close()

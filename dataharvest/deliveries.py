@@ -1,0 +1,78 @@
+"""A delivery and its life, as the stages pass it around."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from typing import NamedTuple
+
+from dataharvest.objects import ObjectVersion
+from dataharvest.rules.keys import Compression
+
+SPLITTER_VERSION = 1
+"""Raised when the same bytes would be cut into other chunks."""
+
+
+class SetKey(NamedTuple):
+    """What names a set."""
+
+    tenant: str
+    business_date: date
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """The right to split one delivery; its epoch is fenced: a splitter that lost it can't seal."""
+
+    delivery_id: int
+    epoch: int
+    tenant: str
+    business_date: date
+    entity: str
+    source: ObjectVersion
+    chunk_bytes: int
+    splitter_version: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sealing:
+    """What is known once a delivery was read to its end."""
+
+    content_sha256: bytes
+    content_start: int
+    """Where the first record begins, in bytes of the decompressed content."""
+    content_end: int
+    chunk_count: int
+    ignored_columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Announcement:
+    """A delivery's end or sealing that the set has to be told of."""
+
+    delivery_id: int
+    tenant: str
+    business_date: date
+    entity: str
+    state: str
+    chunk_count: int | None
+
+
+class ChunkOutcome(Enum):
+    """What became of a chunk."""
+
+    STORED = "stored"
+    SEEN = "seen"
+    """The same chunk is in the ledger already; nothing changed."""
+    NOT_ACCEPTED = "not accepted"
+    """The delivery has ended; nothing was stored."""
+    CONFLICT = "conflict"
+    """The ledger has other bytes under this index; the delivery was stopped."""
+
+
+class OpenBatch(NamedTuple):
+    """A batch that is being worked on, with its version locked."""
+
+    set_version_id: int
+    computed: bool
+    deliveries: Mapping[str, int]

@@ -1,0 +1,150 @@
+"""How every stage and loop treats failure: retry, dead-letter, or let the worker stop. The one broad handler is here."""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NoReturn
+
+import faust
+from faust.types import EventT, StreamT
+
+from dataharvest.errors import Misconfigured, Rejected, Unavailable
+from dataharvest.faust_repairs import EXIT_BUG, Tripwire, discard, halted
+from dataharvest.ports import DeadLetters, Position
+from dataharvest.suspects import Suspects
+
+logger = logging.getLogger(__name__)
+
+EXIT_MISCONFIGURED = 78
+CRASHES_ALLOWED = 3
+_FIRST_DELAY_S, _LONGEST_DELAY_S, _SLICE_S = 0.1, 10.0, 0.05
+
+Handler = Callable[[bytes, Position], Awaitable[None]]
+
+
+@dataclass
+class Delivery:
+    """Hands the events of a stage to its handler and acknowledges what was handled, and nothing else."""
+
+    app: faust.App
+    dead_letters: DeadLetters
+    suspects: Suspects
+    tripwire: Tripwire = field(default_factory=Tripwire)
+
+    async def run(self, stream: StreamT[bytes], handle: Handler, *, stage: str) -> None:
+        """The loop of every agent: one event at a time, acknowledged once its effects are safe."""
+        events: AsyncIterator[EventT[bytes]] = stream.noack().events()
+        async for event in events:
+            if await self.deliver(event, handle, stage=stage):
+                event.ack()
+            else:
+                discard(self.app, event)
+
+    async def deliver(self, event: EventT[bytes], handle: Handler, *, stage: str) -> bool:
+        """Handle one event, however long an outage lasts.
+
+        Returns:
+            True when it was handled or dead-lettered; False when a rebalance, recovery or shutdown came first, and
+            the event has to come again.
+        """
+        if halted(self.app):
+            return False
+        self.tripwire.check(event)
+        position = position_of(event)
+        try:
+            handled = await self._handle_or_dead_letter(event, position, handle, stage)
+        except Exception as error:  # a bug: nobody may go on as if nothing had happened
+            await self.suspects.record_crash(position, error)
+            stop_loudly(f"stage {stage}", error)
+        if handled:
+            self.tripwire.passed(event)
+        return handled
+
+    async def _handle_or_dead_letter(self, event: EventT[bytes], position: Position, handle: Handler, stage: str) -> bool:
+        for attempt in count(1):
+            try:
+                await self._attempt(event, position, handle, stage)
+            except Unavailable as outage:
+                delay_s = delay_before(attempt)
+                details = {"stage": stage, "attempt": attempt, "delay_s": delay_s, "reason": str(outage)}
+                logger.warning("stage unavailable, retrying", extra=details)
+                if not await self._pause(delay_s):
+                    return False
+            else:
+                return True
+        raise AssertionError("unreachable: the count never ends")
+
+    async def _attempt(self, event: EventT[bytes], position: Position, handle: Handler, stage: str) -> None:
+        try:
+            if await self.suspects.crashes_before(position) >= CRASHES_ALLOWED:
+                raise Rejected(f"the message ended its worker {CRASHES_ALLOWED} times", rule="crashed_worker")
+            await handle(event.message.value, position)
+        except Rejected as rejected:
+            await self.dead_letters.keep(position, message=event.message, stage=stage, reason=rejected)
+            log = logger.error if rejected.rule == "crashed_worker" else logger.warning
+            log("message dead-lettered", extra={"stage": stage, "rule": rejected.rule, **position._asdict()})
+        await self.suspects.clear(position)
+
+    async def _pause(self, delay_s: float) -> bool:
+        # In slices: an actor that sleeps while its partition is taken away makes the whole worker exit.
+        for _ in range(max(1, round(delay_s / _SLICE_S))):
+            if halted(self.app):
+                return False
+            await asyncio.sleep(_SLICE_S)
+        return not halted(self.app)
+
+
+def position_of(event: EventT[Any]) -> Position:
+    """Where the event stands: topic, partition and offset."""
+    message = event.message
+    return Position(topic=message.topic, partition=message.partition, offset=message.offset)
+
+
+def delay_before(attempt: int) -> float:
+    """Seconds to wait after the given attempt, from 1: doubling, bounded."""
+    return min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2 ** min(attempt - 1, 16))
+
+
+async def run_loop(step: Callable[[], Awaitable[None]], *, name: str, stopping: Callable[[], bool]) -> None:
+    """Repeat a step that works through what it finds and waits by itself; outages are retried, bugs end the process."""
+    attempt = 0
+    while not stopping():
+        try:
+            await step()
+            attempt = 0
+        except Unavailable as outage:
+            attempt += 1
+            details = {"loop": name, "attempt": attempt, "reason": str(outage)}
+            logger.warning("loop unavailable, retrying", extra=details)
+            await asyncio.sleep(delay_before(attempt))
+        except Exception as error:  # as in deliver
+            stop_loudly(f"loop {name}", error)
+
+
+async def until_available(check: Callable[[], Awaitable[None]], *, what: str) -> None:
+    """Wait for a service at the start; a misconfiguration ends the process with one sentence."""
+    for attempt in count(1):
+        try:
+            return await check()
+        except Unavailable as outage:
+            logger.warning("waiting at the start", extra={"for": what, "attempt": attempt, "reason": str(outage)})
+            await asyncio.sleep(delay_before(attempt))
+        except Misconfigured as error:
+            refuse_to_start(error)
+
+
+def refuse_to_start(error: Misconfigured) -> NoReturn:
+    """End the process with the sentence that says what to do; no traceback."""
+    print(f"dataharvest: {error}", flush=True)
+    logging.shutdown()
+    os._exit(EXIT_MISCONFIGURED)
+
+
+def stop_loudly(where: str, error: BaseException) -> NoReturn:
+    """End the process at once after a bug; a supervisor starts it again and uncommitted work is repeated."""
+    logger.critical("bug, the worker ends", extra={"where": where}, exc_info=error)
+    logging.shutdown()
+    os._exit(EXIT_BUG)

@@ -1,0 +1,46 @@
+"""What an entity is: the columns of one kind of file, their types, and the key that names a row."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """Type of a column: the pattern a cell must match and the PostgreSQL type that keeps it."""
+
+    MONEY = "numeric(19,4)"
+    KEY = 'text COLLATE "C"'
+    TEXT = "text"
+    UUID = "uuid"
+    CURRENCY = "character(3)"
+    DIGITS = "bigint"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """One column of a file and of its table."""
+
+    name: str
+    kind: Kind
+    mandatory: bool = True
+    """A mandatory column must be in the header and its cells must not be empty."""
+    aliases: tuple[str, ...] = ()
+    """Other header names that mean this column."""
+    personal: bool = False
+    """Holds personal data; never logged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entity:
+    """One kind of file."""
+
+    name: str
+    columns: tuple[Column, ...]
+    natural_key: str
+    """Column that names a row within a delivery."""
+    required: bool = True
+    """Whether a set waits for a delivery of this entity."""
+
+    @property
+    def table(self) -> str:
+        """Table that holds the rows of every delivery of this entity."""
+        return f"row_{self.name}"

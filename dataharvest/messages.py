@@ -1,0 +1,168 @@
+"""What travels on the internal topics: past-tense facts and the chunks themselves, with their encoding."""
+
+from base64 import b64decode, b64encode
+from datetime import date
+from typing import Annotated, Literal, TypeVar
+
+import zstandard
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+
+from dataharvest.errors import Rejected
+
+Base64 = Annotated[
+    bytes,
+    BeforeValidator(lambda value: b64decode(value, validate=True) if isinstance(value, str) else value),
+    PlainSerializer(lambda value: b64encode(value).decode(), return_type=str),
+]
+
+
+class Message(BaseModel):
+    """A message about one set; its key keeps what belongs to a set in order."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tenant: str
+    business_date: date
+
+    @property
+    def key(self) -> bytes:
+        """Key of the set, ``tenant|date``."""
+        return f"{self.tenant}|{self.business_date.isoformat()}".encode()
+
+    def encode(self) -> bytes:
+        """The message as JSON; ``decode`` gives back an equal message."""
+        return self.model_dump_json().encode()
+
+
+class DeliverySealed(Message):
+    """All chunks of a delivery are sent and their number is known."""
+
+    type: Literal["delivery_sealed"] = "delivery_sealed"
+    delivery_id: int
+    entity: str
+    chunk_count: int = Field(ge=0)
+
+
+class ChunkPersisted(Message):
+    """A chunk's rows, its quarantined records and its ledger row are committed."""
+
+    type: Literal["chunk_persisted"] = "chunk_persisted"
+    delivery_id: int
+    entity: str
+    index: int = Field(ge=0)
+
+
+class DeliveryRemoved(Message):
+    """A delivery ended as a repeat, rejected or abandoned; the set may be waiting for this."""
+
+    type: Literal["delivery_removed"] = "delivery_removed"
+    delivery_id: int
+    entity: str
+    state: str
+
+
+class BatchDone(Message):
+    """A batch of a rule is computed or published."""
+
+    type: Literal["batch_done"] = "batch_done"
+    version: int
+    rule: str
+    batch: int = Field(ge=0)
+    batch_count: int = Field(ge=1)
+
+
+class RuleReady(Message):
+    """Every fact that a transformer or outbound message needs holds for a set version."""
+
+    type: Literal["rule_ready"] = "rule_ready"
+    version: int
+    rule: str
+
+
+class Batch(Message):
+    """A slice of a set version that one rule has to work on."""
+
+    type: Literal["batch"] = "batch"
+    version: int
+    rule: str
+    batch: int = Field(ge=0)
+    batch_count: int = Field(ge=1)
+
+    @property
+    def key(self) -> bytes:
+        """Key of the batch: batches of one set spread over the partitions."""
+        return f"{self.tenant}|{self.business_date.isoformat()}|{self.version}|{self.batch}".encode()
+
+
+class ChunkMetadata(Message):
+    """Where a chunk comes from and how its records are read."""
+
+    type: Literal["chunk"] = "chunk"
+    delivery_id: int
+    entity: str
+    index: int = Field(ge=0)
+    byte_offset: int
+    byte_length: int
+    first_line: int
+    sha256: str
+    columns: tuple[str | None, ...]
+    header: Base64
+    delimiter: str = ","
+    misaligned_tail: bool = False
+
+    @property
+    def key(self) -> bytes:
+        """Key of the chunk, ``delivery:index``: chunks of one delivery spread over the partitions."""
+        return f"{self.delivery_id}:{self.index}".encode()
+
+
+Progress = DeliverySealed | ChunkPersisted | DeliveryRemoved | BatchDone
+_progress: TypeAdapter[Progress] = TypeAdapter(Annotated[Progress, Field(discriminator="type")])
+_rule_ready: TypeAdapter[RuleReady] = TypeAdapter(RuleReady)
+_batch: TypeAdapter[Batch] = TypeAdapter(Batch)
+_chunk: TypeAdapter[ChunkMetadata] = TypeAdapter(ChunkMetadata)
+
+
+T = TypeVar("T")
+
+
+def _decode(adapter: TypeAdapter[T], value: bytes) -> T:
+    try:
+        return adapter.validate_json(value)
+    except ValidationError as error:
+        # The input itself stays out of the reason: it may hold personal data.
+        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
+        raise Rejected(f"message does not have the shape of its topic: {problems}", rule="unreadable_message") from error
+
+
+def decode_progress(value: bytes) -> Progress:
+    """The fact in a ``progress`` message; Rejected when it has another shape."""
+    return _decode(_progress, value)
+
+
+def decode_rule_ready(value: bytes) -> RuleReady:
+    """The readiness in a ``readiness`` message; Rejected when it has another shape."""
+    return _decode(_rule_ready, value)
+
+
+def decode_batch(value: bytes) -> Batch:
+    """The batch in a ``work`` message; Rejected when it has another shape."""
+    return _decode(_batch, value)
+
+
+def encode_chunk(metadata: ChunkMetadata, data: bytes) -> bytes:
+    """A line of JSON metadata, then the chunk's bytes compressed with zstd level 1."""
+    return metadata.encode() + b"\n" + zstandard.compress(data, 1)
+
+
+def decode_chunk(value: bytes, *, max_bytes: int = 1 << 23) -> tuple[ChunkMetadata, bytes]:
+    """Metadata and bytes of a chunk; Rejected when the value can't be read or is longer than ``max_bytes``."""
+    line, found, payload = value.partition(b"\n")
+    if not found:
+        raise Rejected("chunk has no metadata line", rule="unreadable_message")
+    metadata = _decode(_chunk, line)
+    try:
+        data = zstandard.ZstdDecompressor().decompress(payload, max_output_size=max_bytes)
+    except zstandard.ZstdError as error:
+        raise Rejected(f"chunk can't be decompressed: {error}", rule="unreadable_message") from error
+    return metadata, data

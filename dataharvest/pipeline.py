@@ -1,0 +1,63 @@
+"""The journey on one page: one agent per stage, in order; no logic."""
+
+from functools import partial
+
+import faust
+from faust.types import StreamT
+
+from dataharvest.delivery import Delivery
+from dataharvest.ports import Position
+from dataharvest.services import Services
+from dataharvest.stages.fan_out import fan_out
+from dataharvest.stages.persist import persist
+from dataharvest.stages.register import register
+from dataharvest.stages.work import work_on
+
+TABLE_TOPIC, TABLE_NAME = "progress", "sets"
+CONSUMED = ("uploads", "chunks", "progress", "readiness", "work")
+
+Stream = StreamT[bytes]
+
+
+def attach(app: faust.App, services: Services, delivery: Delivery, *, table_partitions: int) -> None:
+    """Give the application its agents: register, persist, fold, fan out, work. Splitting is a loop, not an agent."""
+    uploads, chunks, progress, readiness, work = (
+        # Messages are decoded inside `deliver`, where a bad one is dead-lettered. A chunk is up to 4 MiB: few may wait.
+        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
+                  maxsize=4 if name == "chunks" else None)
+        for name in CONSUMED
+    )  # fmt: skip
+    sets = app.Table(TABLE_NAME, key_type=bytes, partitions=table_partitions, default=None)
+
+    @app.agent(uploads, name="register", isolated_partitions=True)
+    async def register_deliveries(stream: Stream) -> None:
+        async def handle(value: bytes, _: Position) -> None:
+            await register(value, bucket=services.bucket, objects=services.objects, deliveries=services.deliveries)
+
+        await delivery.run(stream, handle, stage="register")
+
+    @app.agent(chunks, name="persist", isolated_partitions=True)
+    async def persist_chunks(stream: Stream) -> None:
+        handle = partial(persist, chunks=services.chunks, deliveries=services.deliveries, sender=services.sender)
+        await delivery.run(stream, handle, stage="persist")
+
+    @app.agent(progress, name="fold", isolated_partitions=True)
+    async def fold_progress(stream: Stream) -> None:
+        async def handle(value: bytes, _: Position) -> None:
+            await services.fold.fold(value, table=sets)
+
+        await delivery.run(stream, handle, stage="fold")
+
+    @app.agent(readiness, name="fan_out", isolated_partitions=True)
+    async def fan_out_rules(stream: Stream) -> None:
+        async def handle(value: bytes, _: Position) -> None:
+            await fan_out(value, work=services.work, sender=services.sender)
+
+        await delivery.run(stream, handle, stage="fan_out")
+
+    @app.agent(work, name="work", isolated_partitions=True)
+    async def work_on_batches(stream: Stream) -> None:
+        async def handle(value: bytes, _: Position) -> None:
+            await work_on(value, work=services.work, sender=services.sender)
+
+        await delivery.run(stream, handle, stage="work")

@@ -1,0 +1,93 @@
+"""What an object key says: whose file it is, for which date, and which kind of file.
+
+The tenant is everything before the first slash, the file name everything after the last; what lies between
+is the tenant's own business. Names are matched exactly, but the ending may be in any case: some
+upload tools write ``.CSV`` or ``.csv.GZ`` without asking.
+"""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date
+from typing import Literal
+
+from dataharvest.errors import Rejected
+
+Compression = Literal["gz", "zst"]
+
+_TENANT = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_DATA_FILE = re.compile(r"(?P<entity>.+)_(?P<date>[0-9]{8})\.(?i:csv(?:\.(?P<compression>gz|zst))?)", re.DOTALL)
+_MANIFEST = re.compile(r"manifest_(?P<date>[0-9]{8})\.(?i:json)")
+_LONGEST_KEY_BYTES = 1024
+_EXPECTED = "<tenant>/…/<entity>_<YYYYMMDD>.csv (or .csv.gz, .csv.zst) or <tenant>/…/manifest_<YYYYMMDD>.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectName:
+    """What the key of an object says about its content."""
+
+    tenant: str
+    business_date: date
+    kind: Literal["data", "manifest"]
+    entity: str | None
+    """Kind of file; None for a manifest."""
+    compression: Compression | None
+    """By the ending of the key; None for plain bytes."""
+
+
+def parse_object_key(key: str, *, entities: Collection[str]) -> ObjectName:
+    """What a key in our bucket says.
+
+    Args:
+        key: the object's key as S3 stores it, not URL-encoded; blanks, ``+``, umlauts and more slashes are fine.
+        entities: names of the known kinds of file.
+
+    Raises:
+        Rejected: rule ``unknown_key_pattern``, ``tenant_name``, ``unknown_entity`` or ``impossible_date``. The
+            details carry ``key`` (but none that S3 cannot have), and ``tenant`` once that part is known to be good.
+    """
+    if "\0" in key or len(key.encode()) > _LONGEST_KEY_BYTES:
+        raise Rejected("S3 has no key longer than 1,024 bytes or with a NUL in it", rule="unknown_key_pattern")
+    folder, slash, file_name = key.rpartition("/")
+    if not slash:
+        raise Rejected(f"{key!r} is in no tenant's folder, expected {_EXPECTED}", rule="unknown_key_pattern", key=key)
+    tenant = _tenant_of(folder.split("/", 1)[0], key=key)
+    if found := _MANIFEST.fullmatch(file_name):
+        day = _date_of(found["date"], key=key, tenant=tenant)
+        return ObjectName(tenant=tenant, business_date=day, kind="manifest", entity=None, compression=None)
+    if found := _DATA_FILE.fullmatch(file_name):
+        return _data_file(found, key=key, tenant=tenant, entities=entities)
+    message = f"{key!r} does not name a file we know, expected {_EXPECTED}"
+    raise Rejected(message, rule="unknown_key_pattern", key=key, tenant=tenant)
+
+
+def _data_file(found: re.Match[str], *, key: str, tenant: str, entities: Collection[str]) -> ObjectName:
+    entity = found["entity"]
+    if entity not in entities:
+        message = f"{key!r} names the entity {entity!r}, expected one of {', '.join(sorted(entities))}"
+        raise Rejected(message, rule="unknown_entity", key=key, tenant=tenant, entity=entity)
+    day = _date_of(found["date"], key=key, tenant=tenant)
+    return ObjectName(
+        tenant=tenant, business_date=day, kind="data", entity=entity, compression=_compression_of(found["compression"])
+    )
+
+
+def _compression_of(ending: str | None) -> Compression | None:
+    if ending is None:
+        return None
+    return "gz" if ending.lower() == "gz" else "zst"
+
+
+def _tenant_of(name: str, *, key: str) -> str:
+    if _TENANT.fullmatch(name) and name not in {".", ".."}:
+        return name
+    expected = "1 to 64 of the characters A-Z a-z 0-9 _ . - (and not . or .. alone)"
+    raise Rejected(f"{key!r} begins with the tenant {name!r}, expected {expected}", rule="tenant_name", key=key)
+
+
+def _date_of(digits: str, *, key: str, tenant: str) -> date:
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:]))
+    except ValueError as error:
+        message = f"{key!r} carries the date {digits}, which no calendar has; expected YYYYMMDD"
+        raise Rejected(message, rule="impossible_date", key=key, tenant=tenant) from error

@@ -1,0 +1,95 @@
+"""What goes out per client or portfolio: new, changed or withdrawn, and nothing where nothing changed."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
+from hashlib import sha256
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
+
+import orjson
+
+NAMESPACE = UUID("7c0e2a52-2f0a-5b0e-9c0b-5d7a3f1c8e64")
+"""Namespace of message ids; a constant of the contract, never to be changed."""
+
+_WITHDRAWN = {"withdrawn": True}
+
+
+class LastMessage(NamedTuple):
+    """The newest message of a key."""
+
+    message_id: UUID
+    content_sha256: bytes
+    withdrawn: bool
+
+
+class OutboundRow(NamedTuple):
+    """A message that has to go out."""
+
+    message_id: UUID
+    reference: UUID
+    supersedes: UUID | None
+    withdrawn: bool
+    content_sha256: bytes
+    payload: bytes
+
+
+class Envelope(NamedTuple):
+    """What all messages of one batch have in common."""
+
+    tenant: str
+    business_date: date
+    version: int
+    kind: str
+    reference_field: str
+
+
+def changed_messages(
+    contents: Iterable[Mapping[str, Any]], *, last: Mapping[str, LastMessage], envelope: Envelope
+) -> Iterator[OutboundRow]:
+    """The messages that differ from the last ones of their keys, in the order of ``contents``, then the withdrawals.
+
+    Args:
+        contents: per client or portfolio of the batch, ``reference`` and the message's fields.
+        last: the newest message of each key of the batch, by reference.
+        envelope: what all messages share.
+    """
+    present: set[str] = set()
+    for content in contents:
+        fields = dict(content)
+        reference = fields.pop("reference")
+        present.add(reference)
+        yield from _if_changed(reference, fields, last.get(reference), envelope)
+    for reference in sorted(set(last) - present):
+        yield from _if_changed(reference, _WITHDRAWN, last[reference], envelope)
+
+
+def message_id(envelope: Envelope, reference: str) -> UUID:
+    """The same for the same key and version, whoever computes it and however often."""
+    return uuid5(
+        NAMESPACE,
+        f"{envelope.tenant}|{envelope.kind}|{reference}|{envelope.business_date.isoformat()}|{envelope.version}",
+    )
+
+
+def _if_changed(
+    reference: str, fields: Mapping[str, Any], last: LastMessage | None, envelope: Envelope
+) -> Iterator[OutboundRow]:
+    # Without id, version and supersedes: equal content has an equal hash in every version.
+    content = orjson.dumps({envelope.reference_field: reference, **fields}, option=orjson.OPT_SORT_KEYS)
+    content_sha256 = sha256(content).digest()
+    if last is not None and last.content_sha256 == content_sha256:
+        return
+    identity = message_id(envelope, reference)
+    supersedes = last.message_id if last else None
+    payload = orjson.dumps(
+        {
+            "message_id": identity,
+            "tenant": envelope.tenant,
+            "business_date": envelope.business_date,
+            "version": envelope.version,
+            "supersedes": supersedes,
+            envelope.reference_field: reference,
+            **fields,
+        }
+    )
+    yield OutboundRow(identity, UUID(reference), supersedes, "withdrawn" in fields, content_sha256, payload)

@@ -1,0 +1,113 @@
+"""What is known of a set's progress: a fold of the facts on ``progress`` that is idempotent and free of order.
+
+The state is plain JSON, because it lives in the Faust table:
+``{"deliveries": {"12": {"entity", "chunks", "stored"}}, "rules": {"1|tax": {"count", "done"}}}``; ``chunks`` is null until sealed.
+"""
+
+from typing import Any, TypedDict
+
+from dataharvest.messages import BatchDone, ChunkPersisted, DeliveryRemoved, DeliverySealed, Progress
+from dataharvest.rules.ranges import Ranges, covers, union, with_index
+
+
+class DeliveryProgress(TypedDict):
+    """Chunks of one delivery: how many there are, if known, and which are stored."""
+
+    entity: str
+    chunks: int | None
+    stored: Ranges
+
+
+class RuleProgress(TypedDict):
+    """Batches of one rule of one set version: how many there are and which are done."""
+
+    count: int
+    done: Ranges
+
+
+class SetProgress(TypedDict):
+    """Progress of one set; finished parts are left out."""
+
+    deliveries: dict[str, DeliveryProgress]
+    rules: dict[str, RuleProgress]
+
+
+def nothing() -> SetProgress:
+    """Progress of a set of which nothing is known."""
+    return {"deliveries": {}, "rules": {}}
+
+
+def advance(state: SetProgress, fact: Progress) -> SetProgress:
+    """The progress after one more fact; seeing a fact again changes nothing, and order does not matter."""
+    match fact:
+        case DeliverySealed():
+            return _with_delivery(state, fact.delivery_id, fact.entity, chunks=fact.chunk_count, stored=[])
+        case ChunkPersisted():
+            return _with_delivery(state, fact.delivery_id, fact.entity, chunks=None, stored=[[fact.index, fact.index]])
+        case BatchDone():
+            return _with_batch(state, fact)
+        case DeliveryRemoved():
+            return without_delivery(state, fact.delivery_id)
+
+
+def merge(state: SetProgress, other: SetProgress) -> SetProgress:
+    """What either of the two knows."""
+    merged = state
+    for delivery_id, delivery in other["deliveries"].items():
+        merged = _with_delivery(merged, int(delivery_id), delivery["entity"], chunks=delivery["chunks"], stored=delivery["stored"])
+    rules = dict(merged["rules"])
+    for name, rule in other["rules"].items():
+        known = rules.get(name, rule)
+        rules[name] = {"count": rule["count"], "done": union(known["done"], rule["done"])}
+    return {**merged, "rules": rules}
+
+
+def full_deliveries(state: SetProgress) -> list[int]:
+    """Deliveries of which every chunk is stored."""
+    known = state["deliveries"].items()
+    return sorted(int(key) for key, one in known if one["chunks"] is not None and covers(one["stored"], one["chunks"]))
+
+
+def finished_rules(state: SetProgress) -> list[tuple[int, str]]:
+    """Version and name of the rules of which every batch is done."""
+    done = [key for key, rule in state["rules"].items() if covers(rule["done"], rule["count"])]
+    return sorted(parse_rule_key(key) for key in done)
+
+
+def without_delivery(state: SetProgress, delivery_id: int) -> SetProgress:
+    """The progress with this delivery left out."""
+    kept = {key: one for key, one in state["deliveries"].items() if key != str(delivery_id)}
+    return {**state, "deliveries": kept}
+
+
+def without_rule(state: SetProgress, version: int, rule: str) -> SetProgress:
+    """The progress with this rule left out."""
+    return {**state, "rules": {key: one for key, one in state["rules"].items() if key != rule_key(version, rule)}}
+
+
+def rule_key(version: int, rule: str) -> str:
+    """Key of a rule of a set version within the state."""
+    return f"{version}|{rule}"
+
+
+def parse_rule_key(key: str) -> tuple[int, str]:
+    """Version and rule of a key made by ``rule_key``."""
+    version, _, rule = key.partition("|")
+    return int(version), rule
+
+
+def _with_delivery(state: SetProgress, delivery_id: int, entity: str, *, chunks: int | None, stored: Ranges) -> SetProgress:
+    known: Any = state["deliveries"].get(str(delivery_id), {"chunks": None, "stored": []})
+    delivery: DeliveryProgress = {
+        "entity": entity,
+        "chunks": known["chunks"] if chunks is None else chunks,
+        "stored": union(known["stored"], stored),
+    }
+    return {**state, "deliveries": {**state["deliveries"], str(delivery_id): delivery}}
+
+
+def _with_batch(state: SetProgress, fact: BatchDone) -> SetProgress:
+    key = rule_key(fact.version, fact.rule)
+    done = state["rules"].get(key, {"count": fact.batch_count, "done": []})["done"]
+    rule: RuleProgress = {"count": fact.batch_count, "done": with_index(done, fact.batch)}
+    return {**state, "rules": {**state["rules"], key: rule}}

@@ -1,0 +1,94 @@
+"""Which deliveries make up a set version, and when a new version is due."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from dataharvest.rules.needs import Rule, Work, ready_rules
+
+IN_PROGRESS = frozenset({"registered", "waiting", "splitting", "sealed"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryView:
+    """What a decision about a set has to know of one delivery."""
+
+    delivery_id: int
+    entity: str
+    state: str
+    last_modified: datetime
+    object_key: str
+    open_quarantine: int
+
+    @property
+    def order(self) -> tuple[datetime, str, int]:
+        """Newer deliveries come later. Object stores keep whole seconds, so the order of registration breaks ties."""
+        return self.last_modified, self.object_key, self.delivery_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class VersionView:
+    """A set version as stored."""
+
+    version: int
+    state: str
+    deliveries: Mapping[str, int]
+    facts: frozenset[str]
+    announced: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetView:
+    """A set as stored: the deliveries that count and the versions made so far, oldest first."""
+
+    deliveries: tuple[DeliveryView, ...]
+    versions: tuple[VersionView, ...]
+
+
+def newest_complete(deliveries: Iterable[DeliveryView]) -> dict[str, DeliveryView]:
+    """Per entity the newest delivery that is stored completely."""
+    complete = sorted((one for one in deliveries if one.state == "complete"), key=lambda one: one.order)
+    return {one.entity: one for one in complete}
+
+
+def due_version(view: SetView, *, required: Collection[str]) -> dict[str, int] | None:
+    """Deliveries of the version to be made now, by entity; None when none is due.
+
+    The first version is due as soon as every required entity has a complete delivery whose newest is clean. A later
+    one is due when that choice has changed and no delivery of the set is in progress.
+    """
+    newest = newest_complete(view.deliveries)
+    if set(required) - set(newest) or any(one.open_quarantine for one in newest.values()):
+        return None
+    chosen = {entity: one.delivery_id for entity, one in newest.items()}
+    if not view.versions:
+        return chosen
+    if chosen == dict(view.versions[-1].deliveries) or any(one.state in IN_PROGRESS for one in view.deliveries):
+        return None
+    return chosen
+
+
+def announcements(view: SetView, *, rules: Collection[Rule]) -> list[tuple[int, Rule]]:
+    """Rules to announce now, with their set version.
+
+    Nothing of a version is published while an older one is still publishing: versions of a key must rise.
+    """
+    found: list[tuple[int, Rule]] = []
+    older_publishing = False
+    for version in view.versions:
+        if version.state == "open":
+            ready = ready_rules(rules, facts=version.facts, announced=version.announced)
+            found += [(version.version, rule) for rule in ready if not (older_publishing and rule.work is Work.PUBLISH)]
+        older_publishing = older_publishing or is_publishing(version, rules=rules)
+    return found
+
+
+def is_publishing(version: VersionView, *, rules: Collection[Rule]) -> bool:
+    """Whether an outbound message of this version was announced and not all are out."""
+    publish = {rule.name for rule in rules if rule.work is Work.PUBLISH}
+    return version.state == "open" and bool(publish & version.announced)
+
+
+def is_published(version: VersionView, *, rules: Collection[Rule]) -> bool:
+    """Whether every outbound message of the version is out."""
+    return {rule.provides for rule in rules if rule.work is Work.PUBLISH} <= version.facts

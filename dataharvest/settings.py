@@ -1,0 +1,85 @@
+"""Every setting with its unit and meaning; read once, at the composition root."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dataharvest.errors import Misconfigured
+
+_PREFIX = "DATAHARVEST_"
+
+
+class Settings(BaseSettings):
+    """Settings of a worker, a splitter and the commands; the environment wins over ``stack.env``."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore", use_attribute_docstrings=True)
+
+    broker: str
+    """Kafka bootstrap addresses, `host:port[,host:port]`."""
+    database_url: SecretStr
+    """PostgreSQL, `postgresql://user:password@host:port/database`."""
+    s3_bucket: str
+    """Bucket that senders upload to."""
+    s3_endpoint_url: str | None = None
+    """Address of an S3 server other than AWS."""
+    s3_access_key: SecretStr | None = None
+    """Access key; without it boto3's own chain of credentials is used."""
+    s3_secret_key: SecretStr | None = None
+    """Secret key that goes with the access key."""
+    s3_region: str = "us-east-1"
+    """Region of the bucket."""
+    sqs_url: str | None = None
+    """SQS queue that receives the bucket's events; `dataharvest bridge` carries them to Kafka."""
+    app_id: str = "dataharvest"
+    """Faust application and Kafka consumer group."""
+    data_dir: Path | None = None
+    """Where a worker keeps its table; by default below `DATAHARVEST_HOME`, a folder per worker."""
+    chunk_bytes: int = Field(default=1_048_576, ge=1, le=3_500_000)
+    """Soft size of a chunk, in bytes. Keep below the `chunks` topic's `max.message.bytes`."""
+    max_content_bytes: int = Field(default=1 << 40, ge=1)
+    """Longest file accepted, in bytes after decompression."""
+    chunks_in_flight: int = Field(default=32, ge=1)
+    """Chunks of one delivery that are sent and not yet stored, at most."""
+    split_concurrency: int = Field(default=4, ge=1)
+    """Deliveries that one splitter reads side by side."""
+    split_in_worker: bool = True
+    """Whether a worker also splits; switch off where `dataharvest split` runs as a process of its own."""
+    lease_s: float = Field(default=30.0, gt=0)
+    """Length of a splitter's lease on a delivery, in seconds; renewed every third of it."""
+    sweep_interval_s: float = Field(default=60.0, gt=0)
+    """Time between two sweeps, in seconds."""
+    database_pool_size: int = Field(default=12, ge=2)
+    """Connections to PostgreSQL per worker."""
+    session_timeout_s: float = Field(default=10.0, gt=0)
+    """Time after which Kafka hands over the partitions of a worker that went silent, in seconds."""
+    log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
+    """`json`, `text`, or `auto`: text on a terminal, JSON elsewhere."""
+
+
+def home() -> Path:
+    """Folder of the embedded services' data, ports and logs: ``DATAHARVEST_HOME`` or ``.dataharvest`` here."""
+    return Path(os.environ.get("DATAHARVEST_HOME", ".dataharvest")).resolve()
+
+
+@cache
+def load_settings() -> Settings:
+    """The settings of this process.
+
+    Raises:
+        Misconfigured: names every setting that is missing or wrong, in one sentence.
+    """
+    try:
+        return Settings(_env_file=home() / "stack.env")
+    except ValidationError as error:
+        raise Misconfigured(_explain(error)) from error
+
+
+def _explain(error: ValidationError) -> str:
+    problems = [f"{_PREFIX}{str(item['loc'][0]).upper()} ({item['msg'].lower()})" for item in error.errors()]
+    return (
+        f"Settings missing or wrong: {', '.join(problems)}; set them in the environment, "
+        f"or run `dataharvest stack up`, which writes {home() / 'stack.env'}."
+    )

@@ -1,0 +1,113 @@
+-- name: lock_set
+INSERT INTO business_set (tenant, business_date) VALUES ($1, $2)
+ON CONFLICT (tenant, business_date) DO UPDATE SET tenant = excluded.tenant
+
+-- name: register
+INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, version_id, etag,
+                      last_modified, size_bytes, chunk_bytes, splitter_version, state)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+       CASE WHEN EXISTS (
+           SELECT FROM delivery newer
+           WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
+             AND newer.state NOT IN ('rejected', 'repeat', 'abandoned')
+             AND (newer.last_modified, newer.object_key) > ($9, $5)
+       ) THEN 'superseded' ELSE 'registered' END
+ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
+RETURNING delivery_id
+
+-- name: register_rejected
+INSERT INTO delivery (tenant, bucket, object_key, object_identity, version_id, etag, last_modified, size_bytes,
+                      chunk_bytes, splitter_version, state, failure, announced_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0, 'rejected', $9, now())
+ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
+RETURNING delivery_id
+
+-- name: wake_splitters
+SELECT pg_notify('delivery_registered', '')
+
+-- name: lease
+-- Tenants in turn: the tenant with the fewest deliveries under way comes first, then the oldest delivery.
+UPDATE delivery
+SET state = 'splitting', lease_owner = $1, lease_epoch = lease_epoch + 1, attempts = attempts + 1, failure = NULL,
+    lease_until = clock_timestamp() + make_interval(secs => $2)
+WHERE delivery_id = (
+    SELECT one.delivery_id FROM delivery one
+    WHERE one.state IN ('registered', 'waiting', 'splitting')
+      AND (one.lease_until IS NULL OR one.lease_until < clock_timestamp())
+      AND (one.next_try_at IS NULL OR one.next_try_at <= clock_timestamp())
+    ORDER BY (SELECT count(*) FROM delivery busy
+              WHERE busy.tenant = one.tenant AND busy.state = 'splitting' AND busy.lease_until >= clock_timestamp()),
+             one.registered_at, one.delivery_id
+    LIMIT 1
+    FOR UPDATE OF one SKIP LOCKED)
+RETURNING *
+
+-- name: renew
+UPDATE delivery SET lease_until = clock_timestamp() + make_interval(secs => $3)
+WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
+RETURNING delivery_id
+
+-- name: release
+UPDATE delivery SET lease_until = NULL WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
+
+-- name: wait_for_object
+UPDATE delivery SET state = 'waiting', lease_until = NULL, failure = $3,
+       next_try_at = clock_timestamp() + make_interval(secs => least(600, 2 ^ least(attempts, 12)))
+WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
+
+-- name: stored_chunks
+SELECT chunk_index, sha256 FROM chunk WHERE delivery_id = $1
+
+-- name: stored_chunk_count
+SELECT count(*) FROM chunk WHERE delivery_id = $1
+
+-- name: lock_leased
+SELECT * FROM delivery WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting' FOR UPDATE
+
+-- name: lock_delivery
+SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE
+
+-- name: newest_content
+SELECT delivery_id, content_sha256 FROM delivery
+WHERE (tenant, business_date, entity) = ($1, $2, $3) AND delivery_id <> $4 AND state IN ('sealed', 'complete')
+ORDER BY last_modified DESC, object_key DESC, delivery_id DESC
+LIMIT 1
+
+-- name: seal
+UPDATE delivery
+SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content_sha256 = $2, content_start = $3,
+    content_end = $4, chunk_count = $5, ignored_columns = $6
+WHERE delivery_id = $1
+
+-- name: end_delivery
+UPDATE delivery
+SET state = $2, failure = $3, repeat_of = $4, content_sha256 = coalesce($5, content_sha256), lease_until = NULL,
+    completed_at = clock_timestamp(), announced_at = NULL
+WHERE delivery_id = $1
+
+-- name: remove_chunks
+DELETE FROM chunk WHERE delivery_id = $1
+
+-- name: remove_quarantine
+DELETE FROM quarantine WHERE delivery_id = $1
+
+-- name: unannounced
+SELECT * FROM delivery
+WHERE announced_at IS NULL AND state NOT IN ('registered', 'waiting', 'splitting')
+ORDER BY delivery_id LIMIT 100
+
+-- name: announced
+UPDATE delivery SET announced_at = clock_timestamp() WHERE delivery_id = $1
+
+-- name: known_identities
+SELECT object_key, etag FROM delivery WHERE bucket = $1 AND object_key = ANY($2)
+
+-- name: ledger
+SELECT byte_offset, byte_length, record_count, persisted_count, quarantined_count, duplicate_count, accepted_count
+FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index
+
+-- name: complete
+UPDATE delivery
+SET state = 'complete', completed_at = clock_timestamp(), record_count = $2, persisted_count = $3,
+    quarantined_count = $4, duplicate_count = $5, accepted_count = $6
+WHERE delivery_id = $1

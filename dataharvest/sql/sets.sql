@@ -1,0 +1,91 @@
+-- name: delivery_progress
+-- Chunk indexes as ranges: consecutive indexes share the difference between index and rank.
+SELECT d.delivery_id, d.entity, d.chunk_count,
+       coalesce(array_agg(ARRAY[r.first_index, r.last_index] ORDER BY r.first_index)
+                FILTER (WHERE r.first_index IS NOT NULL), '{}') AS stored
+FROM delivery d
+LEFT JOIN LATERAL (
+    SELECT min(chunk_index) AS first_index, max(chunk_index) AS last_index
+    FROM (SELECT chunk_index, chunk_index - row_number() OVER (ORDER BY chunk_index) AS island
+          FROM chunk WHERE delivery_id = d.delivery_id) numbered
+    GROUP BY island) r ON true
+WHERE d.tenant = $1 AND d.business_date = $2 AND d.state IN ('registered', 'waiting', 'splitting', 'sealed')
+GROUP BY d.delivery_id
+
+-- name: rule_progress
+SELECT v.version, b.rule, max(b.batch_count) AS batch_count,
+       array_agg(b.batch_index ORDER BY b.batch_index) FILTER (WHERE b.done_at IS NOT NULL) AS done
+FROM batch b JOIN set_version v USING (set_version_id)
+WHERE v.tenant = $1 AND v.business_date = $2 AND v.state = 'open'
+  AND NOT EXISTS (SELECT FROM fact f WHERE f.set_version_id = b.set_version_id AND f.name = ANY($3))
+GROUP BY v.version, b.rule
+
+-- name: lock_set
+SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
+
+-- name: deliveries
+SELECT d.delivery_id, d.entity, d.state, d.last_modified, d.object_key,
+       (SELECT count(*) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open') AS open_quarantine
+FROM delivery d
+WHERE d.tenant = $1 AND d.business_date = $2
+  AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'complete')
+
+-- name: versions
+SELECT v.set_version_id, v.version, v.state,
+       (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
+        WHERE d.set_version_id = v.set_version_id) AS deliveries,
+       ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
+       ARRAY(SELECT rule FROM readiness r WHERE r.set_version_id = v.set_version_id) AS announced
+FROM set_version v
+WHERE v.tenant = $1 AND v.business_date = $2
+ORDER BY v.version
+
+-- name: cancel_unpublished
+UPDATE set_version v SET state = 'cancelled'
+WHERE v.tenant = $1 AND v.business_date = $2 AND v.state IN ('open', 'blocked')
+  AND NOT EXISTS (SELECT FROM outbound o WHERE o.set_version_id = v.set_version_id)
+  AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id
+                  AND b.rule LIKE 'outbound.%' AND b.computed_at IS NOT NULL)
+
+-- name: create_version
+INSERT INTO set_version (tenant, business_date, version) VALUES ($1, $2, $3) RETURNING set_version_id
+
+-- name: add_delivery
+INSERT INTO set_version_delivery (set_version_id, entity, delivery_id) VALUES ($1, $2, $3)
+
+-- name: supersede_older
+UPDATE delivery old SET state = 'superseded'
+FROM delivery new
+WHERE new.delivery_id = ANY($1) AND old.delivery_id <> new.delivery_id AND old.state = 'complete'
+  AND (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
+
+-- name: add_fact
+INSERT INTO fact (set_version_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING
+
+-- name: add_readiness
+INSERT INTO readiness (set_version_id, rule)
+SELECT set_version_id, $4 FROM set_version WHERE (tenant, business_date, version) = ($1, $2, $3)
+ON CONFLICT DO NOTHING
+
+-- name: set_published
+UPDATE set_version SET state = 'published', published_at = clock_timestamp()
+WHERE (tenant, business_date, version) = ($1, $2, $3) AND state = 'open'
+
+-- name: confirm_done
+-- The fact holds only when every batch is done in the database and the version still counts.
+INSERT INTO fact (set_version_id, name)
+SELECT v.set_version_id, $5 FROM set_version v
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
+  AND (SELECT count(*) = max(batch_count) FROM batch b
+       WHERE b.set_version_id = v.set_version_id AND b.rule = $4 AND b.done_at IS NOT NULL)
+ON CONFLICT DO NOTHING
+
+-- name: unsent_readiness
+SELECT v.version, r.rule FROM readiness r JOIN set_version v USING (set_version_id)
+WHERE v.tenant = $1 AND v.business_date = $2 AND r.sent_at IS NULL
+ORDER BY v.version, r.rule
+
+-- name: readiness_sent
+UPDATE readiness r SET sent_at = clock_timestamp()
+FROM set_version v
+WHERE v.set_version_id = r.set_version_id AND (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND r.rule = $4

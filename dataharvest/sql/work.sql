@@ -1,0 +1,94 @@
+-- name: record_counts
+SELECT d.entity, d.persisted_count
+FROM set_version v JOIN set_version_delivery USING (set_version_id) JOIN delivery d USING (delivery_id)
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3)
+
+-- name: plan
+INSERT INTO batch (set_version_id, rule, batch_index, batch_count)
+SELECT v.set_version_id, $4, i, $5
+FROM set_version v, generate_series(0, $5 - 1) AS i
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
+  AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id AND b.rule = $4)
+ON CONFLICT DO NOTHING
+
+-- name: unsent
+SELECT b.batch_index, b.batch_count FROM batch b JOIN set_version v USING (set_version_id)
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.sent_at IS NULL AND v.state = 'open'
+ORDER BY b.batch_index
+
+-- name: sent
+UPDATE batch b SET sent_at = clock_timestamp() FROM set_version v
+WHERE v.set_version_id = b.set_version_id AND (v.tenant, v.business_date, v.version) = ($1, $2, $3)
+  AND b.rule = $4 AND b.batch_index = $5
+
+-- name: begin
+-- The version may not be cancelled while its batch is computed.
+SELECT v.set_version_id, v.state, b.computed_at, b.done_at,
+       (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
+        WHERE d.set_version_id = v.set_version_id) AS deliveries
+FROM set_version v JOIN batch b USING (set_version_id)
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.batch_index = $5
+FOR SHARE OF v FOR UPDATE OF b
+
+-- name: computed
+UPDATE batch SET computed_at = clock_timestamp() WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
+
+-- name: done
+UPDATE batch SET done_at = coalesce(done_at, clock_timestamp())
+WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
+
+-- name: last_outbound
+-- The newest message of each key, of any older version, that belongs to this slice.
+SELECT DISTINCT ON (reference) reference, message_id, content_sha256, withdrawn
+FROM outbound
+WHERE tenant = $1 AND business_date = $2 AND kind = $3 AND version < $4
+  AND ($6 = 1 OR abs(hashtext(reference::text)::bigint) % $6 = $5)
+ORDER BY reference, version DESC
+
+-- name: unsent_outbound
+SELECT message_id, reference, payload FROM outbound
+WHERE set_version_id = $1 AND kind = $2 AND batch_index = $3 AND sent_at IS NULL
+ORDER BY message_id
+
+-- name: outbound_sent
+UPDATE outbound SET sent_at = clock_timestamp()
+WHERE set_version_id = $1 AND kind = $2 AND batch_index = $3 AND sent_at IS NULL AND message_id = ANY($4)
+
+-- name: relate_links
+INSERT INTO link (set_version_id, client_reference, portfolio_reference, account_number)
+SELECT $1, p.client_reference, p.portfolio_reference, p.account_number
+FROM row_portfolios p
+WHERE p.delivery_id = $2
+  AND EXISTS (SELECT FROM row_clients c WHERE c.delivery_id = $3 AND c.client_reference = p.client_reference)
+  AND EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $4 AND a.account_number = p.account_number)
+
+-- name: orphans
+-- $1 portfolios, $2 clients, $3 accounts, $4 transactions: the deliveries of one set version.
+WITH orphans AS (
+    SELECT 'portfolios without an account' AS kind, p.portfolio_reference::text AS reference
+    FROM row_portfolios p WHERE p.delivery_id = $1
+      AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $3 AND a.account_number = p.account_number)
+    UNION ALL
+    SELECT 'portfolios without a client', p.portfolio_reference::text
+    FROM row_portfolios p WHERE p.delivery_id = $1
+      AND NOT EXISTS (SELECT FROM row_clients c WHERE c.delivery_id = $2 AND c.client_reference = p.client_reference)
+    UNION ALL
+    SELECT 'transactions without an account', t.transaction_reference
+    FROM row_transactions t WHERE t.delivery_id = $4
+      AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $3 AND a.account_number = t.account_number)
+    UNION ALL
+    SELECT 'accounts without a portfolio', a.account_number
+    FROM row_accounts a WHERE a.delivery_id = $3
+      AND NOT EXISTS (SELECT FROM row_portfolios p WHERE p.delivery_id = $1 AND p.account_number = a.account_number)
+)
+SELECT kind, count(*) AS record_count, (array_agg(reference ORDER BY reference COLLATE "C"))[1:100] AS sample
+FROM orphans GROUP BY kind
+
+-- name: add_orphan_count
+INSERT INTO orphan_count (set_version_id, kind, record_count) VALUES ($1, $2, $3)
+
+-- name: add_orphans
+INSERT INTO orphan (set_version_id, kind, reference) SELECT $1, $2, unnest($3::text[])
+
+-- name: block
+UPDATE set_version SET state = 'blocked', failure = $2 WHERE set_version_id = $1

@@ -1,0 +1,105 @@
+"""Fold: the table that knows how far each set is. What it concludes is confirmed in SQL before anybody hears of it."""
+
+import logging
+from collections.abc import Collection, Mapping, MutableMapping
+from dataclasses import dataclass, field
+
+from dataharvest.deliveries import SetKey
+from dataharvest.messages import DeliveryRemoved, RuleReady, decode_progress
+from dataharvest.ports import Deliveries, LockedSet, Sender, Sets
+from dataharvest.rules import progress, versions
+from dataharvest.rules.needs import Rule
+from dataharvest.rules.progress import SetProgress
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Fold:
+    """Applies the facts of ``progress`` to the table and acts when something is full."""
+
+    sets: Sets
+    deliveries: Deliveries
+    sender: Sender
+    rules: Mapping[str, Rule]
+    required: Collection[str]
+    _trusted: set[bytes] = field(default_factory=set)
+
+    def forget(self) -> None:
+        """Trust no entry of the table any more: partitions were assigned.
+
+        The table's changelog is written without waiting, so after a kill an entry may lack a fact whose offset is committed.
+        """
+        self._trusted.clear()
+
+    async def fold(self, value: bytes, *, table: MutableMapping[bytes, SetProgress]) -> None:
+        """Take in one fact.
+
+        Raises:
+            Rejected: the message can't be read.
+            Unavailable: PostgreSQL or Kafka is not there.
+        """
+        fact = decode_progress(value)
+        key = SetKey(fact.tenant, fact.business_date)
+        state = progress.advance(await self._known(fact.key, key, table), fact)
+        state, concluded = await self._conclude(key, state)
+        if concluded or isinstance(fact, DeliveryRemoved):
+            await self.decide(key)
+        table[fact.key] = state
+        self._trusted.add(fact.key)
+
+    async def decide(self, key: SetKey) -> None:
+        """Make the version that is due, announce every rule that is ready, and send what is unsent."""
+        async with self.sets.locked(key) as locked:
+            await self._make_version(locked, key)
+            view = await locked.view()
+            for version in view.versions:
+                if version.state == "open" and versions.is_published(version, rules=self.rules.values()):
+                    await locked.set_published(version.version)
+                    logger.info("set published", extra={**key_details(key), "version": version.version})
+            for number, rule in versions.announcements(await locked.view(), rules=self.rules.values()):
+                await locked.announce(number, rule)
+        await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
+
+    async def _make_version(self, locked: LockedSet, key: SetKey) -> None:
+        view = await locked.view()
+        due = versions.due_version(view, required=self.required)
+        if due is not None:
+            number = view.versions[-1].version + 1 if view.versions else 1
+            await locked.create_version(number, due)
+            logger.info("set ready", extra={**key_details(key), "version": number})
+
+    async def _known(self, raw_key: bytes, key: SetKey, table: Mapping[bytes, SetProgress]) -> SetProgress:
+        state = table.get(raw_key)
+        if state is not None and raw_key in self._trusted:
+            return state
+        stored = await self.sets.progress(key, rules=self.rules.values())
+        return progress.merge(state or progress.nothing(), stored)
+
+    async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, bool]:
+        concluded = False
+        for delivery_id in progress.full_deliveries(state):
+            outcome = await self.deliveries.complete(delivery_id)
+            # "sealed": the ledger lacks a chunk that the table has. It will come again; keep waiting for it.
+            if outcome != "sealed":
+                state = progress.without_delivery(state, delivery_id)
+                concluded = True
+        for version, name in progress.finished_rules(state):
+            if rule := self.rules.get(name):
+                await self.sets.confirm_done(key, version, rule)
+            state = progress.without_rule(state, version, name)
+            concluded = True
+        return state, concluded
+
+
+async def send_unsent_readiness(key: SetKey, *, sets: Sets, sender: Sender) -> None:
+    """Send what was announced and not sent, by whomever."""
+    for version, rule in await sets.unsent_readiness(key):
+        message = RuleReady(tenant=key.tenant, business_date=key.business_date, version=version, rule=rule)
+        await sender.send("readiness", key=message.key, value=message.encode())
+        await sets.mark_readiness_sent(key, version, rule)
+
+
+def key_details(key: SetKey) -> dict[str, str]:
+    """The set, for a log line."""
+    return {"tenant": key.tenant, "business_date": key.business_date.isoformat()}

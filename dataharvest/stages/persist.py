@@ -1,0 +1,60 @@
+"""Persist: a chunk's rows, its quarantined records and its ledger row, all or nothing."""
+
+import logging
+from hashlib import sha256
+
+from dataharvest.deliveries import ChunkOutcome
+from dataharvest.entities import all_entities
+from dataharvest.errors import Rejected
+from dataharvest.messages import ChunkMetadata, ChunkPersisted, decode_chunk
+from dataharvest.ports import Chunks, Deliveries, Position, Sender
+from dataharvest.rules.records import CheckedChunk, check_chunk
+
+logger = logging.getLogger(__name__)
+
+
+async def persist(value: bytes, position: Position, *, chunks: Chunks, deliveries: Deliveries, sender: Sender) -> None:
+    """Store a chunk and tell its set; a chunk seen before only tells again.
+
+    Raises:
+        Rejected: the message can't be read or its bytes are damaged.
+        Unavailable: PostgreSQL or Kafka is not there.
+    """
+    metadata, data = decode_chunk(value)
+    checked = check(metadata, data)
+    outcome = await chunks.persist(metadata, checked, position=position)
+    if outcome is ChunkOutcome.CONFLICT:
+        reason = Rejected(f"chunk {metadata.index} came twice with different bytes", rule="chunk_conflict")
+        await deliveries.reject(metadata.delivery_id, reason)
+    if outcome in (ChunkOutcome.STORED, ChunkOutcome.SEEN):
+        fact = ChunkPersisted(
+            tenant=metadata.tenant,
+            business_date=metadata.business_date,
+            delivery_id=metadata.delivery_id,
+            entity=metadata.entity,
+            index=metadata.index,
+        )
+        await sender.send("progress", key=fact.key, value=fact.encode())
+    else:
+        details = {"delivery_id": metadata.delivery_id, "index": metadata.index, "outcome": outcome.value}
+        logger.warning("chunk not stored", extra=details)
+
+
+def check(metadata: ChunkMetadata, data: bytes) -> CheckedChunk:
+    """The chunk's records, good and bad; Rejected when the bytes are not those that were sent."""
+    if sha256(data).hexdigest() != metadata.sha256:
+        raise Rejected(f"chunk {metadata.index} has other bytes than its hash says", rule="chunk_damaged")
+    entity = all_entities().get(metadata.entity)
+    if entity is None:
+        raise Rejected(f"no entity is called {metadata.entity!r}", rule="unknown_entity")
+    return check_chunk(
+        data,
+        entity=entity,
+        columns=metadata.columns,
+        first_line=metadata.first_line,
+        byte_offset=metadata.byte_offset,
+        header_raw=metadata.header,
+        delimiter=metadata.delimiter,
+        misaligned_tail=metadata.misaligned_tail,
+        byte_length=metadata.byte_length,
+    )

@@ -1,0 +1,51 @@
+"""Publish: outbound messages whose values are complete; first a row, then the message, then the mark."""
+
+from uuid import UUID
+
+import polars as pl
+
+from dataharvest.deliveries import OpenBatch
+from dataharvest.messages import Batch
+from dataharvest.outbound import OutboundMessage
+from dataharvest.ports import LockedBatch, Sender, Work
+from dataharvest.rules.outbound_messages import Envelope, changed_messages
+from dataharvest.stages.transform import with_money_as_text
+
+
+async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender: Sender) -> bool:
+    """Send what is new, changed or withdrawn in the batch; False when the version is cancelled or blocked."""
+    async with work.open_batch(batch) as locked:
+        if locked is None:
+            return False
+        opened = locked.opened
+        if not opened.computed:
+            await _store(locked, batch, outbound)
+            await locked.mark_computed()
+    await _send(opened, batch, outbound, work=work, sender=sender)
+    await work.mark_done(opened, batch)
+    return True
+
+
+async def _store(locked: LockedBatch, batch: Batch, outbound: OutboundMessage) -> None:
+    frames = await locked.frames(outbound.reads, per=outbound.per)
+    contents = contents_of(outbound.build(**frames, values=await locked.values(outbound.takes)), outbound)
+    last = await locked.last_outbound(kind=outbound.name)
+    envelope = Envelope(batch.tenant, batch.business_date, batch.version, outbound.name, outbound.reference_field)
+    await locked.store_outbound(list(changed_messages(contents, last=last, envelope=envelope)), kind=outbound.name)
+
+
+def contents_of(built: pl.DataFrame, outbound: OutboundMessage) -> list[dict[str, object]]:
+    """The contents of the messages, in order of reference: the fields in the order of the declaration."""
+    return with_money_as_text(built.select("reference", *outbound.fields)).sort("reference").to_dicts()
+
+
+async def _send(opened: OpenBatch, batch: Batch, outbound: OutboundMessage, *, work: Work, sender: Sender) -> None:
+    unsent = await work.unsent_outbound(opened, batch, kind=outbound.name)
+    if unsent:
+        messages = [(_key(batch.tenant, reference), payload) for _, reference, payload in unsent]
+        await sender.send_many(outbound.topic, messages)
+        await work.mark_outbound_sent(opened, batch, kind=outbound.name, message_ids=[one[0] for one in unsent])
+
+
+def _key(tenant: str, reference: UUID) -> bytes:
+    return f"{tenant}|{reference}".encode()

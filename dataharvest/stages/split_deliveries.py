@@ -1,0 +1,116 @@
+"""The splitters' loop: takes deliveries in turn, splits some side by side, and tells the sets what became of them."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from dataharvest.deliveries import Announcement, Lease
+from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
+from dataharvest.messages import DeliveryRemoved, DeliverySealed
+from dataharvest.ports import Deliveries, Sender
+from dataharvest.stages.split import LeaseLost, Splitter
+
+logger = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 2.0
+_OUTAGE_PAUSE_S = 1.0
+
+
+@dataclass
+class SplitLoop:
+    """Runs until ``stopping`` says so; a notification from PostgreSQL wakes it, looking again now and then is the safety net."""
+
+    splitter: Splitter
+    deliveries: Deliveries
+    sender: Sender
+    concurrency: int
+    stopping: Callable[[], bool]
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def run(self) -> None:
+        """Work until told to stop or a service fails.
+
+        Raises:
+            Unavailable: PostgreSQL or Kafka is not there; call again.
+        """
+        try:
+            async with self.deliveries.wake_ups() as woken:
+                while not self.stopping():
+                    woken.clear()
+                    await announce_endings(deliveries=self.deliveries, sender=self.sender)
+                    await self._fill()
+                    await self._wait(woken)
+        finally:
+            await self._abandon()
+
+    async def _fill(self) -> None:
+        while len(self._running) < self.concurrency:
+            lease = await self.deliveries.lease()
+            if lease is None:
+                return
+            self._running.add(asyncio.create_task(self._split(lease)))
+
+    async def _wait(self, woken: asyncio.Event) -> None:
+        waking = asyncio.create_task(woken.wait())
+        try:
+            done, _ = await asyncio.wait({waking, *self._running}, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waking.cancel()
+        finished = done - {waking}
+        self._running -= finished
+        for task in finished:
+            task.result()
+
+    async def _split(self, lease: Lease) -> None:
+        details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity}
+        try:
+            await self.splitter.split(lease)
+        except Rejected as reason:
+            await self.deliveries.reject(lease.delivery_id, reason)
+            logger.warning("delivery rejected", extra={**details, "rule": reason.rule})
+        except ObjectTrouble as trouble:
+            failure = {"rule": f"object_{trouble.code}", "message": str(trouble)}
+            await self.deliveries.wait_for_object(lease, failure)
+            logger.warning("delivery waits for its object", extra={**details, "code": trouble.code})
+        except LeaseLost:
+            logger.info("lease lost", extra=details)
+        except Unavailable as outage:
+            logger.warning("splitting interrupted", extra={**details, "reason": str(outage)})
+            await asyncio.sleep(_OUTAGE_PAUSE_S)
+            await self.deliveries.release(lease)
+        else:
+            logger.info("delivery read to its end", extra=details)
+
+    async def _abandon(self) -> None:
+        # Leases lapse by themselves: another splitter goes on from the chunks in the ledger.
+        running, self._running = self._running, set()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> None:
+    """Tell the sets of deliveries that were sealed or ended and not announced."""
+    for one in await deliveries.unannounced():
+        message = _announcement(one)
+        await sender.send("progress", key=message.key, value=message.encode())
+        await deliveries.mark_announced(one.delivery_id)
+
+
+def _announcement(one: Announcement) -> DeliverySealed | DeliveryRemoved:
+    if one.state in ("sealed", "complete") and one.chunk_count is not None:
+        return DeliverySealed(
+            tenant=one.tenant,
+            business_date=one.business_date,
+            delivery_id=one.delivery_id,
+            entity=one.entity,
+            chunk_count=one.chunk_count,
+        )
+    return DeliveryRemoved(
+        tenant=one.tenant,
+        business_date=one.business_date,
+        delivery_id=one.delivery_id,
+        entity=one.entity,
+        state=one.state,
+    )

@@ -1,0 +1,33 @@
+"""Transform: a transformer's values for one batch, computed from whole frames, never record by record."""
+
+import polars as pl
+
+from dataharvest.messages import Batch
+from dataharvest.ports import Work
+from dataharvest.rules.money import money_column
+from dataharvest.transformers import Transformer
+
+
+async def transform(batch: Batch, transformer: Transformer, *, work: Work) -> bool:
+    """Compute and store the batch's values; False when the version is cancelled or blocked."""
+    async with work.open_batch(batch) as locked:
+        if locked is None:
+            return False
+        if not locked.opened.computed:
+            frames = await locked.frames(transformer.reads, per=transformer.per)
+            values = as_json(transformer.compute(**frames), tuple(transformer.values))
+            await locked.store_values(values, transformer=transformer.name, logic_version=transformer.logic_version)
+            await locked.mark_computed()
+            await locked.mark_done()
+    return True
+
+
+def as_json(values: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:
+    """``reference`` and the named columns as one JSON column ``fields``; money as exact text."""
+    return with_money_as_text(values).select("reference", fields=pl.struct(names).struct.json_encode())
+
+
+def with_money_as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same frame with every Decimal column as money text."""
+    amounts = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Decimal)]
+    return frame.with_columns(money_column(pl.col(name)).alias(name) for name in amounts)

@@ -1,0 +1,58 @@
+"""Which messages may be ending their workers: remembered across crashes, so that one message cannot stop a partition for ever."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from dataharvest.errors import Unavailable
+from dataharvest.ports import AttemptJournal, Position
+
+CAUTIOUS_MESSAGES = 64
+"""Messages per partition, after a worker died without a word, before which an attempt is written down."""
+
+
+@dataclass
+class Suspects:
+    """Counts the crashes of a message, also of those that left no exception behind (panic, out of memory).
+
+    Normally no query is made: the journal is read once per assignment, and written only when a message ends its worker.
+    After a worker was found dead, the first messages of every partition are written down before they are handled.
+    """
+
+    journal: AttemptJournal
+    _known: dict[Position, int] = field(default_factory=dict)
+    _loaded: bool = False
+    _cautious: bool = False
+    _seen: Counter[tuple[str, int]] = field(default_factory=Counter)
+    _noted: set[Position] = field(default_factory=set)
+
+    def forget(self) -> None:
+        """Read the journal again: partitions were assigned, perhaps from a worker that died."""
+        self._loaded = False
+
+    async def crashes_before(self, position: Position) -> int:
+        """How often this message ended its worker so far; writes down this attempt where caution is needed."""
+        if not self._loaded:
+            self._known, self._cautious = await self.journal.load()
+            self._seen.clear()
+            self._loaded = True
+        crashes = self._known.get(position, 0)
+        self._seen[position.topic, position.partition] += 1
+        if self._cautious and position not in self._noted and self._seen[position.topic, position.partition] <= CAUTIOUS_MESSAGES:
+            await self.journal.add(position, error=None)
+            self._noted.add(position)
+        return crashes
+
+    async def clear(self, position: Position) -> None:
+        """The message was handled or dead-lettered."""
+        if position in self._noted or position in self._known:
+            await self.journal.remove(position)
+            self._noted.discard(position)
+            self._known.pop(position, None)
+
+    async def record_crash(self, position: Position, error: Exception) -> None:
+        """Write down that the message is about to end this worker; an outage must not keep it from ending."""
+        if position not in self._noted:
+            try:
+                await self.journal.add(position, error=repr(error)[:500])
+            except Unavailable:
+                return
