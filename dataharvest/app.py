@@ -1,9 +1,12 @@
 """The composition root: settings, adapters, the Faust application, and the loops beside its agents."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import faust
+from faust.app.base import BootStrategy
 
 from dataharvest import pipeline
 from dataharvest.adapters.kafka_admin import existing_topics
@@ -17,14 +20,28 @@ from dataharvest.rulebook import all_rules, require_sound_rules
 from dataharvest.services import Connected, connect
 from dataharvest.settings import Settings, home
 from dataharvest.stages.split_deliveries import SplitLoop
-from dataharvest.stages.sweep import sweep
 from dataharvest.suspects import Suspects
 from dataharvest.topics import load_topics, verify
+
+
+class HarvestWorker(faust.Worker):
+    """Faust's worker without its spinner, which writes control characters into logs and raises the log level."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.spinner = None
+
+
+class _NoWebServer(BootStrategy):
+    """Keeps Faust's web server off: the worker command switches it on again whatever the settings say."""
+
+    enable_web = False
 
 
 class HarvestApp(faust.App):
     """A Faust application that opens its services and checks what it stands on before it takes the first message."""
 
+    BootStrategy = _NoWebServer
     connected: Connected
     settings: Settings
 
@@ -59,6 +76,7 @@ def build_app(settings: Settings) -> HarvestApp:
         broker=[f"kafka://{address.strip()}" for address in settings.broker.split(",")],
         store="rocksdb://",
         datadir=claim_data_directory(settings.data_dir or home() / "tables" / settings.app_id),
+        Worker=HarvestWorker,
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,
@@ -104,21 +122,23 @@ def _add_loops(app: HarvestApp) -> None:
 
     if settings.split_in_worker:
 
-        @app.task
         async def split() -> None:
             loop = split_loop(app.connected, settings, stopping=stopping)
             await run_loop(loop.run, name="split", stopping=stopping)
 
-    @app.task
+        app.task(split)
+
     async def sweep_now_and_then() -> None:
         async def step() -> None:
             await asyncio.sleep(settings.sweep_interval_s)
-            await sweep(services)
+            await services.sweep.once()
 
         await run_loop(step, name="sweep", stopping=stopping)
 
+    app.task(sweep_now_and_then)
 
-def split_loop(connected: Connected, settings: Settings, *, stopping) -> SplitLoop:  # type: ignore[no-untyped-def]
+
+def split_loop(connected: Connected, settings: Settings, *, stopping: Callable[[], bool]) -> SplitLoop:
     """The splitters' loop, for a worker or a process of its own."""
     services = connected.services
     return SplitLoop(

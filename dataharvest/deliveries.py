@@ -7,7 +7,6 @@ from enum import Enum
 from typing import NamedTuple
 
 from dataharvest.objects import ObjectVersion
-from dataharvest.rules.keys import Compression
 
 SPLITTER_VERSION = 1
 """Raised when the same bytes would be cut into other chunks."""

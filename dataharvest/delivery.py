@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -36,7 +37,8 @@ class Delivery:
 
     async def run(self, stream: StreamT[bytes], handle: Handler, *, stage: str) -> None:
         """The loop of every agent: one event at a time, acknowledged once its effects are safe."""
-        events: AsyncIterator[EventT[bytes]] = stream.noack().events()
+        raw: Any = stream
+        events: AsyncIterator[EventT[bytes]] = raw.noack().events()
         async for event in events:
             if await self.deliver(event, handle, stage=stage):
                 event.ack()
@@ -81,6 +83,8 @@ class Delivery:
         try:
             if await self.suspects.crashes_before(position) >= CRASHES_ALLOWED:
                 raise Rejected(f"the message ended its worker {CRASHES_ALLOWED} times", rule="crashed_worker")
+            if event.message.value is None:
+                raise Rejected("the message has no value", rule="empty_message")
             await handle(event.message.value, position)
         except Rejected as rejected:
             await self.dead_letters.keep(position, message=event.message, stage=stage, reason=rejected)
@@ -105,7 +109,7 @@ def position_of(event: EventT[Any]) -> Position:
 
 def delay_before(attempt: int) -> float:
     """Seconds to wait after the given attempt, from 1: doubling, bounded."""
-    return min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2 ** min(attempt - 1, 16))
+    return min(_LONGEST_DELAY_S, _FIRST_DELAY_S * 2.0 ** min(attempt - 1, 16))
 
 
 async def run_loop(step: Callable[[], Awaitable[None]], *, name: str, stopping: Callable[[], bool]) -> None:
@@ -128,7 +132,8 @@ async def until_available(check: Callable[[], Awaitable[None]], *, what: str) ->
     """Wait for a service at the start; a misconfiguration ends the process with one sentence."""
     for attempt in count(1):
         try:
-            return await check()
+            await check()
+            return
         except Unavailable as outage:
             logger.warning("waiting at the start", extra={"for": what, "attempt": attempt, "reason": str(outage)})
             await asyncio.sleep(delay_before(attempt))
@@ -138,7 +143,8 @@ async def until_available(check: Callable[[], Awaitable[None]], *, what: str) ->
 
 def refuse_to_start(error: Misconfigured) -> NoReturn:
     """End the process with the sentence that says what to do; no traceback."""
-    print(f"dataharvest: {error}", flush=True)
+    # Faust turns what is printed into log lines; this sentence is for whoever typed the command.
+    print(f"dataharvest: {error}", file=sys.__stderr__, flush=True)
     logging.shutdown()
     os._exit(EXIT_MISCONFIGURED)
 

@@ -39,7 +39,8 @@ def halted(app: faust.App) -> bool:
 
 def discard(app: faust.App, event: EventT[Any]) -> None:
     """Let a revocation or shutdown go on without this event; it comes again from the committed offset."""
-    app.consumer._unacked_messages.discard(event.message)
+    consumer: Any = app.consumer
+    consumer._unacked_messages.discard(event.message)
 
 
 def hold_flow_until_recovered(app: faust.App) -> None:
@@ -48,7 +49,7 @@ def hold_flow_until_recovered(app: faust.App) -> None:
     Second repair. The end of a recovery resumes the flow and clears the queues; what arrived before would be lost with them.
     """
 
-    async def hold_flow(_app: faust.App, **_: Any) -> None:
+    async def hold_flow(*_: Any, **__: Any) -> None:
         app.consumer.stop_flow()
         app.flow_control.suspend()
 
@@ -113,7 +114,7 @@ def arm(app: faust.App, tripwire: Tripwire) -> None:
     complete_seek_to_committed()
     hold_flow_until_recovered(app)
 
-    async def forget(_app: faust.App, _partitions: set[TP], **_: Any) -> None:
+    async def forget(*_: Any, **__: Any) -> None:
         tripwire.forget()
 
     app.on_partitions_assigned.connect(forget, weak=False)

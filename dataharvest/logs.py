@@ -69,7 +69,7 @@ def logging_config(log_format: str) -> dict[str, Any]:
             "limited": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "line", "filters": ["rate"]},
         },
         "loggers": {
-            "dataharvest": {"level": "INFO"},
+            "dataharvest": {"level": "INFO", "handlers": ["stderr"], "propagate": False},
             "aiokafka": {"level": "WARNING", "handlers": ["limited"], "propagate": False},
             "faust": {"level": "WARNING", "handlers": ["limited"], "propagate": False},
             "mode": quiet,

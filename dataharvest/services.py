@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+from pydantic import SecretStr
+
 from dataharvest.adapters.kafka import KafkaDeadLetters, KafkaSender
 from dataharvest.adapters.postgres.chunks import PostgresChunks
 from dataharvest.adapters.postgres.connection import Database
@@ -15,11 +17,12 @@ from dataharvest.adapters.postgres.sets import PostgresSets
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.objects import ObjectStore
-from dataharvest.ports import Chunks, DeadLetters, Deliveries, Sender, Sets, SweepState, Work
+from dataharvest.ports import Chunks, DeadLetters, Deliveries, Sender, Sets, Work
 from dataharvest.rulebook import all_rules, required_entities
 from dataharvest.settings import Settings
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.split import Splitter
+from dataharvest.stages.sweep import Sweep
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -36,10 +39,10 @@ class Services:
     chunks: Chunks
     sets: Sets
     work: Work
-    sweep_state: SweepState
     dead_letters: DeadLetters
     fold: Fold
     splitter: Splitter
+    sweep: Sweep
 
 
 @dataclass
@@ -69,6 +72,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
     objects = S3ObjectStore(_client(settings))
     deliveries = PostgresDeliveries(database, owner=run_id, chunk_bytes=settings.chunk_bytes, lease_s=settings.lease_s)
     sets = PostgresSets(database)
+    work = PostgresWork(database)
     services = Services(
         bucket=settings.s3_bucket,
         objects=objects,
@@ -76,8 +80,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         deliveries=deliveries,
         chunks=PostgresChunks(database),
         sets=sets,
-        work=PostgresWork(database),
-        sweep_state=PostgresSweepState(database),
+        work=work,
         dead_letters=KafkaDeadLetters(sender, database),
         fold=Fold(sets=sets, deliveries=deliveries, sender=sender, rules=all_rules(), required=required_entities()),
         splitter=Splitter(
@@ -88,6 +91,15 @@ def connect(settings: Settings, *, role: str) -> Connected:
             max_content_bytes=settings.max_content_bytes,
             lease_s=settings.lease_s,
         ),
+        sweep=Sweep(
+            bucket=settings.s3_bucket,
+            objects=objects,
+            deliveries=deliveries,
+            sets=sets,
+            work=work,
+            sender=sender,
+            state=PostgresSweepState(database),
+        ),
     )
     return Connected(services=services, database=database, sender=sender, journal=PostgresJournal(database, run_id=run_id))
 
@@ -95,7 +107,11 @@ def connect(settings: Settings, *, role: str) -> Connected:
 def _client(settings: Settings) -> "S3Client":
     return s3_client(
         endpoint_url=settings.s3_endpoint_url,
-        access_key=settings.s3_access_key and settings.s3_access_key.get_secret_value(),
-        secret_key=settings.s3_secret_key and settings.s3_secret_key.get_secret_value(),
+        access_key=_plain(settings.s3_access_key),
+        secret_key=_plain(settings.s3_secret_key),
         region=settings.s3_region,
     )
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()

@@ -53,7 +53,7 @@ def translated(bucket: str, key: str) -> Iterator[None]:
 def _meaning(error: ClientError, *, bucket: str, key: str) -> DataHarvestError:
     name = error.response.get("Error", {}).get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-    if name in _SERVICE_CODES or status in _SERVICE_STATUSES or not 400 <= status < 500:  # noqa: PLR2004
+    if name in _SERVICE_CODES or status in _SERVICE_STATUSES or not 400 <= status < 500:
         return Unavailable(f"S3 refuses to work: {error}", bucket=bucket, key=key)
     return _trouble(bucket, key, code=_SAME_AS.get(status, status))
 

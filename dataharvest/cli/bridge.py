@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 @click.command()
 def bridge() -> None:
     """Carry S3 events from the SQS queue to Kafka (AWS S3 cannot write to Kafka itself)."""
-    from dataharvest.errors import Misconfigured  # noqa: PLC0415
-    from dataharvest.settings import load_settings  # noqa: PLC0415
+    from dataharvest.errors import Misconfigured
+    from dataharvest.settings import load_settings
 
     settings = load_settings()
     if settings.sqs_url is None:
@@ -27,7 +27,7 @@ def bridge() -> None:
 
 
 async def _run(settings: "Settings", *, queue_url: str) -> None:
-    from dataharvest.bridge import run_bridge  # noqa: PLC0415
+    from dataharvest.bridge import run_bridge
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -37,8 +37,8 @@ async def _run(settings: "Settings", *, queue_url: str) -> None:
 
 @asynccontextmanager
 async def _connected(settings: "Settings", *, queue_url: str) -> "AsyncIterator[tuple[EventQueue, Sender]]":
-    from dataharvest.adapters.kafka import KafkaSender  # noqa: PLC0415
-    from dataharvest.adapters.sqs import SqsQueue, sqs_client  # noqa: PLC0415
+    from dataharvest.adapters.kafka import KafkaSender
+    from dataharvest.adapters.sqs import SqsQueue, sqs_client
 
     keys = (settings.s3_access_key, settings.s3_secret_key)
     access_key, secret_key = (key.get_secret_value() if key else None for key in keys)

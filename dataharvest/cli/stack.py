@@ -5,7 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec
 
 import click
 
@@ -15,15 +15,18 @@ if TYPE_CHECKING:
     from dataharvest.stack.status import ServiceReport
 
 
-def one_sentence(command: Callable[[], None]) -> Callable[[], None]:
+Arguments = ParamSpec("Arguments")
+
+
+def one_sentence(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """The command, with its expected failures shown as one sentence and exit code 1."""
 
     @functools.wraps(command)
-    def shown() -> None:
+    def shown(*arguments: Arguments.args, **options: Arguments.kwargs) -> None:
         try:
-            command()
-        except DataHarvestError as error:
-            click.echo(f"dataharvest stack: {error.message}", err=True)
+            command(*arguments, **options)
+        except (DataHarvestError, OSError) as error:
+            click.echo(f"dataharvest stack: {error}", err=True)
             sys.exit(1)
 
     return shown
@@ -64,6 +67,7 @@ def down() -> None:
 
 @stack.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@one_sentence
 def status(as_json: bool) -> None:
     """Show every service; exit code 0 when all are up, else 1."""
     from dataharvest.stack import Stack  # noqa: PLC0415

@@ -17,10 +17,9 @@ def sweep(once: bool) -> None:
 async def _sweep() -> dict[str, int]:
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
-    from dataharvest.stages.sweep import sweep as sweep_once
 
     connected = connect(load_settings(), role="sweep")
     try:
-        return dict(await sweep_once(connected.services))
+        return dict(await connected.services.sweep.once())
     finally:
         await connected.close()

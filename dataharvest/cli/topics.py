@@ -17,7 +17,7 @@ def topics() -> None:
 @topics.command()
 def plan() -> None:
     """Show what `apply` would change; changes nothing."""
-    from dataharvest.settings import load_settings  # noqa: PLC0415
+    from dataharvest.settings import load_settings
 
     _show(_changes(load_settings().broker))
 
@@ -26,9 +26,9 @@ def plan() -> None:
 @click.option("--replication-factor", type=click.IntRange(min=1), default=1, show_default=True, help="Copies of a new topic.")
 def apply(*, replication_factor: int) -> None:
     """Create what is missing and change what differs; never deletes anything."""
-    from dataharvest.adapters.kafka_admin import apply as apply_changes  # noqa: PLC0415
-    from dataharvest.settings import load_settings  # noqa: PLC0415
-    from dataharvest.topics import CannotChange  # noqa: PLC0415
+    from dataharvest.adapters.kafka_admin import apply as apply_changes
+    from dataharvest.settings import load_settings
+    from dataharvest.topics import CannotChange
 
     broker = load_settings().broker
     changes = _changes(broker)
@@ -39,8 +39,8 @@ def apply(*, replication_factor: int) -> None:
 
 
 def _changes(broker: str) -> "list[Change]":
-    from dataharvest.adapters.kafka_admin import existing_topics  # noqa: PLC0415
-    from dataharvest.topics import difference, load_topics  # noqa: PLC0415
+    from dataharvest.adapters.kafka_admin import existing_topics
+    from dataharvest.topics import difference, load_topics
 
     return difference(load_topics().values(), asyncio.run(existing_topics(broker)))
 

@@ -71,9 +71,7 @@ def message_id(envelope: Envelope, reference: str) -> UUID:
     )
 
 
-def _if_changed(
-    reference: str, fields: Mapping[str, Any], last: LastMessage | None, envelope: Envelope
-) -> Iterator[OutboundRow]:
+def _if_changed(reference: str, fields: Mapping[str, Any], last: LastMessage | None, envelope: Envelope) -> Iterator[OutboundRow]:
     # Without id, version and supersedes: equal content has an equal hash in every version.
     content = orjson.dumps({envelope.reference_field: reference, **fields}, option=orjson.OPT_SORT_KEYS)
     content_sha256 = sha256(content).digest()

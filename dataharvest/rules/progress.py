@@ -1,7 +1,8 @@
 """What is known of a set's progress: a fold of the facts on ``progress`` that is idempotent and free of order.
 
 The state is plain JSON, because it lives in the Faust table:
-``{"deliveries": {"12": {"entity", "chunks", "stored"}}, "rules": {"1|tax": {"count", "done"}}}``; ``chunks`` is null until sealed.
+``{"deliveries": {"12": {"entity", "chunks", "stored"}}, "rules": {"1|tax": {"count", "done"}}}``;
+``chunks`` is null until sealed.
 """
 
 from typing import Any, TypedDict
@@ -54,7 +55,9 @@ def merge(state: SetProgress, other: SetProgress) -> SetProgress:
     """What either of the two knows."""
     merged = state
     for delivery_id, delivery in other["deliveries"].items():
-        merged = _with_delivery(merged, int(delivery_id), delivery["entity"], chunks=delivery["chunks"], stored=delivery["stored"])
+        merged = _with_delivery(
+            merged, int(delivery_id), delivery["entity"], chunks=delivery["chunks"], stored=delivery["stored"]
+        )
     rules = dict(merged["rules"])
     for name, rule in other["rules"].items():
         known = rules.get(name, rule)

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from dataharvest.errors import Misconfigured
 from dataharvest.stack.files import locked, write_atomically
 from dataharvest.stack.processes import Identity
 
@@ -54,11 +55,17 @@ class StackHome:
         return locked(self.path / "stack.lock")
 
     def state(self) -> State:
-        """The remembered facts; empty for a stack that was never up."""
+        """The remembered facts; empty for a stack that was never up.
+
+        Raises:
+            Misconfigured: the file that holds them is damaged.
+        """
         try:
             return State(**json.loads(self._state_path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return State()
+        except (ValueError, TypeError) as error:
+            raise Misconfigured(f"{self._state_path} is damaged; remove {self.path} to start from nothing") from error
 
     @contextmanager
     def changing(self) -> Iterator[State]:

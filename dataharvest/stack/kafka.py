@@ -42,7 +42,7 @@ share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 log.retention.hours=168
 # A broker that was killed may register again only when its session has ended.
-broker.session.timeout.ms=5000
+broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
 """
 

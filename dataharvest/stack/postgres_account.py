@@ -104,8 +104,9 @@ def data_directory_outside(home: Path) -> Path:
 def _folder_outside() -> Path:
     parent = MACHINE_STATE if os.access(MACHINE_STATE, os.W_OK) else Path(tempfile.gettempdir())
     folder = parent / "dataharvest"
-    folder.mkdir(mode=0o755, exist_ok=True)
-    return _owned_by_us(folder)
+    folder.mkdir(exist_ok=True)
+    _owned_by_us(folder).chmod(0o755)
+    return folder
 
 
 def _bundled() -> Path:

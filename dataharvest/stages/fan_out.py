@@ -3,8 +3,8 @@
 from dataharvest.errors import Rejected
 from dataharvest.messages import RuleReady, decode_rule_ready
 from dataharvest.ports import Sender, Work
-from dataharvest.rules.batching import batch_count
 from dataharvest.rulebook import all_rules
+from dataharvest.rules.batching import batch_count
 
 
 async def fan_out(value: bytes, *, work: Work, sender: Sender) -> None:

@@ -95,10 +95,11 @@ class _Reading:
             if splitter is None:
                 start += data
                 splitter = self._begin(start, at_end=False)
-                data = start[self.header.byte_length :] if splitter else b""
-            if splitter is not None:
-                for piece in splitter.feed(data):
-                    yield piece
+                fresh = start[self.header.byte_length :] if splitter else b""
+            else:
+                fresh = data
+            for piece in splitter.feed(fresh) if splitter else ():
+                yield piece
         if splitter is None:
             splitter = self._begin(start, at_end=True)
             assert splitter is not None

@@ -53,3 +53,14 @@ def test_stopping_a_stack_that_was_never_up_is_no_error(tmp_path: Path, monkeypa
 
     assert CliRunner().invoke(stack, ["down"]).exit_code == 0
     assert not (tmp_path / "home").exists()
+
+
+def test_a_damaged_state_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATAHARVEST_HOME", str(tmp_path))
+    (tmp_path / "state.json").write_text('{"ports": ')
+
+    shown = CliRunner().invoke(stack, ["status"])
+
+    assert shown.exit_code == 1
+    assert "state.json is damaged" in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1

@@ -78,15 +78,24 @@ async def _copy_quarantine(connection: Connection, metadata: ChunkMetadata, chec
         return
     where = (metadata.delivery_id, metadata.index)
     records = [
-        (*where, one.position, metadata.tenant, one.line, one.byte_offset, one.byte_length, one.column, one.rule, one.message, one.raw)
+        (
+            *where,
+            one.position,
+            metadata.tenant,
+            one.line,
+            one.byte_offset,
+            one.byte_length,
+            one.column,
+            one.rule,
+            one.message,
+            one.raw,
+        )
         for one in checked.quarantined
     ]
     await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
 
 
-async def _insert_ledger_row(
-    connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk, position: Position
-) -> None:
+async def _insert_ledger_row(connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk, position: Position) -> None:
     inserted = await connection.fetchval(
         _SQL["insert_chunk"],
         metadata.delivery_id,

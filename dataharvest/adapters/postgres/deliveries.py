@@ -97,7 +97,9 @@ class PostgresDeliveries:
                 _SQL["newest_content"], lease.tenant, lease.business_date, lease.entity, lease.delivery_id
             )
             if newest is not None and newest["content_sha256"] == sealing.content_sha256:
-                await _end(connection, lease.delivery_id, lease.entity, "repeat", repeat_of=newest["delivery_id"], sealing=sealing)
+                await _end(
+                    connection, lease.delivery_id, lease.entity, "repeat", repeat_of=newest["delivery_id"], sealing=sealing
+                )
             else:
                 await connection.execute(
                     _SQL["seal"],

@@ -43,8 +43,8 @@ async def read_values(connection: Connection, takes: Reads, *, opened: OpenBatch
     for transformer, names in takes.items():
         fields = ", ".join(f"r.fields->>'{name}' AS {name}" for name in names)
         query = (
-            f"SELECT r.reference, {fields} FROM value r "
-            f"WHERE r.set_version_id = {opened.set_version_id} AND r.transformer = '{transformer}'{_in_slice('r.reference', batch)}"
+            f"SELECT r.reference, {fields} FROM value r WHERE r.set_version_id = {opened.set_version_id} "
+            f"AND r.transformer = '{transformer}'{_in_slice('r.reference', batch)}"
         )
         frame = await _copy_out(connection, query, ("reference", *names))
         declared = all_transformers()[transformer].values

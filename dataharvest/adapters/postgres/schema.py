@@ -21,7 +21,8 @@ def row_table_ddl(entity: Entity) -> Iterator[str]:
     yield f"CREATE TABLE IF NOT EXISTS {entity.table} (delivery_id bigint NOT NULL DEFAULT {constant})"
     for column in entity.columns:
         yield f"ALTER TABLE {entity.table} ADD COLUMN IF NOT EXISTS {column.name} {column.kind.value}"
-    yield f"CREATE INDEX IF NOT EXISTS {entity.table}_of_delivery ON {entity.table} USING brin (delivery_id int8_minmax_multi_ops)"
+    index = f"{entity.table}_of_delivery ON {entity.table} USING brin (delivery_id int8_minmax_multi_ops)"
+    yield f"CREATE INDEX IF NOT EXISTS {index}"
 
 
 def head_revision() -> str:
@@ -84,11 +85,11 @@ async def require_current_schema(database: Database) -> None:
         revision = await _revision(connection)  # type: ignore[arg-type]
         _require_known(revision)
         if revision != head_revision():
-            raise Misconfigured(
-                f"The database schema is at {revision or 'nothing'}, this version needs {head_revision()}: run `dataharvest migrate`."
-            )
+            at, needed = revision or "nothing", head_revision()
+            raise Misconfigured(f"The database schema is at {at}, this version needs {needed}: run `dataharvest migrate`.")
         rows = await connection.fetch(
-            "SELECT table_name || '.' || column_name AS name FROM information_schema.columns WHERE table_schema = current_schema()"
+            "SELECT table_name || '.' || column_name AS name FROM information_schema.columns "
+            "WHERE table_schema = current_schema()"
         )
     present = {row["name"] for row in rows}
     wanted = {f"{one.table}.{column.name}" for one in all_entities().values() for column in one.columns}

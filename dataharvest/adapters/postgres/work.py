@@ -97,7 +97,9 @@ class LockedBatch:
     async def relate(self) -> dict[str, int]:
         """See the port."""
         version, ids = self.opened.set_version_id, self.opened.deliveries
-        portfolios, clients, accounts, transactions = (ids[name] for name in ("portfolios", "clients", "accounts", "transactions"))
+        portfolios, clients, accounts, transactions = (
+            ids[name] for name in ("portfolios", "clients", "accounts", "transactions")
+        )
         await self._connection.execute(_SQL["relate_links"], version, portfolios, clients, accounts)
         found = await self._connection.fetch(_SQL["orphans"], portfolios, clients, accounts, transactions)
         for row in found:
@@ -126,9 +128,7 @@ class LockedBatch:
         rows = await self._connection.fetch(
             _SQL["last_outbound"], batch.tenant, batch.business_date, kind, batch.version, batch.batch, batch.batch_count
         )
-        return {
-            str(row["reference"]): LastMessage(row["message_id"], row["content_sha256"], row["withdrawn"]) for row in rows
-        }
+        return {str(row["reference"]): LastMessage(row["message_id"], row["content_sha256"], row["withdrawn"]) for row in rows}
 
     async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
         """See the port."""

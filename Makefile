@@ -1,0 +1,57 @@
+# `make` alone lists the targets.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help environment demo test test-unit test-kills check format lock bench-p1 clean
+
+help: ## List the targets
+	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+environment: $(READY) ## Make .venv with every dependency at its pinned version
+
+$(READY): requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## Everything from nothing: real services, sample files, outbound messages on screen
+	$(BIN)/dataharvest harvest examples/acme --tenant acme
+	@echo "The services are still up: \`$(BIN)/dataharvest status\` shows the set, \`$(BIN)/dataharvest stack down\` stops them."
+
+test: $(READY) ## Everything from nothing: all tests against the real services
+	$(BIN)/python -m pytest
+
+test-unit: $(READY) ## The tests that need no service
+	$(BIN)/python -m pytest tests/unit tests/agents
+
+test-kills: $(READY) ## Workers killed under load, services cut off: nothing lost (about ten minutes)
+	$(BIN)/python -m tests.kills
+
+check: $(READY) ## Style, types, architecture, then all tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+format: $(READY) ## Bring the code into shape
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY) ## Pin the dependencies of pyproject.toml again
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet pip-tools
+	build/lock/bin/pip-compile --quiet --strip-extras --extra stack --extra dev --no-annotate --no-header \
+		--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options -o requirements.txt pyproject.toml
+
+bench-p1: $(READY) ## 3,000,000 rows through everything against a bare \copy, in the same run
+	$(BIN)/python -m benchmarks.p1
+
+clean: ## Stop the services and remove the environment and the services' data
+	-$(BIN)/dataharvest stack down
+	rm -rf $(VENV) .dataharvest build
