@@ -89,7 +89,7 @@ class Deliveries(Protocol):
         """Give the lease back unfinished, so that another splitter can go on at once."""
 
     async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
-        """Put the delivery aside, with the reason and a next try."""
+        """Put the delivery aside, with the reason and a next try; a newer one known already supersedes it."""
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
         """SHA-256 by index of the chunks in the ledger."""

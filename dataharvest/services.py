@@ -1,7 +1,6 @@
 """The outside world of one process: adapters behind their ports, opened and closed together."""
 
 import os
-import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -62,11 +61,12 @@ class Connected:
 
 def connect(settings: Settings, *, role: str) -> Connected:
     """The real adapters; nothing is contacted before it is used."""
-    run_id = f"{role}-{socket.gethostname()}-{os.getpid()}-{uuid4().hex[:8]}"
+    # Short: PostgreSQL keeps 63 characters of an application's name, and the run is recognised by it.
+    run_id = f"{role}-{os.getpid()}-{uuid4().hex[:12]}"
     database = Database(
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
-        application_name=f"dataharvest {run_id}"[:63],
+        application_name=f"dataharvest {run_id}",
     )
     sender = KafkaSender(settings.broker)
     objects = S3ObjectStore(_client(settings))

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,7 +16,10 @@ from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
 from dataharvest.sql import queries
 
-_MAX_REQUEST_BYTES = 4 << 20
+logger = logging.getLogger(__name__)
+
+# A dead letter holds its message in base64: a third longer than the longest chunk.
+_MAX_REQUEST_BYTES = 8 << 20
 
 
 class KafkaSender:
@@ -25,16 +29,16 @@ class KafkaSender:
         self._broker = broker
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, topic: str, *, key: bytes, value: bytes) -> None:
         """See the port."""
-        async with _translated():
-            await (await self._open()).send_and_wait(topic, value, key=key)
+        async with self._producing() as producer:
+            await producer.send_and_wait(topic, value, key=key)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""
-        async with _translated():
-            producer = await self._open()
+        async with self._producing() as producer:
             sent = [await producer.send(topic, value, key=key) for key, value in messages]
             await asyncio.gather(*sent)
 
@@ -42,7 +46,29 @@ class KafkaSender:
         """Flush and end the connection."""
         if self._producer is not None:
             producer, self._producer = self._producer, None
-            await producer.stop()
+            await _close(producer)
+
+    @asynccontextmanager
+    async def _producing(self) -> AsyncIterator[AIOKafkaProducer]:
+        try:
+            producer = await self._open()
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error
+        try:
+            yield producer
+        except MessageSizeTooLargeError as error:
+            raise Rejected(f"message is larger than Kafka takes: {error}", rule="message_too_large") from error
+        except (KafkaError, OSError, TimeoutError) as error:
+            self._give_up(producer)
+            raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error
+
+    def _give_up(self, producer: AIOKafkaProducer) -> None:
+        # After an error an idempotent producer may have a gap in its sequence and never recover: the next send opens another.
+        if self._producer is producer:
+            self._producer = None
+            closing = asyncio.create_task(_close(producer))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _open(self) -> AIOKafkaProducer:
         async with self._opening:
@@ -99,11 +125,9 @@ def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
 
 
-@asynccontextmanager
-async def _translated() -> AsyncIterator[None]:
+async def _close(producer: AIOKafkaProducer) -> None:
+    # What it still holds was reported as failed and is sent again; an absent broker must not keep the process.
     try:
-        yield
-    except MessageSizeTooLargeError as error:
-        raise Rejected(f"message is larger than Kafka takes: {error}", rule="message_too_large") from error
+        await asyncio.wait_for(producer.stop(), timeout=5)
     except (KafkaError, OSError, TimeoutError) as error:
-        raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error
+        logger.info("producer given up", extra={"reason": f"{type(error).__name__}: {error}"})

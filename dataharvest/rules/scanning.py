@@ -73,8 +73,6 @@ class RecordScanner:
         while (quote := buffer.find(b'"', position, stop)) >= 0:
             line = _after_last_line_end(buffer, position, quote)
             position = _end_of(self._run, buffer, line, stop)
-            if quote < position:
-                continue
             record = self.record_at(buffer, position, stop)
             if record is None:
                 return position

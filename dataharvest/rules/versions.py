@@ -55,7 +55,8 @@ def due_version(view: SetView, *, required: Collection[str]) -> dict[str, int] |
     """Deliveries of the version to be made now, by entity; None when none is due.
 
     The first version is due as soon as every required entity has a complete delivery whose newest is clean. A later
-    one is due when that choice has changed and no delivery of the set is in progress.
+    one is due when that choice has changed and no delivery of the set is being read; one that waits for an object
+    that can't be read holds nobody up.
     """
     newest = newest_complete(view.deliveries)
     if set(required) - set(newest) or any(one.open_quarantine for one in newest.values()):
@@ -63,7 +64,7 @@ def due_version(view: SetView, *, required: Collection[str]) -> dict[str, int] |
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
     if not view.versions:
         return chosen
-    if chosen == dict(view.versions[-1].deliveries) or any(one.state in IN_PROGRESS for one in view.deliveries):
+    if chosen == dict(view.versions[-1].deliveries) or any(one.state in IN_PROGRESS - {"waiting"} for one in view.deliveries):
         return None
     return chosen
 

@@ -55,6 +55,20 @@ UPDATE delivery SET state = 'waiting', lease_until = NULL, failure = $3,
        next_try_at = clock_timestamp() + make_interval(secs => least(600, 2 ^ least(attempts, 12)))
 WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
 
+-- name: newer_known
+SELECT EXISTS (
+    SELECT FROM delivery newer
+    WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
+      AND newer.state NOT IN ('rejected', 'repeat', 'abandoned')
+      AND (newer.last_modified, newer.object_key, newer.delivery_id) > ($4, $5, $6))
+
+-- name: older_waiting
+SELECT old.delivery_id FROM delivery old, delivery new
+WHERE new.delivery_id = $1 AND old.state = 'waiting'
+  AND (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
+  AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
+FOR UPDATE OF old
+
 -- name: stored_chunks
 SELECT chunk_index, sha256 FROM chunk WHERE delivery_id = $1
 
@@ -68,8 +82,10 @@ SELECT * FROM delivery WHERE delivery_id = $1 AND lease_epoch = $2 AND state = '
 SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE
 
 -- name: newest_content
+-- One that is still being read counts too: its content is not known yet, so nothing can be a repeat of it.
 SELECT delivery_id, content_sha256 FROM delivery
-WHERE (tenant, business_date, entity) = ($1, $2, $3) AND delivery_id <> $4 AND state IN ('sealed', 'complete')
+WHERE (tenant, business_date, entity) = ($1, $2, $3) AND delivery_id <> $4
+  AND state IN ('registered', 'waiting', 'splitting', 'sealed', 'complete')
 ORDER BY last_modified DESC, object_key DESC, delivery_id DESC
 LIMIT 1
 

@@ -45,8 +45,13 @@ class Fold:
         state, concluded = await self._conclude(key, state)
         if concluded or isinstance(fact, DeliveryRemoved):
             await self.decide(key)
-        table[fact.key] = state
-        self._trusted.add(fact.key)
+        if state == progress.nothing():
+            # All is done and in the ledger: a small table recovers quickly.
+            table.pop(fact.key, None)
+            self._trusted.discard(fact.key)
+        else:
+            table[fact.key] = state
+            self._trusted.add(fact.key)
 
     async def decide(self, key: SetKey) -> None:
         """Make the version that is due, announce every rule that is ready, and send what is unsent."""

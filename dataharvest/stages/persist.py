@@ -37,7 +37,8 @@ async def persist(value: bytes, position: Position, *, chunks: Chunks, deliverie
         await sender.send("progress", key=fact.key, value=fact.encode())
     else:
         details = {"delivery_id": metadata.delivery_id, "index": metadata.index, "outcome": outcome.value}
-        logger.warning("chunk not stored", extra=details)
+        # A chunk of a repeat, a rejected or a removed delivery: nothing is lost, its bytes are in the bucket.
+        logger.info("chunk not stored", extra=details)
 
 
 def check(metadata: ChunkMetadata, data: bytes) -> CheckedChunk:

@@ -42,6 +42,10 @@ class PostgresDeliveries:
                 self._chunk_bytes,
                 SPLITTER_VERSION,
             )
+            if delivery_id is not None:
+                # What could not be read is replaced now; nobody has to wait for it any longer.
+                for row in await connection.fetch(_SQL["older_waiting"], delivery_id):
+                    await _end(connection, row["delivery_id"], str(name.entity), "superseded")
             await connection.execute(_SQL["wake_splitters"])
         return delivery_id
 
@@ -72,8 +76,15 @@ class PostgresDeliveries:
 
     async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
         """See the port."""
-        async with self._database.connection() as connection:
-            await connection.execute(_SQL["wait_for_object"], lease.delivery_id, lease.epoch, dict(failure))
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["lock_set"], lease.tenant, lease.business_date)
+            if await connection.fetchrow(_SQL["lock_leased"], lease.delivery_id, lease.epoch) is None:
+                return
+            order = (lease.source.last_modified, lease.source.key, lease.delivery_id)
+            if await connection.fetchval(_SQL["newer_known"], lease.tenant, lease.business_date, lease.entity, *order):
+                await _end(connection, lease.delivery_id, lease.entity, "superseded")
+            else:
+                await connection.execute(_SQL["wait_for_object"], lease.delivery_id, lease.epoch, dict(failure))
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
         """See the port."""

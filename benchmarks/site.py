@@ -1,0 +1,78 @@
+"""A stack and workers of the benchmarks' own, and the peers' tools."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dataharvest.stack import Stack
+
+
+class Site:
+    """Services under one folder; workers that belong to it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.stack = Stack(home)
+        self.environment = {**os.environ, "DATAHARVEST_HOME": str(home)}
+
+    def up(self) -> None:
+        """Start the services and bring schema and topics to this version."""
+        self.stack.up()
+        self.command("migrate")
+        self.command("topics", "apply")
+
+    def command(self, *words: str) -> str:
+        """Run one of the program's commands; its output."""
+        return subprocess.run(self._words(*words), env=self.environment, check=True, capture_output=True, text=True).stdout
+
+    def psql(self, statement: str) -> str:
+        """Run a statement with psql; the bare result."""
+        url = self.stack.environment()["DATAHARVEST_DATABASE_URL"]
+        words = [str(self.stack.postgres_bin("psql")), url, "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout.strip()
+
+    def upload(self, path: Path, key: str) -> None:
+        """Put a file into the bucket."""
+        import boto3
+
+        known = self.stack.environment()
+        client = boto3.client(
+            "s3",
+            endpoint_url=known["DATAHARVEST_S3_ENDPOINT_URL"],
+            aws_access_key_id=known["DATAHARVEST_S3_ACCESS_KEY"],
+            aws_secret_access_key=known["DATAHARVEST_S3_SECRET_KEY"],
+            region_name=known["DATAHARVEST_S3_REGION"],
+        )
+        client.upload_file(str(path), known["DATAHARVEST_S3_BUCKET"], key)
+
+    @contextmanager
+    def workers(self, count: int) -> Iterator[list[int]]:
+        """Worker processes and a splitter, as in the Procfile; their process ids."""
+        environment = {**self.environment, "DATAHARVEST_SPLIT_IN_WORKER": "false"}
+        log = (self.home / "logs" / "benchmark.log").open("ab")
+        commands = [*(["worker"] for _ in range(count)), ["split"]]
+        running = [subprocess.Popen(self._words(*words), env=environment, stdout=log, stderr=log) for words in commands]
+        try:
+            yield [process.pid for process in running]
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(timeout=60)
+            log.close()
+
+    def _words(self, *words: str) -> list[str]:
+        return [str(Path(sys.executable).parent / "dataharvest"), *words]
+
+
+def wait_until(condition: Callable[[], bool], *, timeout_s: float, poll_s: float = 0.1) -> None:
+    """Return once the condition holds; TimeoutError when it does not in time."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {timeout_s:g} s")
+        time.sleep(poll_s)

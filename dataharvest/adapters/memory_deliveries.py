@@ -1,0 +1,199 @@
+"""Deliveries kept in memory: the fake of the port, under the same contract as PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
+from dataharvest.deliveries import SPLITTER_VERSION, Announcement, Lease, Sealing
+from dataharvest.errors import Rejected
+from dataharvest.messages import ChunkMetadata
+from dataharvest.objects import ObjectVersion
+from dataharvest.rules.keys import ObjectName
+from dataharvest.rules.records import CheckedChunk
+from dataharvest.rules.tiling import LedgerRow, totals_of
+from dataharvest.rules.versions import IN_PROGRESS
+
+_TO_SPLIT = ("registered", "waiting", "splitting")
+_ENDED = ("rejected", "repeat", "abandoned")
+
+
+class MemoryDeliveries:
+    """The port ``Deliveries`` without a server."""
+
+    def __init__(self, ledger: MemoryLedger, *, chunk_bytes: int, lease_s: float) -> None:
+        self._ledger = ledger
+        self._rows = ledger.deliveries
+        self._chunk_bytes = chunk_bytes
+        self._lease_s = lease_s
+
+    async def register(self, source: ObjectVersion, name: ObjectName) -> int | None:
+        """See the port."""
+        newer = [
+            one
+            for one in self._rows.values()
+            if (one.tenant, one.business_date, one.entity) == (name.tenant, name.business_date, name.entity)
+            and one.state not in _ENDED
+            and one.order[:2] > (source.last_modified, source.key)
+        ]
+        for woken in self._ledger.wake_ups:
+            woken.set()
+        row = StoredDelivery(
+            delivery_id=len(self._rows) + 1,
+            tenant=name.tenant,
+            business_date=name.business_date,
+            entity=name.entity,
+            source=source,
+            state="superseded" if newer else "registered",
+        )
+        return self._insert(row)
+
+    async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
+        """See the port."""
+        tenant = str(reason.details.get("tenant", ""))
+        row = StoredDelivery(len(self._rows) + 1, tenant, None, None, source, "rejected", is_announced=True)
+        row.failure = {"rule": reason.rule}
+        return self._insert(row)
+
+    async def lease(self) -> Lease | None:
+        """See the port."""
+        now = time.monotonic()
+        free = [row for row in self._rows.values() if row.state in _TO_SPLIT and max(row.leased_until, row.next_try_at) <= now]
+        busy = [row.tenant for row in self._rows.values() if row.state == "splitting" and row.leased_until > now]
+        if not free:
+            return None
+        row = min(free, key=lambda one: (busy.count(one.tenant), one.delivery_id))
+        row.state, row.epoch, row.leased_until = "splitting", row.epoch + 1, now + self._lease_s
+        return self._lease_of(row)
+
+    async def renew(self, lease: Lease) -> bool:
+        """See the port."""
+        row = self._leased(lease)
+        if row:
+            row.leased_until = time.monotonic() + self._lease_s
+        return row is not None
+
+    async def release(self, lease: Lease) -> None:
+        """See the port."""
+        if row := self._leased(lease):
+            row.leased_until = 0.0
+
+    async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
+        """See the port."""
+        if row := self._leased(lease):
+            row.state, row.leased_until, row.failure, row.next_try_at = "waiting", 0.0, dict(failure), time.monotonic() + 2
+
+    async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
+        """See the port."""
+        return {index: bytes.fromhex(metadata.sha256) for index, (metadata, _) in self._rows[delivery_id].chunks.items()}
+
+    async def stored_chunk_count(self, delivery_id: int) -> int:
+        """See the port."""
+        return len(self._rows[delivery_id].chunks)
+
+    async def seal(self, lease: Lease, sealing: Sealing) -> bool:
+        """See the port."""
+        row = self._leased(lease)
+        if row is None:
+            return False
+        others = [
+            one
+            for one in self._rows.values()
+            if (one.tenant, one.business_date, one.entity) == (row.tenant, row.business_date, row.entity)
+            and one.state in ("sealed", "complete")
+        ]
+        newest = max(others, key=lambda one: one.order, default=None)
+        if newest and newest.sealing and newest.sealing.content_sha256 == sealing.content_sha256:
+            self._end(row, "repeat")
+        else:
+            row.state, row.sealing = "sealed", sealing
+        return True
+
+    async def reject(self, delivery_id: int, reason: Rejected) -> bool:
+        """See the port."""
+        row = self._rows.get(delivery_id)
+        if row is None or row.state not in IN_PROGRESS:
+            return False
+        self._end(row, "rejected")
+        row.failure = {"rule": reason.rule, "message": reason.message}
+        return True
+
+    async def complete(self, delivery_id: int) -> str:
+        """See the port."""
+        row = self._rows.get(delivery_id)
+        if row is None:
+            return "unknown"
+        if row.state == "sealed" and row.sealing and len(row.chunks) == row.sealing.chunk_count:
+            ledger = [_ledger_row(*row.chunks[index]) for index in sorted(row.chunks)]
+            totals_of(ledger, start=row.sealing.content_start, end=row.sealing.content_end)
+            row.state = "complete"
+        return row.state
+
+    async def unannounced(self) -> list[Announcement]:
+        """See the port."""
+        return [
+            Announcement(
+                delivery_id=row.delivery_id,
+                tenant=row.tenant,
+                business_date=row.business_date,
+                entity=row.entity,
+                state=row.state,
+                chunk_count=row.sealing.chunk_count if row.sealing else None,
+            )
+            for row in self._rows.values()
+            if not row.is_announced and row.state not in _TO_SPLIT and row.business_date and row.entity
+        ]
+
+    async def mark_announced(self, delivery_id: int) -> None:
+        """See the port."""
+        self._rows[delivery_id].is_announced = True
+
+    async def known(self, bucket: str, keys: Sequence[str]) -> set[tuple[str, str]]:
+        """See the port."""
+        sources = [row.source for row in self._rows.values()]
+        return {(one.key, one.etag) for one in sources if one.bucket == bucket and one.key in keys}
+
+    @asynccontextmanager
+    async def wake_ups(self) -> AsyncIterator[asyncio.Event]:
+        """See the port."""
+        woken = asyncio.Event()
+        self._ledger.wake_ups.add(woken)
+        try:
+            yield woken
+        finally:
+            self._ledger.wake_ups.discard(woken)
+
+    def _insert(self, row: StoredDelivery) -> int | None:
+        identity = (row.source.bucket, row.source.key, row.source.identity)
+        if any((one.source.bucket, one.source.key, one.source.identity) == identity for one in self._rows.values()):
+            return None
+        self._rows[row.delivery_id] = row
+        return row.delivery_id
+
+    def _leased(self, lease: Lease) -> StoredDelivery | None:
+        row = self._rows[lease.delivery_id]
+        return row if row.epoch == lease.epoch and row.state == "splitting" else None
+
+    def _end(self, row: StoredDelivery, state: str) -> None:
+        row.state, row.is_announced = state, False
+        row.chunks.clear()
+
+    def _lease_of(self, row: StoredDelivery) -> Lease:
+        assert row.business_date is not None and row.entity is not None
+        return Lease(
+            delivery_id=row.delivery_id,
+            epoch=row.epoch,
+            tenant=row.tenant,
+            business_date=row.business_date,
+            entity=row.entity,
+            source=row.source,
+            chunk_bytes=self._chunk_bytes,
+            splitter_version=SPLITTER_VERSION,
+        )
+
+
+def _ledger_row(metadata: ChunkMetadata, checked: CheckedChunk) -> LedgerRow:
+    counts = (checked.record_count, checked.persisted_count, len(checked.quarantined), 0, 0)
+    return LedgerRow(metadata.byte_offset, metadata.byte_length, *counts)

@@ -1,0 +1,191 @@
+"""Batches kept in memory: the fake of the port, under the same contract as PostgreSQL."""
+
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+from zlib import crc32
+
+import polars as pl
+
+from dataharvest.adapters.memory_frames import Row, frame_of, rows_of
+from dataharvest.adapters.memory_ledger import MemoryLedger, StoredBatch, StoredVersion
+from dataharvest.deliveries import OpenBatch, SetKey
+from dataharvest.entities import all_entities
+from dataharvest.messages import Batch, RuleReady
+from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
+from dataharvest.transformers import all_transformers
+from dataharvest.transformers.model import Per, Reads
+
+_LINKED = ("client_reference", "portfolio_reference", "account_number")
+
+
+class MemoryWork:
+    """The port ``Work`` without a server."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def record_counts(self, ready: RuleReady) -> dict[str, int]:
+        """See the port."""
+        version = self._version(ready)
+        deliveries = version.deliveries if version else {}
+        return {entity: self._ledger.deliveries[number].persisted_count for entity, number in deliveries.items()}
+
+    async def plan(self, ready: RuleReady, *, batch_count: int) -> None:
+        """See the port."""
+        version = self._version(ready)
+        if version and version.state == "open":
+            version.batches.setdefault(ready.rule, [StoredBatch(index, batch_count) for index in range(batch_count)])
+
+    async def unsent(self, ready: RuleReady) -> list[Batch]:
+        """See the port."""
+        version = self._version(ready)
+        named = ready.model_dump(include={"tenant", "business_date", "version", "rule"})
+        planned = version.batches.get(ready.rule, []) if version and version.state == "open" else []
+        return [Batch(**named, batch=one.index, batch_count=one.count) for one in planned if not one.is_sent]
+
+    async def mark_sent(self, batch: Batch) -> None:
+        """See the port."""
+        if version := self._version(batch):
+            version.batches[batch.rule][batch.batch].is_sent = True
+
+    @asynccontextmanager
+    async def open_batch(self, batch: Batch) -> AsyncIterator["MemoryLockedBatch | None"]:
+        """See the port."""
+        version = self._version(batch)
+        if (
+            version is None
+            or version.state in ("cancelled", "blocked")
+            or batch.batch >= len(version.batches.get(batch.rule, []))
+        ):
+            yield None
+            return
+        stored = version.batches[batch.rule][batch.batch]
+        opened = OpenBatch(version.set_version_id, stored.is_computed, dict(version.deliveries))
+        yield MemoryLockedBatch(self._ledger, batch, version, opened)
+
+    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
+        """See the port."""
+        rows = self._ledger.version_of(opened).outbound.get((kind, batch.batch), {})
+        unsent = [(one.message_id, one.reference, one.payload) for one, sent in rows.items() if not sent]
+        return sorted(unsent, key=lambda one: one[0])
+
+    async def mark_outbound_sent(self, opened: OpenBatch, batch: Batch, *, kind: str, message_ids: Sequence[UUID]) -> None:
+        """See the port."""
+        rows = self._ledger.version_of(opened).outbound.get((kind, batch.batch), {})
+        rows.update({one: True for one in rows if one.message_id in message_ids})
+
+    async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
+        """See the port."""
+        self._ledger.version_of(opened).batches[batch.rule][batch.batch].is_done = True
+
+    def _version(self, message: RuleReady | Batch) -> StoredVersion | None:
+        return self._ledger.version(SetKey(message.tenant, message.business_date), message.version)
+
+
+class MemoryLockedBatch:
+    """A batch and its version; nothing else runs while a test awaits it."""
+
+    def __init__(self, ledger: MemoryLedger, batch: Batch, version: StoredVersion, opened: OpenBatch) -> None:
+        self._ledger = ledger
+        self._batch = batch
+        self._version = version
+        self.opened = opened
+
+    async def frames(self, reads: Reads, *, per: Per) -> dict[str, pl.DataFrame]:
+        """See the port."""
+        return {name: frame_of(name, columns, list(self._concerned(name, columns, per))) for name, columns in reads.items()}
+
+    async def values(self, takes: Reads) -> pl.DataFrame:
+        """See the port."""
+        joined = pl.DataFrame()
+        for transformer, names in takes.items():
+            rows = [one for (name, _), found in self._version.values.items() if name == transformer for one in found]
+            mine = [
+                {"reference": one["reference"], **json.loads(one["fields"])} for one in rows if self._in_slice(one["reference"])
+            ]
+            declared = all_transformers()[transformer].values
+            frame = pl.DataFrame(mine, schema={"reference": pl.String, **{name: _kept_as(declared[name]) for name in names}})
+            frame = frame.with_columns(pl.col(name).cast(declared[name]) for name in names)
+            joined = frame if joined.is_empty() else joined.join(frame, on="reference")
+        return joined
+
+    async def relate(self) -> dict[str, int]:
+        """See the port."""
+        clients, portfolios, accounts, transactions = map(self._rows, ("clients", "portfolios", "accounts", "transactions"))
+        known_accounts = {one["account_number"] for one in accounts}
+        known_clients = {one["client_reference"] for one in clients}
+        good = [one for one in portfolios if one["account_number"] in known_accounts and one["client_reference"] in known_clients]
+        self._version.links = [{name: one[name] for name in _LINKED} for one in good]
+        owned = {one["account_number"] for one in portfolios}
+        orphans = {
+            "portfolios without an account": sum(one["account_number"] not in known_accounts for one in portfolios),
+            "portfolios without a client": sum(one["client_reference"] not in known_clients for one in portfolios),
+            "transactions without an account": sum(one["account_number"] not in known_accounts for one in transactions),
+            "accounts without a portfolio": sum(one["account_number"] not in owned for one in accounts),
+        }
+        return {kind: count for kind, count in orphans.items() if count}
+
+    async def block(self, failure: dict[str, Any]) -> None:
+        """See the port."""
+        self._version.state, self._version.failure = "blocked", failure
+
+    async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
+        """See the port."""
+        self._version.values[transformer, self._batch.batch] = values.to_dicts()
+
+    async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
+        """See the port."""
+        older = self._ledger.versions[SetKey(self._batch.tenant, self._batch.business_date)]
+        rows = [
+            row
+            for one in older
+            if one.version < self._version.version
+            for (name, _), found in one.outbound.items()
+            if name == kind
+            for row in found
+        ]
+        mine = [row for row in rows if self._in_slice(str(row.reference))]
+        return {str(row.reference): LastMessage(row.message_id, row.content_sha256, row.withdrawn) for row in mine}
+
+    async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
+        """See the port."""
+        self._version.outbound[kind, self._batch.batch] = dict.fromkeys(rows, False)
+
+    async def mark_computed(self) -> None:
+        """See the port."""
+        self._stored.is_computed = True
+
+    async def mark_done(self) -> None:
+        """See the port."""
+        self._stored.is_done = True
+
+    @property
+    def _stored(self) -> StoredBatch:
+        return self._version.batches[self._batch.rule][self._batch.batch]
+
+    def _rows(self, entity: str) -> list[Row]:
+        return rows_of(self._ledger.deliveries[self._version.deliveries[entity]])
+
+    def _concerned(self, entity: str, columns: tuple[str, ...], per: Per) -> Iterator[Row]:
+        mine = [link for link in self._version.links if self._in_slice(str(link[f"{per}_reference"]))]
+        if entity == "portfolios" and set(columns) <= set(_LINKED):
+            yield from mine
+            return
+        linked = [column.name for column in all_entities()[entity].columns if column.name in _LINKED]
+        for row in self._rows(entity):
+            if self._batch.batch_count == 1 or (
+                self._in_slice(str(row[f"{per}_reference"]))
+                if entity == f"{per}s"
+                else any(all(link[name] == row[name] for name in linked) for link in mine)
+            ):
+                yield row
+
+    def _in_slice(self, reference: str) -> bool:
+        return crc32(reference.encode()) % self._batch.batch_count == self._batch.batch
+
+
+def _kept_as(kind: pl.DataType) -> pl.DataType:
+    return pl.String() if isinstance(kind, pl.Decimal) else kind

@@ -1,0 +1,144 @@
+"""Where a set stands and exactly why it is not further: one sentence made from what is stored."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+
+from dataharvest.rules.needs import Rule, Work, persisted
+from dataharvest.rules.versions import IN_PROGRESS, DeliveryView, SetView, VersionView, is_publishing, newest_complete
+
+NO_NOTES: Mapping[int, str] = MappingProxyType({})
+
+
+class State(StrEnum):
+    """How far a set is."""
+
+    INCOMPLETE = "incomplete"
+    """A required file has not arrived, and none is on its way."""
+    LOADING = "loading"
+    """A delivery is being read or stored."""
+    BLOCKED = "blocked"
+    """Somebody has to repair something."""
+    READY = "ready"
+    """All files are stored; relating them comes next."""
+    TRANSFORMING = "transforming"
+    """Records are linked, values are computed."""
+    PUBLISHING = "publishing"
+    """Messages go out."""
+    PUBLISHED = "published"
+    """Every message of the newest files is out."""
+
+
+SETTLED = frozenset({State.INCOMPLETE, State.BLOCKED, State.PUBLISHED})
+"""States that last until another file arrives or somebody repairs something."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """Where a set stands."""
+
+    state: State
+    version: int | None
+    """Newest set version; None before the first."""
+    waits_for: tuple[str, ...]
+    """Entities, rules, or what else has to come; empty when published."""
+    reason: str
+    """Why it is not further, one sentence."""
+
+
+def standing(
+    view: SetView,
+    *,
+    required: Collection[str],
+    rules: Collection[Rule],
+    failure: Mapping[str, Any] | None = None,
+    notes: Mapping[int, str] = NO_NOTES,
+) -> Standing:
+    """Where the set stands.
+
+    Args:
+        view: deliveries in any state, and versions, oldest first.
+        required: entities without which the set is not complete.
+        rules: every rule of the journey.
+        failure: why the newest version is blocked.
+        notes: by delivery, what it is doing, for example "3 of 7 chunks stored".
+    """
+    current = view.versions[-1] if view.versions else None
+    found = _before_a_version(view, current, required=required, notes=notes)
+    if found is None:
+        assert current is not None
+        found = _of_version(view, current, rules=rules, failure=failure)
+    state, waits_for, reason = found
+    stands = _standing_version(view, current) if state in (State.LOADING, State.BLOCKED) else ""
+    version = current.version if current else None
+    return Standing(state=state, version=version, waits_for=waits_for, reason=f"{reason}{stands}.")
+
+
+_Found = tuple[State, tuple[str, ...], str]
+
+
+def _before_a_version(
+    view: SetView, current: VersionView | None, *, required: Collection[str], notes: Mapping[int, str]
+) -> _Found | None:
+    """What keeps the newest files from being a version; None when they are one."""
+    newest = newest_complete(view.deliveries)
+    moving = [one for one in view.deliveries if one.state in IN_PROGRESS]
+    absent = sorted(set(required) - set(newest) - {one.entity for one in moving})
+    absences = [_absence(entity, view.deliveries) for entity in absent]
+    if moving:
+        doing = [f"{one.entity}: {notes.get(one.delivery_id, one.state)}" for one in sorted(moving, key=lambda one: one.entity)]
+        return State.LOADING, (*sorted({one.entity for one in moving}), *absent), "; ".join([*doing, *absences])
+    if dirty := sorted(one.entity for one in newest.values() if one.open_quarantine):
+        held = [_quarantine(newest[entity]) for entity in dirty]
+        return State.BLOCKED, (*(f"quarantine of {entity}" for entity in dirty), *absent), "; ".join([*held, *absences])
+    if absent:
+        return State.INCOMPLETE, tuple(absent), "; ".join(absences)
+    chosen = {entity: one.delivery_id for entity, one in newest.items()}
+    if current is None or chosen != dict(current.deliveries) or current.state == "cancelled":
+        number = current.version + 1 if current else 1
+        return State.READY, (f"version {number}",), f"all files are stored, version {number} is about to be made"
+    return None
+
+
+def _of_version(
+    view: SetView, current: VersionView, *, rules: Collection[Rule], failure: Mapping[str, Any] | None
+) -> _Found:
+    if current.state == "published":
+        return State.PUBLISHED, (), f"version {current.version} is published"
+    if current.state == "blocked":
+        reason = dict(failure or {})
+        rule = str(reason.get("rule", "blocked"))
+        return State.BLOCKED, (rule,), f"version {current.version} is blocked by {rule}: {reason.get('message', 'no reason kept')}"
+    outgoing = _undone(rules, current, {Work.PUBLISH})
+    if is_publishing(current, rules=rules):
+        return State.PUBLISHING, outgoing, f"version {current.version} is going out: {', '.join(outgoing) or 'the last mark'}"
+    inner = _undone(rules, current, {Work.RELATE, Work.TRANSFORM})
+    if not current.facts - set(map(persisted, current.deliveries)):
+        return State.READY, inner[:1], f"version {current.version} is being related"
+    if inner:
+        return State.TRANSFORMING, inner, f"version {current.version} lacks {', '.join(inner)}"
+    older = [one.version for one in view.versions[:-1] if is_publishing(one, rules=rules)]
+    if older:
+        return State.TRANSFORMING, (f"version {older[-1]}",), f"version {older[-1]} finishes publishing first"
+    return State.TRANSFORMING, outgoing, f"version {current.version} is computed and about to go out"
+
+
+def _undone(rules: Iterable[Rule], version: VersionView, work: Collection[Work]) -> tuple[str, ...]:
+    return tuple(rule.name for rule in rules if rule.work in work and rule.provides not in version.facts)
+
+
+def _absence(entity: str, deliveries: Iterable[DeliveryView]) -> str:
+    rejected = any(one.entity == entity and one.state == "rejected" for one in deliveries)
+    return f"{entity} was rejected" if rejected else f"{entity} has not arrived"
+
+
+def _quarantine(delivery: DeliveryView) -> str:
+    count = delivery.open_quarantine
+    return f"{count:,} {'record' if count == 1 else 'records'} of {delivery.entity} {'is' if count == 1 else 'are'} in quarantine"
+
+
+def _standing_version(view: SetView, current: VersionView | None) -> str:
+    published = [one.version for one in view.versions if one.state == "published"]
+    return f"; version {published[-1]} is published and stands" if current and published else ""

@@ -1,0 +1,73 @@
+-- name: sets
+SELECT tenant, business_date FROM business_set
+WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
+ORDER BY tenant, business_date
+
+-- name: deliveries
+-- $3: deliveries shown whatever the other two say. Chunks are counted only while a delivery moves; afterwards it knows its sums.
+SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state, d.last_modified, d.size_bytes, d.chunk_bytes,
+       d.failure, d.repeat_of, d.ignored_columns, d.registered_at, d.completed_at, d.chunk_count,
+       coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count,
+       coalesce(d.record_count, live.record_count, 0) AS record_count,
+       coalesce(d.persisted_count, live.persisted_count, 0) AS persisted_count,
+       coalesce(d.quarantined_count, live.quarantined_count, 0) AS quarantined_count,
+       coalesce(d.duplicate_count, live.duplicate_count, 0) AS duplicate_count,
+       coalesce(d.accepted_count, live.accepted_count, 0) AS accepted_count,
+       CASE WHEN d.quarantined_count > 0 THEN
+           (SELECT count(*) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
+       ELSE 0 END AS open_quarantine
+FROM delivery d
+LEFT JOIN LATERAL (
+    SELECT count(*) AS chunks, sum(record_count)::bigint AS record_count, sum(persisted_count)::bigint AS persisted_count,
+           sum(quarantined_count)::bigint AS quarantined_count, sum(duplicate_count)::bigint AS duplicate_count,
+           sum(accepted_count)::bigint AS accepted_count
+    FROM chunk WHERE chunk.delivery_id = d.delivery_id
+    HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed')) live ON true
+WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2)))
+   OR d.delivery_id = ANY($3)
+ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
+
+-- name: versions
+SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.failure, v.published_at,
+       (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
+        WHERE d.set_version_id = v.set_version_id) AS deliveries,
+       ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
+       ARRAY(SELECT rule FROM readiness r WHERE r.set_version_id = v.set_version_id) AS announced
+FROM set_version v
+WHERE ($1::text IS NULL OR v.tenant = $1) AND ($2::date[] IS NULL OR v.business_date = ANY($2))
+ORDER BY v.tenant, v.business_date, v.version
+
+-- name: batches
+SELECT set_version_id, rule, count(done_at) AS done_count, max(batch_count) AS batch_count
+FROM batch WHERE set_version_id = ANY($1) GROUP BY set_version_id, rule ORDER BY set_version_id, min(planned_at), rule
+
+-- name: orphans
+SELECT c.set_version_id, c.kind, c.record_count,
+       ARRAY(SELECT o.reference FROM orphan o WHERE o.set_version_id = c.set_version_id AND o.kind = c.kind
+             ORDER BY o.reference LIMIT $2) AS sample
+FROM orphan_count c WHERE c.set_version_id = ANY($1) ORDER BY c.set_version_id, c.kind
+
+-- name: quarantined
+SELECT q.* FROM unnest($1::bigint[]) AS shown(delivery_id), LATERAL (
+    SELECT delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
+    WHERE quarantine.delivery_id = shown.delivery_id AND state = 'open' ORDER BY chunk_index, position LIMIT $2) q
+
+-- name: mixed_currency
+-- Clients of a version who have accounts in more than one currency; the cheap look first, as most senders use one.
+SELECT CASE WHEN (SELECT count(DISTINCT currency) FROM row_accounts WHERE delivery_id = $2) < 2 THEN 0 ELSE (
+    SELECT count(*) FROM (
+        SELECT FROM link JOIN row_accounts a USING (account_number)
+        WHERE link.set_version_id = $1 AND a.delivery_id = $2
+        GROUP BY link.client_reference HAVING count(DISTINCT a.currency) > 1) mixed) END
+
+-- name: dead_letters
+SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
+FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
+
+-- name: uploads
+SELECT u.object_key, u.object_identity, d.delivery_id, d.state, d.entity, d.business_date
+FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)
+JOIN delivery d ON d.bucket = $1 AND d.object_key = u.object_key AND d.object_identity = u.object_identity
+
+-- name: clock
+SELECT clock_timestamp()
