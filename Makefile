@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test test-unit test-kills check format lock bench-p1 clean
+.PHONY: help environment demo test test-unit test-kills lint check format docs lock bench-p1 clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -32,16 +32,20 @@ test-unit: $(READY) ## The tests that need no service
 test-kills: $(READY) ## Workers killed under load, services cut off: nothing lost (about ten minutes)
 	$(BIN)/python -m tests.kills
 
-check: $(READY) ## Style, types, architecture, then all tests
+lint: $(READY) ## Style, types and architecture
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+
+check: lint test ## Style, types, architecture, then all tests
 
 format: $(READY) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY) ## Write what is generated: the README's settings table
+	$(BIN)/python -m dataharvest.settings_table
 
 lock: $(READY) ## Pin the dependencies of pyproject.toml again
 	$(PYTHON) -m venv build/lock

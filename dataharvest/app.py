@@ -1,6 +1,7 @@
 """The composition root: settings, adapters, the Faust application, and the loops beside its agents."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from dataharvest.adapters.kafka_admin import existing_topics
 from dataharvest.adapters.postgres.schema import require_current_schema
 from dataharvest.data_directory import claim_data_directory
 from dataharvest.delivery import Delivery, run_loop, until_available
-from dataharvest.errors import Misconfigured
+from dataharvest.errors import Misconfigured, Unavailable
 from dataharvest.faust_repairs import arm, require_pinned_versions
 from dataharvest.logs import logging_config
 from dataharvest.rulebook import all_rules, require_sound_rules
@@ -22,6 +23,8 @@ from dataharvest.settings import Settings, home
 from dataharvest.stages.split_deliveries import SplitLoop
 from dataharvest.suspects import Suspects
 from dataharvest.topics import load_topics, verify
+
+logger = logging.getLogger(__name__)
 
 
 class HarvestWorker(faust.Worker):
@@ -55,7 +58,11 @@ class HarvestApp(faust.App):
     async def on_shutdown(self) -> None:
         """Say farewell, so that nobody takes this worker for one that died."""
         await super().on_shutdown()
-        await self.connected.journal.end_run()
+        try:
+            await self.connected.journal.end_run()
+        except Unavailable as outage:
+            # Without a farewell the next worker is a little more careful than it needs to be, and nothing else.
+            logger.warning("ended without a farewell", extra={"reason": str(outage)})
         await self.connected.close()
 
     async def _require_schema(self) -> None:

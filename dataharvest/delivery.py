@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NoReturn
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 EXIT_MISCONFIGURED = 78
 CRASHES_ALLOWED = 3
 _FIRST_DELAY_S, _LONGEST_DELAY_S, _SLICE_S = 0.1, 10.0, 0.05
+_WITHDRAWAL_S = 1.0
 
 Handler = Callable[[bytes, Position], Awaitable[None]]
 
@@ -59,8 +61,11 @@ class Delivery:
         try:
             handled = await self._handle_or_dead_letter(event, position, handle, stage)
         except Exception as error:  # a bug: nobody may go on as if nothing had happened
-            await self.suspects.record_crash(position, error)
-            stop_loudly(f"stage {stage}", error)
+            try:
+                await self.suspects.record_crash(position, error)
+            finally:
+                # Whatever recording raises: an exception that left the agent would acknowledge the event.
+                stop_loudly(f"stage {stage}", error)
         if handled:
             self.tripwire.passed(event)
         return handled
@@ -74,6 +79,7 @@ class Delivery:
                 details = {"stage": stage, "attempt": attempt, "delay_s": delay_s, "reason": str(outage)}
                 logger.warning("stage unavailable, retrying", extra=details)
                 if not await self._pause(delay_s):
+                    await self._withdraw(position)
                     return False
             else:
                 return True
@@ -91,6 +97,12 @@ class Delivery:
             log = logger.error if rejected.rule == "crashed_worker" else logger.warning
             log("message dead-lettered", extra={"stage": stage, "rule": rejected.rule, **position._asdict()})
         await self.suspects.clear(position)
+
+    async def _withdraw(self, position: Position) -> None:
+        # Given up is not crashed: three rebalances during an outage must not make a good message a "crashed_worker".
+        with suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(_WITHDRAWAL_S):
+                await self.suspects.clear(position)
 
     async def _pause(self, delay_s: float) -> bool:
         # In slices: an actor that sleeps while its partition is taken away makes the whole worker exit.

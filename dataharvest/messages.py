@@ -6,6 +6,7 @@ from typing import Annotated, Literal, TypeVar
 
 import zstandard
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from dataharvest.errors import Rejected
 
@@ -130,9 +131,14 @@ def _decode(adapter: TypeAdapter[T], value: bytes) -> T:
     try:
         return adapter.validate_json(value)
     except ValidationError as error:
-        # The input itself stays out of the reason: it may hold personal data.
-        problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
+        problems = "; ".join(_problem(item) for item in error.errors(include_input=False))
         raise Rejected(f"message does not have the shape of its topic: {problems}", rule="unreadable_message") from error
+
+
+def _problem(item: ErrorDetails) -> str:
+    # The input stays out of the reason, for it may hold personal data: no value, no name of a field that we don't know.
+    place = "unknown field" if item["type"] == "extra_forbidden" else ".".join(map(str, item["loc"])) or "message"
+    return f"{place} ({item['type']})"
 
 
 def decode_progress(value: bytes) -> Progress:
@@ -162,6 +168,10 @@ def decode_chunk(value: bytes, *, max_bytes: int = 1 << 23) -> tuple[ChunkMetada
         raise Rejected("chunk has no metadata line", rule="unreadable_message")
     metadata = _decode(_chunk, line)
     try:
+        # A frame that states its size is unpacked to that size, whatever `max_output_size` says.
+        stated_bytes = zstandard.frame_content_size(payload)
+        if stated_bytes > max_bytes:
+            raise Rejected(f"chunk unpacks to {stated_bytes} bytes, more than {max_bytes}", rule="unreadable_message")
         data = zstandard.ZstdDecompressor().decompress(payload, max_output_size=max_bytes)
     except zstandard.ZstdError as error:
         raise Rejected(f"chunk can't be decompressed: {error}", rule="unreadable_message") from error

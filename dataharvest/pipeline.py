@@ -22,11 +22,12 @@ Stream = StreamT[bytes]
 def attach(app: faust.App, services: Services, delivery: Delivery, *, table_partitions: int) -> None:
     """Give the application its agents: register, persist, fold, fan out, work. Splitting is a loop, not an agent."""
     uploads, chunks, progress, readiness, work = (
-        # Messages are decoded inside `deliver`, where a bad one is dead-lettered. A chunk is up to 4 MiB: few may wait.
-        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw",
-                  maxsize=4 if name == "chunks" else None)
+        # Messages are decoded inside `deliver`, where a bad one is dead-lettered.
+        app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for name in CONSUMED
-    )  # fmt: skip
+    )
+    # A chunk is up to 4 MiB: few of a partition may wait. `app.topic` would take this number and forget it.
+    chunks.maxsize = 4
     sets = app.Table(TABLE_NAME, key_type=bytes, partitions=table_partitions, default=None)
 
     @app.agent(uploads, name="register", isolated_partitions=True)

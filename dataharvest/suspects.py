@@ -35,12 +35,12 @@ class Suspects:
             self._known, self._cautious = await self.journal.load()
             self._seen.clear()
             self._loaded = True
-        crashes = self._known.get(position, 0)
-        self._seen[position.topic, position.partition] += 1
-        if self._cautious and position not in self._noted and self._seen[position.topic, position.partition] <= CAUTIOUS_MESSAGES:
-            await self.journal.add(position, error=None)
-            self._noted.add(position)
-        return crashes
+        if self._cautious and position not in self._noted:
+            self._seen[position.topic, position.partition] += 1
+            if self._seen[position.topic, position.partition] <= CAUTIOUS_MESSAGES:
+                await self.journal.add(position, error=None)
+                self._noted.add(position)
+        return self._known.get(position, 0)
 
     async def clear(self, position: Position) -> None:
         """The message was handled or dead-lettered."""

@@ -31,13 +31,6 @@ class MemoryDeliveries:
 
     async def register(self, source: ObjectVersion, name: ObjectName) -> int | None:
         """See the port."""
-        newer = [
-            one
-            for one in self._rows.values()
-            if (one.tenant, one.business_date, one.entity) == (name.tenant, name.business_date, name.entity)
-            and one.state not in _ENDED
-            and one.order[:2] > (source.last_modified, source.key)
-        ]
         for woken in self._ledger.wake_ups:
             woken.set()
         row = StoredDelivery(
@@ -46,9 +39,16 @@ class MemoryDeliveries:
             business_date=name.business_date,
             entity=name.entity,
             source=source,
-            state="superseded" if newer else "registered",
+            state="registered",
         )
-        return self._insert(row)
+        siblings = self._siblings(row)
+        if any(one.order[:2] > row.order[:2] for one in siblings):
+            row.state = "superseded"
+        delivery_id = self._insert(row)
+        for one in siblings:
+            if delivery_id and one.state == "waiting" and one.order < row.order:
+                self._end(one, "superseded")
+        return delivery_id
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """See the port."""
@@ -82,7 +82,10 @@ class MemoryDeliveries:
 
     async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
         """See the port."""
-        if row := self._leased(lease):
+        row = self._leased(lease)
+        if row and any(one.order > row.order for one in self._siblings(row)):
+            self._end(row, "superseded")
+        elif row:
             row.state, row.leased_until, row.failure, row.next_try_at = "waiting", 0.0, dict(failure), time.monotonic() + 2
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
@@ -98,13 +101,8 @@ class MemoryDeliveries:
         row = self._leased(lease)
         if row is None:
             return False
-        others = [
-            one
-            for one in self._rows.values()
-            if (one.tenant, one.business_date, one.entity) == (row.tenant, row.business_date, row.entity)
-            and one.state in ("sealed", "complete")
-        ]
-        newest = max(others, key=lambda one: one.order, default=None)
+        rivals = [one for one in self._siblings(row) if one.state in IN_PROGRESS | {"complete"}]
+        newest = max(rivals, key=lambda one: one.order, default=None)
         if newest and newest.sealing and newest.sealing.content_sha256 == sealing.content_sha256:
             self._end(row, "repeat")
         else:
@@ -171,6 +169,12 @@ class MemoryDeliveries:
             return None
         self._rows[row.delivery_id] = row
         return row.delivery_id
+
+    def _siblings(self, row: StoredDelivery) -> list[StoredDelivery]:
+        """Other deliveries of the same tenant, date and entity that did not come to nothing."""
+        place = (row.tenant, row.business_date, row.entity)
+        same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
+        return [one for one in same if one.delivery_id != row.delivery_id and one.state not in _ENDED]
 
     def _leased(self, lease: Lease) -> StoredDelivery | None:
         row = self._rows[lease.delivery_id]

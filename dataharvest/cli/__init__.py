@@ -9,13 +9,15 @@ def register_commands() -> None:
     """Add our commands to Faust's group; doing it twice changes nothing."""
     from faust.cli.faust import cli
 
-    from dataharvest.cli import bridge, migrate, split, stack, supervise, sweep, topics
+    from dataharvest.cli import bridge, harvest, migrate, split, stack, status, supervise, sweep, topics
 
     for command in (
         bridge.bridge,
+        harvest.harvest,
         migrate.migrate,
         split.split,
         stack.stack,
+        status.status,
         supervise.supervise,
         sweep.sweep,
         topics.topics,

@@ -102,26 +102,28 @@ def _before_a_version(
     return None
 
 
-def _of_version(
-    view: SetView, current: VersionView, *, rules: Collection[Rule], failure: Mapping[str, Any] | None
-) -> _Found:
+def _of_version(view: SetView, current: VersionView, *, rules: Collection[Rule], failure: Mapping[str, Any] | None) -> _Found:
     if current.state == "published":
         return State.PUBLISHED, (), f"version {current.version} is published"
     if current.state == "blocked":
-        reason = dict(failure or {})
-        rule = str(reason.get("rule", "blocked"))
-        return State.BLOCKED, (rule,), f"version {current.version} is blocked by {rule}: {reason.get('message', 'no reason kept')}"
-    outgoing = _undone(rules, current, {Work.PUBLISH})
+        rule, message = (str((failure or {}).get(name, "no reason kept")) for name in ("rule", "message"))
+        return State.BLOCKED, (rule,), f"version {current.version} is blocked by {rule}: {message}"
     if is_publishing(current, rules=rules):
-        return State.PUBLISHING, outgoing, f"version {current.version} is going out: {', '.join(outgoing) or 'the last mark'}"
+        outgoing = _undone(rules, current, {Work.PUBLISH})
+        return State.PUBLISHING, outgoing, f"version {current.version} is going out: {', '.join(outgoing) or 'all but the mark'}"
+    return _of_computing(view, current, rules=rules)
+
+
+def _of_computing(view: SetView, current: VersionView, *, rules: Collection[Rule]) -> _Found:
     inner = _undone(rules, current, {Work.RELATE, Work.TRANSFORM})
     if not current.facts - set(map(persisted, current.deliveries)):
-        return State.READY, inner[:1], f"version {current.version} is being related"
+        return State.READY, inner[:1], f"all files are stored, {', '.join(inner[:1])} of version {current.version} comes next"
     if inner:
         return State.TRANSFORMING, inner, f"version {current.version} lacks {', '.join(inner)}"
     older = [one.version for one in view.versions[:-1] if is_publishing(one, rules=rules)]
     if older:
         return State.TRANSFORMING, (f"version {older[-1]}",), f"version {older[-1]} finishes publishing first"
+    outgoing = _undone(rules, current, {Work.PUBLISH})
     return State.TRANSFORMING, outgoing, f"version {current.version} is computed and about to go out"
 
 

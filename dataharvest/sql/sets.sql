@@ -13,11 +13,13 @@ WHERE d.tenant = $1 AND d.business_date = $2 AND d.state IN ('registered', 'wait
 GROUP BY d.delivery_id
 
 -- name: rule_progress
+-- $3 and $4: rules and the facts they provide. A rule whose fact is recorded is finished.
 SELECT v.version, b.rule, max(b.batch_count) AS batch_count,
        array_agg(b.batch_index ORDER BY b.batch_index) FILTER (WHERE b.done_at IS NOT NULL) AS done
 FROM batch b JOIN set_version v USING (set_version_id)
 WHERE v.tenant = $1 AND v.business_date = $2 AND v.state = 'open'
-  AND NOT EXISTS (SELECT FROM fact f WHERE f.set_version_id = b.set_version_id AND f.name = ANY($3))
+  AND NOT EXISTS (SELECT FROM fact f JOIN unnest($3::text[], $4::text[]) AS known (rule, provides) ON f.name = known.provides
+                  WHERE f.set_version_id = b.set_version_id AND known.rule = b.rule)
 GROUP BY v.version, b.rule
 
 -- name: lock_set

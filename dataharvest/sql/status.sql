@@ -65,9 +65,14 @@ SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
 FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
-SELECT u.object_key, u.object_identity, d.delivery_id, d.state, d.entity, d.business_date
+SELECT u.object_key, u.object_identity, d.delivery_id, d.state, d.chunk_count,
+       coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count, coalesce(d.record_count, live.records, 0) AS record_count,
+       coalesce(d.chunk_count, ceil(d.size_bytes::numeric / nullif(d.chunk_bytes, 0)), 0)::bigint AS expected_chunk_count
 FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)
 JOIN delivery d ON d.bucket = $1 AND d.object_key = u.object_key AND d.object_identity = u.object_identity
+LEFT JOIN LATERAL (
+    SELECT count(*) AS chunks, sum(record_count)::bigint AS records FROM chunk WHERE chunk.delivery_id = d.delivery_id
+    HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed')) live ON true
 
 -- name: clock
 SELECT clock_timestamp()

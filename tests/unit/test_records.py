@@ -261,15 +261,14 @@ def test_the_header_is_found_again_where_it_could_pass_for_a_record() -> None:
     assert checked.copy_text == b"1,x\n2,y\n"
 
 
-def test_a_key_may_not_run_over_a_line_end() -> None:
-    entity = Entity(
-        name="notes", natural_key="id", columns=(Column(name="id", kind=Kind.KEY), Column(name="note", kind=Kind.TEXT))
-    )
+def test_a_key_does_not_run_over_a_line_end() -> None:
+    checked = check(GOOD + b"\n1,2\n3,4,5,TAX\n" + GOOD)
 
-    checked = check(b"1,x\n2\n3,y\n", entity=entity, columns=("id", "note"), header_raw=b"id,note")
-
-    assert [entry.rule for entry in checked.quarantined] == ["too_few_fields"]
-    assert checked.copy_text == b"1,x\n3,y\n"
+    assert [(entry.rule, entry.raw) for entry in checked.quarantined] == [
+        ("too_few_fields", b"1,2"),
+        ("too_few_fields", b"3,4,5,TAX"),
+    ]
+    assert checked.copy_text == (GOOD + b"\n") * 2
 
 
 def test_blank_lines_and_a_single_column_are_told_apart() -> None:

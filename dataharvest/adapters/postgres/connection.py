@@ -7,18 +7,20 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from dataharvest.errors import Rejected, Unavailable
+from dataharvest.errors import Misconfigured, Rejected, Unavailable
 
 Connection = PoolConnectionProxy
 
 _UNAVAILABLE_CLASSES = ("08", "40", "53", "57", "58")
 _LOCK_NOT_AVAILABLE = "55P03"
 _REJECTED_CLASSES = ("22", "23")
+_MISCONFIGURED_CLASSES = ("28", "3D")
+"""Not let in, or no such database."""
 
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
-    """Turn the driver's errors into Unavailable or Rejected by SQLSTATE; anything else is a bug and passes as it is."""
+    """Turn the driver's errors into ours by SQLSTATE; anything else is a bug and passes as it is."""
     try:
         yield
     except asyncpg.PostgresError as error:
@@ -28,6 +30,8 @@ async def translated() -> AsyncIterator[None]:
         if state.startswith(_REJECTED_CLASSES):
             # The driver's text may quote a row; only the state and the constraint may be shown.
             raise Rejected(f"PostgreSQL refuses the data (SQLSTATE {state})", rule=f"sqlstate_{state}") from error
+        if state.startswith(_MISCONFIGURED_CLASSES):
+            raise Misconfigured(f"PostgreSQL: {error}; see DATAHARVEST_DATABASE_URL.") from error
         raise
     except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
         raise Unavailable(f"PostgreSQL: {type(error).__name__}: {error}") from error

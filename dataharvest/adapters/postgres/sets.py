@@ -22,10 +22,10 @@ class PostgresSets:
 
     async def progress(self, key: SetKey, *, rules: Iterable[Rule]) -> SetProgress:
         """See the port."""
-        provided = [rule.provides for rule in rules]
+        provided = {rule.name: rule.provides for rule in rules}
         async with self._database.connection() as connection:
             deliveries = await connection.fetch(_SQL["delivery_progress"], *key)
-            batches = await connection.fetch(_SQL["rule_progress"], *key, provided)
+            batches = await connection.fetch(_SQL["rule_progress"], *key, list(provided), list(provided.values()))
         return {
             "deliveries": {
                 str(row["delivery_id"]): {"entity": row["entity"], "chunks": row["chunk_count"], "stored": row["stored"]}

@@ -4,14 +4,15 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.status_rows import Row, SetRows, fields_of, read_sets
 from dataharvest.deliveries import SetKey
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.needs import Rule
-from dataharvest.rules.standing import Standing, standing
-from dataharvest.rules.versions import IN_PROGRESS, DeliveryView, SetView, VersionView, newest_complete
+from dataharvest.rules.standing import Standing
+from dataharvest.rules.versions import newest_complete
 from dataharvest.sql import queries
 from dataharvest.status import (
     Counts,
@@ -30,43 +31,16 @@ _SAMPLE = 5
 _SETS_LOOKED_INTO = 50
 """A report on more sets leaves out the warnings that need a look at the rows."""
 
-Row = Mapping[str, Any]
-
 
 class UploadView(NamedTuple):
     """What became of an upload."""
 
     delivery_id: int
     state: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Rows:
-    """The rows of one set."""
-
-    key: SetKey
-    deliveries: list[Row]
-    versions: list[Row]
-
-    def standing(self, *, required: Collection[str], rules: Collection[Rule]) -> Standing:
-        failure = self.versions[-1]["failure"] if self.versions else None
-        notes = {row["delivery_id"]: _note(row) for row in self.deliveries}
-        return standing(self.view(), required=required, rules=rules, failure=failure, notes=notes)
-
-    def view(self) -> SetView:
-        return SetView(
-            deliveries=tuple(DeliveryView(**_fields_of(DeliveryView, row)) for row in self.deliveries),
-            versions=tuple(
-                VersionView(
-                    version=row["version"],
-                    state=row["state"],
-                    deliveries=row["deliveries"],
-                    facts=frozenset(row["facts"]),
-                    announced=frozenset(row["announced"]),
-                )
-                for row in self.versions
-            ),
-        )
+    stored_chunk_count: int
+    expected_chunk_count: int
+    """An estimate until the file was read to its end."""
+    record_count: int
 
 
 class PostgresStatus:
@@ -90,13 +64,13 @@ class PostgresStatus:
         keys, identities = [one.key for one in versions], [one.identity for one in versions]
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["uploads"], versions[0].bucket, keys, identities)
-        found = {(row["object_key"], row["object_identity"]): UploadView(row["delivery_id"], row["state"]) for row in rows}
+        found = {(row["object_key"], row["object_identity"]): UploadView(**fields_of(UploadView, row)) for row in rows}
         return {one: found[one.key, one.identity] for one in versions if (one.key, one.identity) in found}
 
     async def standings(self, tenant: str, dates: Collection[date]) -> dict[SetKey, Standing]:
         """Where these sets of a tenant stand; those that are not known yet are left out."""
         async with self._snapshot() as connection:
-            sets, _ = await _rows(connection, tenant, dates, ())
+            sets, _ = await read_sets(connection, tenant, dates, ())
         return {one.key: one.standing(required=self._required, rules=self._rules) for one in sets}
 
     async def report(
@@ -106,11 +80,15 @@ class PostgresStatus:
         dates: Collection[date] | None = None,
         delivery_ids: Collection[int] = (),
         since: datetime | None = None,
+        sample: int = _SAMPLE,
     ) -> StatusReport:
-        """The report on sets that match, on these deliveries, and on dead letters ``since`` then."""
+        """The report on sets that match, on these deliveries, and on dead letters ``since`` then.
+
+        ``sample`` quarantined records are shown of each delivery.
+        """
         async with self._snapshot() as connection:
-            sets, others = await _rows(connection, tenant, dates, delivery_ids)
-            samples = await _quarantined(connection, [row for one in sets for row in one.deliveries])
+            sets, others = await read_sets(connection, tenant, dates, delivery_ids)
+            samples = await _quarantined(connection, [row for one in sets for row in one.deliveries], sample)
             parts = await _version_parts(connection, sets)
             dead = [DeadLetters(stage=row[0], rule=row[1], count=row[2], last_at=row[3]) for row in
                     await connection.fetch(_SQL["dead_letters"], since)]  # fmt: skip
@@ -123,7 +101,7 @@ class PostgresStatus:
             dead_letters=dead,
         )
 
-    def _set_status(self, rows: _Rows, samples: Mapping[int, list[Quarantined]], parts: "_Parts") -> SetStatus:
+    def _set_status(self, rows: SetRows, samples: Mapping[int, list[Quarantined]], parts: "_Parts") -> SetStatus:
         stands = rows.standing(required=self._required, rules=self._rules)
         deliveries = [_delivery_status(row, samples) for row in rows.deliveries]
         newest = {one.delivery_id for one in newest_complete(rows.view().deliveries).values()}
@@ -162,32 +140,16 @@ class _Parts:
     warnings: Mapping[int, list[str]]
 
 
-async def _rows(
-    connection: Connection, tenant: str | None, dates: Collection[date] | None, delivery_ids: Collection[int]
-) -> tuple[list[_Rows], list[Row]]:
-    """The rows by set, and the deliveries that belong to no set shown."""
-    wanted = tenant, None if dates is None else list(dates)
-    keys = [SetKey(*row) for row in await connection.fetch(_SQL["sets"], *wanted)]
-    by_set: dict[SetKey, _Rows] = {key: _Rows(key=key, deliveries=[], versions=[]) for key in keys}
-    others: list[Row] = []
-    for row in await connection.fetch(_SQL["deliveries"], *wanted, list(delivery_ids)):
-        found = by_set.get(SetKey(row["tenant"], row["business_date"]))
-        (found.deliveries if found else others).append(row)
-    for row in await connection.fetch(_SQL["versions"], *wanted):
-        by_set[SetKey(row["tenant"], row["business_date"])].versions.append(row)
-    return list(by_set.values()), others
-
-
-async def _quarantined(connection: Connection, deliveries: Iterable[Row]) -> dict[int, list[Quarantined]]:
+async def _quarantined(connection: Connection, deliveries: Iterable[Row], sample: int) -> dict[int, list[Quarantined]]:
     found: dict[int, list[Quarantined]] = {}
     wanted = [row["delivery_id"] for row in deliveries if row["open_quarantine"]]
-    for row in await connection.fetch(_SQL["quarantined"], wanted, _SAMPLE) if wanted else ():
-        one = Quarantined(column=row["column_name"], **_fields_of(Quarantined, row))
+    for row in await connection.fetch(_SQL["quarantined"], wanted, sample) if wanted else ():
+        one = Quarantined(column=row["column_name"], **fields_of(Quarantined, row))
         found.setdefault(row["delivery_id"], []).append(one)
     return found
 
 
-async def _version_parts(connection: Connection, sets: Sequence[_Rows]) -> _Parts:
+async def _version_parts(connection: Connection, sets: Sequence[SetRows]) -> _Parts:
     newest = [one.versions[-1] for one in sets if one.versions]
     identities = [row["set_version_id"] for row in newest]
     rules: dict[int, list[RuleStatus]] = {}
@@ -218,22 +180,5 @@ def _delivery_status(row: Row, samples: Mapping[int, list[Quarantined]]) -> Deli
         file=row["object_key"],
         counts=Counts(read=row["record_count"], **counts),
         quarantined=samples.get(row["delivery_id"], []),
-        **_fields_of(DeliveryStatus, row),
+        **fields_of(DeliveryStatus, row),
     )
-
-
-def _fields_of(kind: Any, row: Row) -> dict[str, Any]:
-    names = kind.model_fields if hasattr(kind, "model_fields") else kind.__dataclass_fields__
-    present = set(row.keys())
-    return {name: row[name] for name in names if name in present}
-
-
-def _note(row: Row) -> str:
-    if row["state"] not in IN_PROGRESS:
-        return str(row["state"])
-    if row["state"] == "waiting":
-        return f"waits for its object ({(row['failure'] or {}).get('message', 'it cannot be read now')})"
-    if row["state"] == "registered":
-        return "registered, nobody reads it yet"
-    total = row["chunk_count"]
-    return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}"

@@ -55,6 +55,9 @@ class PostgresWork:
             if row is None or row["state"] in ("cancelled", "blocked"):
                 yield None
                 return
+            # The rows came a moment ago and have no statistics yet: the planner takes thousands for a few, and a nested loop
+            # over them runs for minutes. What a batch joins is never small enough for one to be worth it.
+            await connection.execute("SET LOCAL enable_nestloop = off")
             opened = OpenBatch(row["set_version_id"], row["computed_at"] is not None, row["deliveries"])
             yield LockedBatch(connection, batch, opened)
 
@@ -128,7 +131,11 @@ class LockedBatch:
         rows = await self._connection.fetch(
             _SQL["last_outbound"], batch.tenant, batch.business_date, kind, batch.version, batch.batch, batch.batch_count
         )
-        return {str(row["reference"]): LastMessage(row["message_id"], row["content_sha256"], row["withdrawn"]) for row in rows}
+        # The driver's own kind of UUID cannot be written as JSON.
+        return {
+            str(row["reference"]): LastMessage(UUID(str(row["message_id"])), row["content_sha256"], row["withdrawn"])
+            for row in rows
+        }
 
     async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
         """See the port."""

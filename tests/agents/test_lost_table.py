@@ -1,0 +1,131 @@
+"""The table is a cache: whatever of it a kill has taken away, the ledger knows, and the sets become ready all the same."""
+
+import random
+from contextlib import AbstractAsyncContextManager
+from copy import deepcopy
+from dataclasses import dataclass, field
+
+import pytest
+
+from dataharvest.adapters.memory_kafka import Sent
+from dataharvest.deliveries import SetKey
+from dataharvest.errors import Unavailable
+from dataharvest.ports import LockedSet, Position
+from dataharvest.rules.progress import SetProgress
+from dataharvest.stages.fan_out import fan_out
+from dataharvest.stages.persist import persist
+from dataharvest.stages.register import register
+from dataharvest.stages.work import work_on
+from tests.agents.worlds import BUCKET, World, example_files, s3_event
+
+Table = dict[bytes, SetProgress]
+
+
+@dataclass
+class Journey:
+    """The stages without Faust, around a table that may be lost."""
+
+    world: World = field(default_factory=lambda: World(chunk_bytes=30))
+    table: Table = field(default_factory=dict)
+
+    async def begin(self) -> list[Sent]:
+        """Upload and split the example files; what was sent."""
+        for key, content in example_files().items():
+            await self.world.objects.put(BUCKET, key, content)
+            services = self.world.services
+            await register(s3_event(key), bucket=BUCKET, objects=services.objects, deliveries=services.deliveries)
+        await self.world.split_everything()
+        return self.world.unread()
+
+    async def give(self, message: Sent) -> list[Sent]:
+        """Let the stage of the message's topic have it; what was sent in turn."""
+        services, sender = self.world.services, self.world.sender
+        match message.topic:
+            case "chunks":
+                position = Position("chunks", 0, 0)
+                await persist(message.value, position, chunks=services.chunks, deliveries=services.deliveries, sender=sender)
+            case "progress":
+                await services.fold.fold(message.value, table=self.table)
+            case "readiness":
+                await fan_out(message.value, work=services.work, sender=sender)
+            case "work":
+                await work_on(message.value, work=services.work, sender=sender)
+        return self.world.unread()
+
+    def lose(self, table: Table) -> None:
+        """Go on as a worker that took over with this table."""
+        self.table = table
+        self.world.services.fold.forget()
+
+    def outbound(self) -> list[bytes]:
+        return sorted(one.value for one in self.world.outbound())
+
+
+async def undisturbed() -> list[bytes]:
+    journey = Journey()
+    waiting = await journey.begin()
+    while waiting:
+        waiting += await journey.give(waiting.pop(0))
+    return journey.outbound()
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_a_table_that_fell_back_to_an_older_state_holds_nothing_up(seed: int) -> None:
+    chosen = random.Random(seed)
+    journey = Journey()
+    kept: list[Table] = [{}]
+    waiting = await journey.begin()
+    while waiting:
+        waiting += await journey.give(waiting.pop(chosen.randrange(len(waiting))))
+        kept.append(deepcopy(journey.table))
+        if chosen.random() < 0.2:
+            journey.lose(deepcopy(chosen.choice(kept)))
+    assert journey.outbound() == await undisturbed() != []
+    assert journey.world.dead_letters.kept == {}
+
+
+async def test_a_table_that_is_lost_before_the_last_fact_of_each_kind_holds_nothing_up() -> None:
+    journey = Journey()
+    waiting = await journey.begin()
+    while waiting:
+        journey.lose({})
+        waiting += await journey.give(waiting.pop(0))
+    assert journey.outbound() == await undisturbed()
+
+
+@pytest.mark.xfail(reason="a fact about what has ended stays in the table", strict=True)
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_finished_set_leaves_nothing_in_the_table(at_once: bool) -> None:
+    journey = Journey()
+    waiting = await journey.begin()
+    while waiting:
+        sent = await journey.give(waiting.pop(0))
+        waiting = [*sent, *waiting] if at_once else [*waiting, *sent]
+    assert journey.outbound() == await undisturbed()
+    assert journey.table == {}
+
+
+@pytest.mark.xfail(reason="nobody decides again about what was completed", strict=True)
+async def test_a_worker_that_ends_between_completing_and_deciding_leaves_the_set_to_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journey = Journey()
+    waiting = await journey.begin()
+    interrupted = 0
+    while waiting:
+        message = waiting.pop(0)
+        if message.topic == "progress":
+            with monkeypatch.context() as down:
+                down.setattr(journey.world.services.sets, "locked", _unavailable)
+                try:
+                    await journey.give(message)
+                except Unavailable:
+                    interrupted += 1
+            journey.lose({})
+        waiting += await journey.give(message)
+    assert interrupted > 0
+    assert journey.outbound() == await undisturbed()
+
+
+def _unavailable(_: SetKey) -> AbstractAsyncContextManager[LockedSet]:
+    raise Unavailable("PostgreSQL")

@@ -1,0 +1,165 @@
+"""The whole journey on fakes: the pipeline's agents around adapters in memory, and a run of them without a broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import faust
+import orjson
+from faust.transport.consumer import Consumer
+from faust.types import EventT
+
+from dataharvest import pipeline
+from dataharvest.adapters.memory_chunks import MemoryChunks
+from dataharvest.adapters.memory_deliveries import MemoryDeliveries
+from dataharvest.adapters.memory_kafka import MemoryDeadLetters, MemorySender, Sent
+from dataharvest.adapters.memory_ledger import MemoryLedger
+from dataharvest.adapters.memory_operations import MemoryJournal, MemorySweepState
+from dataharvest.adapters.memory_sets import MemorySets
+from dataharvest.adapters.memory_store import MemoryObjectStore
+from dataharvest.adapters.memory_work import MemoryWork
+from dataharvest.delivery import Delivery
+from dataharvest.rulebook import all_rules, required_entities
+from dataharvest.services import Services
+from dataharvest.stages.fold import Fold
+from dataharvest.stages.split import Splitter
+from dataharvest.stages.split_deliveries import announce_endings
+from dataharvest.stages.sweep import Sweep
+from dataharvest.suspects import Suspects
+
+BUCKET = "uploads"
+_LONG_S = 10.0
+_EXAMPLES = Path(__file__).parents[2] / "examples" / "acme"
+
+
+@dataclass
+class World:
+    """The fakes, the application and how far each topic was read."""
+
+    chunk_bytes: int = 60
+    objects: MemoryObjectStore = field(default_factory=lambda: MemoryObjectStore(versioned=True))
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
+    sender: MemorySender = field(default_factory=MemorySender)
+    dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
+    journal: MemoryJournal = field(default_factory=MemoryJournal)
+    read_count: int = 0
+
+    def __post_init__(self) -> None:
+        """Attach the pipeline to an application that needs no broker."""
+        self.services = self._services()
+        self.app = faust.App("agents", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
+        # The real one has a thread and an event loop of its own as soon as it is looked at.
+        self.app.consumer = Mock(spec=Consumer, _unacked_messages=set())
+        delivery = Delivery(app=self.app, dead_letters=self.dead_letters, suspects=Suspects(self.journal))
+        pipeline.attach(self.app, self.services, delivery, table_partitions=8)
+        self.app.finalize()
+        self.app.flow_control.resume()
+
+    def _services(self) -> Services:
+        deliveries = MemoryDeliveries(self.ledger, chunk_bytes=self.chunk_bytes, lease_s=30)
+        sets, work, sender = MemorySets(self.ledger), MemoryWork(self.ledger), self.sender
+        return Services(
+            bucket=BUCKET,
+            objects=self.objects,
+            sender=sender,
+            deliveries=deliveries,
+            chunks=MemoryChunks(self.ledger),
+            sets=sets,
+            work=work,
+            sweep=Sweep(BUCKET, self.objects, deliveries, sets, work, sender, MemorySweepState(self.ledger)),
+            dead_letters=self.dead_letters,
+            fold=Fold(sets=sets, deliveries=deliveries, sender=sender, rules=all_rules(), required=required_entities()),
+            splitter=Splitter(
+                objects=self.objects,
+                deliveries=deliveries,
+                sender=sender,
+                chunks_in_flight=1000,
+                max_content_bytes=1 << 20,
+                lease_s=30,
+            ),
+        )
+
+    @asynccontextmanager
+    async def agents(self) -> AsyncIterator["Agents"]:
+        """The agents by topic, running."""
+        running = Agents(self)
+        yield running
+        await running.stop()
+
+    async def split_everything(self) -> None:
+        """What the splitters' loop does, until nothing is left to split."""
+        while lease := await self.services.deliveries.lease():
+            await self.services.splitter.split(lease)
+        await announce_endings(deliveries=self.services.deliveries, sender=self.sender)
+
+    def unread(self) -> list[Sent]:
+        """Messages sent since the last time."""
+        fresh = self.sender.sent[self.read_count :]
+        self.read_count = len(self.sender.sent)
+        return fresh
+
+    def outbound(self) -> list[Sent]:
+        """Messages that left for the systems downstream."""
+        return [one for one in self.sender.sent if one.topic.startswith("outbound.")]
+
+
+class Agents:
+    """Agents that run in a test context, one for each topic that is consumed."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._contexts: dict[str, Any] = {}
+
+    async def give(self, topic: str, value: bytes | None, *, key: bytes = b"key") -> EventT[Any]:
+        """Hand the agent of the topic a message and wait until it is acknowledged."""
+        context = await self._context(topic)
+        event: EventT[Any] = await context.put(value, key=key)
+        async with asyncio.timeout(_LONG_S):
+            while not event.message.acked:
+                await asyncio.sleep(0)
+        return event
+
+    async def upload(self, files: Mapping[str, bytes]) -> None:
+        """Put files into the bucket and tell the first agent, in the order given."""
+        for key, content in files.items():
+            await self._world.objects.put(BUCKET, key, content)
+            await self.give("uploads", s3_event(key))
+
+    async def run(self) -> None:
+        """Deliver and split until nothing is left to do."""
+        while True:
+            await self._world.split_everything()
+            fresh = [one for one in self._world.unread() if one.topic in pipeline.CONSUMED]
+            if not fresh:
+                return
+            for one in fresh:
+                await self.give(one.topic, one.value, key=one.key)
+
+    async def stop(self) -> None:
+        """End the agents."""
+        for context in self._contexts.values():
+            await context.stop()
+
+    async def _context(self, topic: str) -> Any:
+        if topic not in self._contexts:
+            agents: Mapping[str, Any] = self._world.app.agents
+            [agent] = [one for one in agents.values() if topic in one.channel.topics]
+            self._contexts[topic] = agent.test_context()
+            await self._contexts[topic].start()
+        return self._contexts[topic]
+
+
+def s3_event(key: str) -> bytes:
+    """What S3 says when an object was put under the key."""
+    return orjson.dumps(
+        {"Records": [{"eventName": "ObjectCreated:Put", "s3": {"bucket": {"name": BUCKET}, "object": {"key": key}}}]}
+    )
+
+
+def example_files() -> dict[str, bytes]:
+    """The example files by object key."""
+    return {f"acme/{path.name}": path.read_bytes() for path in sorted(_EXAMPLES.glob("*.csv"))}

@@ -1,0 +1,167 @@
+"""A concurrent witness: what is committed is in the ledger, no commit falls, nothing is announced or sent early."""
+
+import asyncio
+import json
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from tests.kills.ledger import GONE, Ledger
+from tests.kills.sets import FileSet
+
+GROUP = "dataharvest"
+OUTBOUND = ("outbound.clients", "outbound.portfolios")
+LOOK_S = 0.2
+
+MessageId = str
+Taker = Callable[["ConsumerRecord[bytes, bytes]"], None]
+
+
+@dataclass
+class Violations:
+    """What must never be seen; sets, so that one fault counts once however long it lasts."""
+
+    lost: set[str] = field(default_factory=set)
+    doubled: set[str] = field(default_factory=set)
+    early: set[str] = field(default_factory=set)
+    unready: set[str] = field(default_factory=set)
+    other: set[str] = field(default_factory=set)
+
+    def all(self) -> list[str]:
+        """Every violation as a sentence."""
+        named = vars(self).items()
+        return [f"{kind}: {sentence}" for kind, sentences in named for sentence in sorted(sentences)]
+
+
+class Witness:
+    """Looks on from the first upload to the end of the run."""
+
+    def __init__(self, *, broker: str, database_url: str, violations: Violations) -> None:
+        self._broker = broker
+        self.ledger = Ledger(database_url)
+        self.violations = violations
+        self.sets: dict[str, FileSet] = {}
+        self.looks = 0
+        self.announced: set[str] = set()
+        self.sent: dict[MessageId, Counter[bytes]] = defaultdict(Counter)
+        self.sent_at: dict[str, datetime] = {}
+        self._chunks: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self._verified: Counter[int] = Counter()
+        self._committed: dict[TopicPartition, int] = {}
+        self._readiness_from = datetime(2000, 1, 1, tzinfo=UTC)
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Follow the topics and look again and again until the block ends."""
+        takers = {"uploads": self._take_event, "chunks": self._take_chunk, **dict.fromkeys(OUTBOUND, self._take_outbound)}
+        tasks = [asyncio.create_task(self._follow(topic, take)) for topic, take in takers.items()]
+        tasks.append(asyncio.create_task(self._keep_looking()))
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            await self.ledger.close()
+        broken = [one for one in ended if isinstance(one, Exception)]
+        if broken:
+            raise broken[0]
+
+    def contents(self, tenant: str) -> dict[str, dict[str, list[Mapping[str, object]]]]:
+        """Per topic and reference the different messages that were sent for the tenant."""
+        found: dict[str, dict[str, list[Mapping[str, object]]]] = {topic: defaultdict(list) for topic in OUTBOUND}
+        for values in self.sent.values():
+            for value in values:
+                message = json.loads(value)
+                if message["tenant"] == tenant:
+                    kind = "clients" if "client_reference" in message else "portfolios"
+                    found[f"outbound.{kind}"][message[f"{kind[:-1]}_reference"]].append(message)
+        return found
+
+    async def _follow(self, topic: str, take: Taker) -> None:
+        # Without a group: every partition is ours.
+        consumer = AIOKafkaConsumer(topic, bootstrap_servers=self._broker, auto_offset_reset="earliest")
+        await consumer.start()
+        try:
+            async for record in consumer:
+                take(record)
+        finally:
+            await consumer.stop()
+
+    def _take_event(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        assert record.value is not None
+        for one in json.loads(record.value).get("Records", ()):
+            self.announced.add(one["s3"]["object"]["key"])
+
+    def _take_chunk(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        known = self._chunks[record.partition]
+        if record.offset != len(known):
+            self.violations.other.add(f"chunks-{record.partition} has a gap before offset {record.offset}")
+        assert record.key is not None
+        delivery_id, _, index = record.key.decode().partition(":")
+        known.append((int(delivery_id), int(index)))
+
+    def _take_outbound(self, record: "ConsumerRecord[bytes, bytes]") -> None:
+        assert record.value is not None
+        message = json.loads(record.value)
+        contents = self.sent[message["message_id"]]
+        contents[record.value] += 1
+        if len(contents) > 1:
+            self.violations.doubled.add(f"message {message['message_id']} with two contents")
+        tenant, moment = message["tenant"], datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        self.sent_at[tenant] = min(moment, self.sent_at.get(tenant, moment))
+
+    async def _keep_looking(self) -> None:
+        while True:
+            # While a service is down there is nothing to see; what happens meanwhile is seen afterwards.
+            with suppress(KafkaError, *GONE):
+                await self._look_at_commits()
+                await self._look_at_readiness()
+                self.looks += 1
+            await asyncio.sleep(LOOK_S)
+
+    async def _look_at_commits(self) -> None:
+        # The commit first, the ledger afterwards: what is committed by then must be there already.
+        committed = await self._commits()
+        for place, offset in committed.items():
+            if offset < self._committed.get(place, 0):
+                self.violations.lost.add(f"commit of {place.topic}-{place.partition} fell to {offset}")
+            self._committed[place] = offset
+        for place, offset in committed.items():
+            if place.topic == "chunks":
+                await self._verify(place.partition, offset)
+
+    async def _commits(self) -> dict[TopicPartition, int]:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._broker, request_timeout_ms=5_000)
+        try:
+            await admin.start()
+            offsets = await admin.list_consumer_group_offsets(GROUP)
+        finally:
+            await admin.close()
+        return {place: one.offset for place, one in offsets.items() if one.offset >= 0}
+
+    async def _verify(self, partition: int, committed: int) -> None:
+        start, known = self._verified[partition], self._chunks[partition]
+        end = min(committed, len(known))
+        if end <= start:
+            return
+        stored = await self.ledger.stored(known[start:end])
+        for offset in range(start, end):
+            if known[offset] not in stored:
+                chunk = "{}:{}".format(*known[offset])
+                self.violations.lost.add(f"chunks-{partition} offset {offset} (chunk {chunk}) committed and not in the ledger")
+        self._verified[partition] = end
+
+    async def _look_at_readiness(self) -> None:
+        for row in await self.ledger.readiness_since(self._readiness_from):
+            self._readiness_from = max(self._readiness_from, row["decided_at"])
+            expected = self.sets[row["tenant"]].row_count
+            if row["stored_count"] != expected:
+                found = f"{row['stored_count']} of {expected} records stored"
+                self.violations.early.add(f"{row['tenant']} {row['rule']} ready with {found}")

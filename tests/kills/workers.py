@@ -1,0 +1,115 @@
+"""Workers as the operating system sees them: started, watched and killed by process id."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+PROGRAM = Path(sys.executable).parent / "dataharvest"
+
+
+class Worker:
+    """One ``dataharvest worker``; ``words`` may name another command."""
+
+    def __init__(self, *, environment: Mapping[str, str], log: Path, words: tuple[str, ...] = ("worker",)) -> None:
+        self.log = log
+        self.started_at = time.monotonic()
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [PROGRAM, *words], env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
+            )
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """What it ended with; negative: by which signal."""
+        return self._process.poll()
+
+    def cpu_s(self) -> float:
+        """Processor time used so far, in seconds; 0 when it has ended."""
+        try:
+            used = psutil.Process(self.pid).cpu_times()
+        except psutil.NoSuchProcess:
+            return 0.0
+        return float(used.user + used.system)
+
+    def kill(self) -> bool:
+        """End it at once (SIGKILL); False when it had ended before."""
+        if not self.is_alive:
+            return False
+        self._process.kill()
+        self._process.wait()
+        return True
+
+    def ask_to_end(self) -> None:
+        """Send SIGTERM."""
+        if self.is_alive:
+            self._process.send_signal(signal.SIGTERM)
+
+    async def ended(self, *, within_s: float) -> int | None:
+        """The exit code; None when it still runs after ``within_s`` seconds."""
+        deadline = time.monotonic() + within_s
+        while self.is_alive and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        return self.exit_code
+
+
+class Crew:
+    """The workers of one application, with one data directory for each."""
+
+    def __init__(self, *, home: Path, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self._logs = home / "logs"
+        self.tables = home / "tables"
+        self.members: list[Worker] = []
+        self.stubborn: list[str] = []
+        self._count = 0
+
+    @property
+    def alive(self) -> list[Worker]:
+        """Those that have not ended."""
+        return [worker for worker in self.members if worker.is_alive]
+
+    def start(self, **settings: str) -> Worker:
+        """One more worker."""
+        self._count += 1
+        environment = {**self._environment, "DATAHARVEST_DATA_DIR": str(self.tables), **settings}
+        worker = Worker(environment=environment, log=self._logs / f"worker-{self._count:02d}.log")
+        self.members.append(worker)
+        return worker
+
+    def forget_tables(self) -> None:
+        """Remove every data directory; only while no worker runs that uses one."""
+        assert not self.alive
+        shutil.rmtree(self.tables, ignore_errors=True)
+
+    def unexpected_ends(self) -> list[str]:
+        """Workers that ended by themselves and not well, and those that did not end when they were asked to."""
+        expected = (None, 0, -signal.SIGKILL)
+        badly = [f"{one.log.name} ended with {one.exit_code}" for one in self.members if one.exit_code not in expected]
+        return badly + [f"{name} did not end when asked to" for name in self.stubborn]
+
+    async def end_all(self, *, within_s: float = 20) -> None:
+        """SIGTERM for everyone, SIGKILL for those who do not listen; their logs' names are kept in ``stubborn``."""
+        for worker in self.alive:
+            worker.ask_to_end()
+        for worker in self.members:
+            if await worker.ended(within_s=within_s) is None:
+                self.stubborn.append(worker.log.name)
+                worker.kill()

@@ -1,0 +1,147 @@
+"""A stack of its own with a schema and topics, workers on it, a witness beside it."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import boto3
+
+from dataharvest.stack import Stack
+from tests.kills.ledger import GONE
+from tests.kills.sets import ENTITIES, FileSet
+from tests.kills.witness import Violations, Witness
+from tests.kills.workers import PROGRAM, Crew
+
+POLL_S = 0.05
+
+# Few bytes make many chunks; no sweep helps; dead members and dead splitters are replaced quickly.
+WORKER_SETTINGS = {
+    "DATAHARVEST_CHUNK_BYTES": "2048",
+    "DATAHARVEST_SWEEP_INTERVAL_S": "86400",
+    "DATAHARVEST_LEASE_S": "4",
+    "DATAHARVEST_SESSION_TIMEOUT_S": "6",
+    "DATAHARVEST_LOG_FORMAT": "json",
+}
+
+
+class NotInTime(Exception):
+    """Something did not happen before its deadline."""
+
+
+class World:
+    """Everything a round needs; made by ``world``."""
+
+    def __init__(self, stack: Stack, witness: Witness) -> None:
+        self.stack = stack
+        self.environment = {**stack.environment(), "DATAHARVEST_HOME": str(stack.home.path), **WORKER_SETTINGS}
+        self.crew = Crew(home=stack.home.path, environment=self.environment)
+        self.witness = witness
+
+    async def upload(self, sets: Collection[FileSet]) -> None:
+        """Put the files of all sets into the bucket, in turn, and wait until each has its event on Kafka."""
+        for one in sets:
+            self.witness.sets[one.tenant] = one
+        await asyncio.to_thread(self._put, sets)
+        keys = {one.object_key(entity) for one in sets for entity in ENTITIES}
+
+        async def all_announced() -> bool:
+            return keys <= self.witness.announced
+
+        await eventually(all_announced, what="events of all uploads", within_s=60)
+
+    def _put(self, sets: Collection[FileSet]) -> None:
+        settings = self.environment
+        client = boto3.client(
+            "s3",
+            endpoint_url=settings["DATAHARVEST_S3_ENDPOINT_URL"],
+            aws_access_key_id=settings["DATAHARVEST_S3_ACCESS_KEY"],
+            aws_secret_access_key=settings["DATAHARVEST_S3_SECRET_KEY"],
+            region_name=settings["DATAHARVEST_S3_REGION"],
+        )
+        for entity in ENTITIES:
+            for one in sets:
+                client.put_object(Bucket=settings["DATAHARVEST_S3_BUCKET"], Key=one.object_key(entity), Body=one.file(entity))
+        client.close()
+
+    async def kill_service(self, name: str) -> None:
+        """End ``kafka`` or ``postgres`` as a crash would."""
+        await asyncio.to_thread(self.stack.service(name).kill)
+
+    async def start_service(self, name: str) -> None:
+        """Start it again; returns when it works."""
+        await asyncio.to_thread(self.stack.service(name).start)
+
+    async def stored_record_count(self, sets: Collection[FileSet]) -> int | None:
+        """Records of these sets in the ledger; None while PostgreSQL is down."""
+        try:
+            return await self.witness.ledger.stored_record_count([one.tenant for one in sets])
+        except GONE:
+            return None
+
+    async def settled(self, sets: Collection[FileSet], *, within_s: float = 120) -> None:
+        """Wait until all sets are published and all their messages were seen; late ones are violations."""
+        tenants = [one.tenant for one in sets]
+
+        async def all_published() -> bool:
+            return len(await self.witness.ledger.published(tenants)) == len(tenants)
+
+        async def all_seen() -> bool:
+            return all(self._message_count(one) for one in sets)
+
+        try:
+            await eventually(all_published, what="all sets published", within_s=within_s)
+            await eventually(all_seen, what="all messages seen", within_s=10)
+        except NotInTime as late:
+            self.witness.violations.unready.add(str(late))
+
+    def _message_count(self, one: FileSet) -> bool:
+        found = self.witness.contents(one.tenant)
+        return all(found[topic].keys() >= expected.keys() for topic, expected in one.outbound.items())
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], *, what: str, within_s: float) -> None:
+    """Wait for the condition; NotInTime when it does not come true."""
+    deadline = time.monotonic() + within_s
+    while not await condition():
+        if time.monotonic() > deadline:
+            raise NotInTime(f"not within {within_s:g} s: {what}")
+        await asyncio.sleep(POLL_S)
+
+
+@asynccontextmanager
+async def world(*, home: Path | None = None) -> AsyncIterator[World]:
+    """A fresh stack, prepared and watched; removed afterwards unless ``home`` is given."""
+    folder = home or Path(tempfile.mkdtemp(prefix="dh-kills-"))
+    stack = Stack(folder)
+    await asyncio.to_thread(stack.up)
+    try:
+        made = World(stack, _witness(stack))
+        for words in (("migrate",), ("topics", "apply")):
+            await asyncio.to_thread(_run, made, words)
+        async with made.witness.watching():
+            try:
+                yield made
+            finally:
+                await made.crew.end_all()
+    finally:
+        if home is None:
+            await asyncio.to_thread(stack.erase)
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            await asyncio.to_thread(stack.down)
+
+
+def _witness(stack: Stack) -> Witness:
+    settings = stack.environment()
+    broker, url = settings["DATAHARVEST_BROKER"], settings["DATAHARVEST_DATABASE_URL"]
+    return Witness(broker=broker, database_url=url, violations=Violations())
+
+
+def _run(made: World, words: tuple[str, ...]) -> None:
+    subprocess.run([PROGRAM, *words], env={**os.environ, **made.environment}, check=True, capture_output=True)

@@ -1,0 +1,41 @@
+"""A small set is one batch; a large one is as many as its records ask for."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataharvest.rules.batching import MESSAGES_PER_BATCH, RECORDS_PER_BATCH, batch_count
+from dataharvest.rules.needs import Work
+
+counts = st.dictionaries(st.sampled_from(["accounts", "clients", "portfolios", "transactions"]), st.integers(0, 10**8))
+
+
+@given(counts)
+def test_relating_sees_the_whole_set(record_counts: dict[str, int]) -> None:
+    assert batch_count(record_counts, work=Work.RELATE) == 1
+
+
+@given(counts, st.sampled_from([Work.TRANSFORM, Work.PUBLISH]))
+def test_batches_are_as_few_as_hold_everything(record_counts: dict[str, int], work: Work) -> None:
+    number = batch_count(record_counts, work=work)
+    size, total = RECORDS_PER_BATCH, sum(record_counts.values())
+    if work is Work.PUBLISH:
+        size, total = MESSAGES_PER_BATCH, max(record_counts.get("clients", 0), record_counts.get("portfolios", 0))
+    assert number >= 1
+    assert number * size >= total
+    assert number == 1 or (number - 1) * size < total
+
+
+@pytest.mark.parametrize(
+    ("record_counts", "work", "expected"),
+    [
+        ({}, Work.TRANSFORM, 1),
+        ({"accounts": 2, "transactions": 999_998}, Work.TRANSFORM, 1),
+        ({"accounts": 3, "transactions": 999_998}, Work.TRANSFORM, 2),
+        ({"transactions": 10_000_000, "clients": 50_000, "portfolios": 50_000}, Work.PUBLISH, 1),
+        ({"clients": 50_001}, Work.PUBLISH, 2),
+        ({"clients": 1, "portfolios": 200_000}, Work.PUBLISH, 4),
+    ],
+)
+def test_examples(record_counts: dict[str, int], work: Work, expected: int) -> None:
+    assert batch_count(record_counts, work=work) == expected

@@ -1,0 +1,101 @@
+"""Entities, transformers and outbound messages are found by being there, in any order, here or in an installed package."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from dataharvest import entities, outbound, plugins, transformers
+from dataharvest.entities import all_entities
+from dataharvest.errors import Misconfigured
+from dataharvest.outbound import all_outbound
+from dataharvest.rulebook import RELATIONSHIP, all_rules, require_sound_rules, required_entities
+from dataharvest.rules.needs import Rule, Work
+from dataharvest.transformers import all_transformers
+
+REGISTRIES: list[tuple[ModuleType, Any]] = [
+    (entities, all_entities), (transformers, all_transformers), (outbound, all_outbound)
+]  # fmt: skip
+PLUGIN = '''
+from dataharvest.transformers import COUNT, transformer
+
+
+@transformer(per="client", reads={"clients": ("client_reference",)}, values={"letters": COUNT}, needs=("NEEDED",))
+def name_length(clients):
+    """Letters of a reference."""
+'''
+
+
+@pytest.fixture(autouse=True)
+def fresh_registries() -> Iterator[None]:
+    yield
+    for cached in (all_entities, all_transformers, all_outbound, all_rules):
+        cached.cache_clear()
+
+
+def install_plugin(folder: Path, *, needs: str) -> None:
+    """An installed package that adds a transformer through an entry point."""
+    (folder / "letters_plugin.py").write_text(PLUGIN.replace("NEEDED", needs))
+    metadata = folder / "letters_plugin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: letters-plugin\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[dataharvest.transformers]\nletters = letters_plugin\n")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], dict[str, Rule]]]:
+    def install(needs: str) -> dict[str, Rule]:
+        install_plugin(tmp_path, needs=needs)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(__import__("sys").modules, "letters_plugin", raising=False)
+        all_transformers.cache_clear()
+        all_rules.cache_clear()
+        return all_rules()
+
+    yield install
+
+
+@pytest.mark.parametrize(("package", "registry"), REGISTRIES, ids=lambda one: getattr(one, "__name__", ""))
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_modules_changes_nothing(
+    package: ModuleType, registry: Any, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = list(registry().items())
+    modules = plugins.modules_of(package.__name__)
+    random.Random(seed).shuffle(modules)
+    monkeypatch.setattr(package, "modules_of", lambda _: modules)
+    registry.cache_clear()
+    assert list(registry().items()) == expected
+
+
+def test_the_registries_hold_what_the_journey_needs() -> None:
+    assert set(all_entities()) == required_entities() == {"accounts", "clients", "portfolios", "transactions"}
+    assert set(all_transformers()) == {"sum_of_deposits", "tax", "transactions"}
+    assert list(all_rules()) == [RELATIONSHIP, *all_transformers(), *all_outbound()]
+
+
+def test_an_installed_package_adds_a_transformer(installed: Callable[[str], dict[str, Rule]]) -> None:
+    rules = installed("relation_established")
+    assert rules["name_length"] == Rule(
+        name="name_length", needs=frozenset({"relation_established"}), provides="name_length", work=Work.TRANSFORM
+    )
+    require_sound_rules(rules.values())
+
+
+def test_a_rule_whose_need_nobody_provides_is_refused(installed: Callable[[str], dict[str, Rule]]) -> None:
+    with pytest.raises(Misconfigured, match=r"^name_length needs credit_score, which no transformer provides\.$"):
+        require_sound_rules(installed("credit_score").values())
+
+
+def test_the_rules_as_they_are_are_sound() -> None:
+    require_sound_rules(all_rules().values())
+
+
+@pytest.mark.parametrize("package", ["dataharvest.entities", "dataharvest.transformers", "dataharvest.outbound"])
+def test_every_module_is_found_in_the_order_of_names(package: str) -> None:
+    names = [module.__name__ for module in plugins.modules_of(package)]
+    assert names == sorted(names)
+    assert len(names) == len(set(names)) > 1
