@@ -53,6 +53,6 @@ class Suspects:
         """Write down that the message is about to end this worker; an outage must not keep it from ending."""
         if position not in self._noted:
             try:
-                await self.journal.add(position, error=repr(error)[:500])
+                await self.journal.add(position, error=type(error).__name__)
             except Unavailable:
                 return

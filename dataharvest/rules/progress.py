@@ -65,6 +65,16 @@ def merge(state: SetProgress, other: SetProgress) -> SetProgress:
     return {**merged, "rules": rules}
 
 
+def lists(state: SetProgress, fact: Progress) -> bool:
+    """Whether the state knows of the delivery or rule that the fact is about as one that goes on."""
+    return not isinstance(fact, DeliveryRemoved) and subject_of(fact) in {**state["deliveries"], **state["rules"]}
+
+
+def subject_of(fact: Progress) -> str:
+    """Key, within the state, of the delivery or rule that the fact is about."""
+    return rule_key(fact.version, fact.rule) if isinstance(fact, BatchDone) else str(fact.delivery_id)
+
+
 def full_deliveries(state: SetProgress) -> list[int]:
     """Deliveries of which every chunk is stored."""
     known = state["deliveries"].items()

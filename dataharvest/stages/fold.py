@@ -5,13 +5,15 @@ from collections.abc import Collection, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 from dataharvest.deliveries import SetKey
-from dataharvest.messages import DeliveryRemoved, RuleReady, decode_progress
+from dataharvest.messages import Progress, RuleReady, decode_progress
 from dataharvest.ports import Deliveries, LockedSet, Sender, Sets
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.progress import SetProgress
 
 logger = logging.getLogger(__name__)
+
+_ENDS_REMEMBERED = 10_000
 
 
 @dataclass
@@ -24,6 +26,8 @@ class Fold:
     rules: Mapping[str, Rule]
     required: Collection[str]
     _trusted: set[bytes] = field(default_factory=set)
+    _ended: dict[tuple[bytes, str], None] = field(default_factory=dict)
+    """Deliveries and rules decided about, the latest of them; what is still said of them changes nothing."""
 
     def forget(self) -> None:
         """Trust no entry of the table any more: partitions were assigned.
@@ -31,6 +35,7 @@ class Fold:
         The table's changelog is written without waiting, so after a kill an entry may lack a fact whose offset is committed.
         """
         self._trusted.clear()
+        self._ended.clear()
 
     async def fold(self, value: bytes, *, table: MutableMapping[bytes, SetProgress]) -> None:
         """Take in one fact.
@@ -40,11 +45,18 @@ class Fold:
             Unavailable: PostgreSQL or Kafka is not there.
         """
         fact = decode_progress(value)
+        subject = fact.key, progress.subject_of(fact)
+        if subject in self._ended:
+            return
         key = SetKey(fact.tenant, fact.business_date)
-        state = progress.advance(await self._known(fact.key, key, table), fact)
-        state, concluded = await self._conclude(key, state)
-        if concluded or isinstance(fact, DeliveryRemoved):
+        known = await self._known(fact, key, table)
+        has_ended = not progress.lists(known, fact)
+        state, concluded = await self._conclude(key, known if has_ended else progress.advance(known, fact))
+        if concluded or has_ended:
+            # Also when it ended before: perhaps in a worker that was killed before it could decide.
             await self.decide(key)
+        if has_ended:
+            self._note_end(subject)
         if state == progress.nothing():
             # All is done and in the ledger: a small table recovers quickly.
             table.pop(fact.key, None)
@@ -52,6 +64,12 @@ class Fold:
         else:
             table[fact.key] = state
             self._trusted.add(fact.key)
+
+    def _note_end(self, subject: tuple[bytes, str]) -> None:
+        self._ended[subject] = None
+        if len(self._ended) > _ENDS_REMEMBERED:
+            # The oldest: forgetting one costs a look into the ledger, nothing else.
+            del self._ended[next(iter(self._ended))]
 
     async def decide(self, key: SetKey) -> None:
         """Make the version that is due, announce every rule that is ready, and send what is unsent."""
@@ -74,12 +92,12 @@ class Fold:
             await locked.create_version(number, due)
             logger.info("set ready", extra={**key_details(key), "version": number})
 
-    async def _known(self, raw_key: bytes, key: SetKey, table: Mapping[bytes, SetProgress]) -> SetProgress:
-        state = table.get(raw_key)
-        if state is not None and raw_key in self._trusted:
+    async def _known(self, fact: Progress, key: SetKey, table: Mapping[bytes, SetProgress]) -> SetProgress:
+        state = table.get(fact.key)
+        if state is not None and fact.key in self._trusted and progress.lists(state, fact):
             return state
-        stored = await self.sets.progress(key, rules=self.rules.values())
-        return progress.merge(state or progress.nothing(), stored)
+        # A fact is sent after its commit: the ledger knows all that the table knows.
+        return await self.sets.progress(key, rules=self.rules.values())
 
     async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, bool]:
         concluded = False

@@ -93,7 +93,6 @@ async def test_a_table_that_is_lost_before_the_last_fact_of_each_kind_holds_noth
     assert journey.outbound() == await undisturbed()
 
 
-@pytest.mark.xfail(reason="a fact about what has ended stays in the table", strict=True)
 @pytest.mark.parametrize("at_once", [True, False])
 async def test_a_finished_set_leaves_nothing_in_the_table(at_once: bool) -> None:
     journey = Journey()
@@ -105,7 +104,6 @@ async def test_a_finished_set_leaves_nothing_in_the_table(at_once: bool) -> None
     assert journey.table == {}
 
 
-@pytest.mark.xfail(reason="nobody decides again about what was completed", strict=True)
 async def test_a_worker_that_ends_between_completing_and_deciding_leaves_the_set_to_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
