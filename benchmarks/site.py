@@ -50,9 +50,9 @@ class Site:
         client.upload_file(str(path), known["DATAHARVEST_S3_BUCKET"], key)
 
     @contextmanager
-    def workers(self, count: int) -> Iterator[list[int]]:
-        """Worker processes and a splitter, as in the Procfile; their process ids."""
-        environment = {**self.environment, "DATAHARVEST_SPLIT_IN_WORKER": "false"}
+    def workers(self, count: int, **variables: str) -> Iterator[list[int]]:
+        """Worker processes and a splitter, as in the Procfile, with ``variables`` in their environment; their process ids."""
+        environment = {**self.environment, "DATAHARVEST_SPLIT_IN_WORKER": "false", **variables}
         log = (self.home / "logs" / "benchmark.log").open("ab")
         commands = [*(["worker"] for _ in range(count)), ["split"]]
         running = [subprocess.Popen(self._words(*words), env=environment, stdout=log, stderr=log) for words in commands]

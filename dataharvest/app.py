@@ -26,6 +26,8 @@ from dataharvest.topics import load_topics, verify
 
 logger = logging.getLogger(__name__)
 
+_SETTLE_LOOK_S = 0.2
+
 
 class HarvestWorker(faust.Worker):
     """Faust's worker without its spinner, which writes control characters into logs and raises the log level."""
@@ -134,6 +136,15 @@ def _add_loops(app: HarvestApp) -> None:
             await run_loop(loop.run, name="split", stopping=stopping)
 
         app.task(split)
+
+    async def decide_later() -> None:
+        async def step() -> None:
+            await asyncio.sleep(_SETTLE_LOOK_S)
+            await services.fold.decide_settled()
+
+        await run_loop(step, name="settle", stopping=stopping)
+
+    app.task(decide_later)
 
     async def sweep_now_and_then() -> None:
         async def step() -> None:

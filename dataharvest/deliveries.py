@@ -12,6 +12,10 @@ SPLITTER_VERSION = 1
 """Raised when the same bytes would be cut into other chunks."""
 
 
+LEASES_PER_TENANT = 4
+"""Deliveries of one tenant that are read side by side, at most: the files of a set."""
+
+
 class SetKey(NamedTuple):
     """What names a set."""
 
@@ -31,6 +35,8 @@ class Lease:
     source: ObjectVersion
     chunk_bytes: int
     splitter_version: int
+    contract_version: int = 0
+    """The tenant's contract at registration; 0 are the defaults."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +49,8 @@ class Sealing:
     content_end: int
     chunk_count: int
     ignored_columns: tuple[str, ...]
+    object_sha256: bytes | None = None
+    """Of the object's own bytes, as they lie in the bucket."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +63,29 @@ class Announcement:
     entity: str
     state: str
     chunk_count: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedDelivery:
+    """A delivery that is being judged."""
+
+    delivery_id: int
+    tenant: str
+    business_date: date
+    entity: str
+    source: ObjectVersion
+    contract_version: int
+
+
+@dataclass(frozen=True)
+class ChunkPlace:
+    """Where a stored chunk lies in the content."""
+
+    index: int
+    byte_offset: int
+    byte_length: int
+    first_line: int
+    sha256: bytes
 
 
 class ChunkOutcome(Enum):
@@ -75,3 +106,5 @@ class OpenBatch(NamedTuple):
     set_version_id: int
     computed: bool
     deliveries: Mapping[str, int]
+    contract_version: int = 0
+    """Newest contract under which one of the deliveries was registered."""

@@ -62,6 +62,21 @@ class DeliveryRemoved(Message):
     state: str
 
 
+class DeliveryJudged(Message):
+    """A delivery's sums and duplicates are counted; it counts from now on, or is superseded."""
+
+    type: Literal["delivery_judged"] = "delivery_judged"
+    delivery_id: int
+    entity: str
+
+
+class ManifestRead(Message):
+    """The set's control totals are another; what they mean for it has to be decided again."""
+
+    type: Literal["manifest_read"] = "manifest_read"
+    manifest_id: int
+
+
 class BatchDone(Message):
     """A batch of a rule is computed or published."""
 
@@ -95,6 +110,19 @@ class Batch(Message):
         return f"{self.tenant}|{self.business_date.isoformat()}|{self.version}|{self.batch}".encode()
 
 
+class Judgement(Message):
+    """A sealed delivery of which every chunk is stored; its sums and duplicates have to be counted."""
+
+    type: Literal["judge"] = "judge"
+    delivery_id: int
+    entity: str
+
+    @property
+    def key(self) -> bytes:
+        """Key of the judgement: deliveries of one set spread over the partitions."""
+        return f"{self.tenant}|{self.business_date.isoformat()}|judge|{self.delivery_id}".encode()
+
+
 class ChunkMetadata(Message):
     """Where a chunk comes from and how its records are read."""
 
@@ -109,6 +137,7 @@ class ChunkMetadata(Message):
     columns: tuple[str | None, ...]
     header: Base64
     delimiter: str = ","
+    decimal_mark: Literal[".", ","] = "."
     misaligned_tail: bool = False
 
     @property
@@ -117,10 +146,12 @@ class ChunkMetadata(Message):
         return f"{self.delivery_id}:{self.index}".encode()
 
 
-Progress = DeliverySealed | ChunkPersisted | DeliveryRemoved | BatchDone
+Progress = DeliverySealed | ChunkPersisted | DeliveryRemoved | DeliveryJudged | BatchDone | ManifestRead
+Work = Batch | Judgement
 _progress: TypeAdapter[Progress] = TypeAdapter(Annotated[Progress, Field(discriminator="type")])
 _rule_ready: TypeAdapter[RuleReady] = TypeAdapter(RuleReady)
 _batch: TypeAdapter[Batch] = TypeAdapter(Batch)
+_work: TypeAdapter[Work] = TypeAdapter(Annotated[Work, Field(discriminator="type")])
 _chunk: TypeAdapter[ChunkMetadata] = TypeAdapter(ChunkMetadata)
 
 
@@ -154,6 +185,11 @@ def decode_rule_ready(value: bytes) -> RuleReady:
 def decode_batch(value: bytes) -> Batch:
     """The batch in a ``work`` message; Rejected when it has another shape."""
     return _decode(_batch, value)
+
+
+def decode_work(value: bytes) -> Work:
+    """The batch or judgement in a ``work`` message; Rejected when it has another shape."""
+    return _decode(_work, value)
 
 
 def encode_chunk(metadata: ChunkMetadata, data: bytes) -> bytes:

@@ -33,7 +33,14 @@ def attach(app: faust.App, services: Services, delivery: Delivery, *, table_part
     @app.agent(uploads, name="register", isolated_partitions=True)
     async def register_deliveries(stream: Stream) -> None:
         async def handle(value: bytes, _: Position) -> None:
-            await register(value, bucket=services.bucket, objects=services.objects, deliveries=services.deliveries)
+            await register(
+                value,
+                bucket=services.bucket,
+                objects=services.objects,
+                deliveries=services.deliveries,
+                manifests=services.manifests,
+                contracts=services.contracts,
+            )
 
         await delivery.run(stream, handle, stage="register")
 
@@ -59,6 +66,6 @@ def attach(app: faust.App, services: Services, delivery: Delivery, *, table_part
     @app.agent(work, name="work", isolated_partitions=True)
     async def work_on_batches(stream: Stream) -> None:
         async def handle(value: bytes, _: Position) -> None:
-            await work_on(value, work=services.work, sender=services.sender)
+            await work_on(value, work=services.work, sender=services.sender, judge=services.judge)
 
         await delivery.run(stream, handle, stage="work")

@@ -8,20 +8,31 @@ from uuid import uuid4
 from pydantic import SecretStr
 
 from dataharvest.adapters.kafka import KafkaDeadLetters, KafkaSender
+from dataharvest.adapters.kafka_admin import KafkaConsumption
 from dataharvest.adapters.postgres.chunks import PostgresChunks
 from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
-from dataharvest.adapters.postgres.operations import PostgresJournal, PostgresSweepState
+from dataharvest.adapters.postgres.judgement import PostgresJudgements
+from dataharvest.adapters.postgres.manifests import PostgresManifests
+from dataharvest.adapters.postgres.operations import PostgresJournal
+from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
+from dataharvest.adapters.postgres.sweeping import PostgresSweepState
+from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.objects import ObjectStore
-from dataharvest.ports import Chunks, DeadLetters, Deliveries, Sender, Sets, Work
-from dataharvest.rulebook import all_rules, required_entities
+from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Sender, Sets, Work
+from dataharvest.rulebook import all_rules
 from dataharvest.settings import Settings
 from dataharvest.stages.fold import Fold
+from dataharvest.stages.judge import Judge
+from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
-from dataharvest.stages.sweep import Sweep
+from dataharvest.stages.sweep import Sweep, full_sweep
+from dataharvest.stages.sweep_deliveries import SweptDeliveries
+from dataharvest.stages.sweep_effects import SweptSets
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -35,11 +46,14 @@ class Services:
     objects: ObjectStore
     sender: Sender
     deliveries: Deliveries
+    manifests: ManifestRegister
+    contracts: Contracts
     chunks: Chunks
     sets: Sets
     work: Work
     dead_letters: DeadLetters
     fold: Fold
+    judge: Judge
     splitter: Splitter
     sweep: Sweep
 
@@ -71,35 +85,70 @@ def connect(settings: Settings, *, role: str) -> Connected:
     sender = KafkaSender(settings.broker)
     objects = S3ObjectStore(_client(settings))
     deliveries = PostgresDeliveries(database, owner=run_id, chunk_bytes=settings.chunk_bytes, lease_s=settings.lease_s)
+    contracts = PostgresContracts(database)
+    manifests = ManifestRegister(objects, PostgresManifests(database), sender)
     sets = PostgresSets(database)
     work = PostgresWork(database)
+    judgements = PostgresJudgements(database)
+    removals = PostgresRemovals(database)
+    fold = Fold(
+        sets=sets,
+        judgements=judgements,
+        removals=removals,
+        contracts=contracts,
+        sender=sender,
+        rules=all_rules(),
+        settle_s=settings.correction_settle_s,
+    )
+    splitter = Splitter(
+        objects=objects,
+        deliveries=deliveries,
+        contracts=contracts,
+        sender=sender,
+        tenants=PostgresTenants(database),
+        chunks_in_flight=settings.chunks_in_flight,
+        max_content_bytes=settings.max_content_bytes,
+        lease_s=settings.lease_s,
+    )
+    state = PostgresSweepState(database)
+    consumption = KafkaConsumption(settings.broker, group=settings.app_id)
+    swept_deliveries = SweptDeliveries(
+        bucket=settings.s3_bucket,
+        objects=objects,
+        deliveries=deliveries,
+        manifests=manifests,
+        contracts=contracts,
+        splitter=splitter,
+        sender=sender,
+        state=state,
+        consumption=consumption,
+    )
+    swept_sets = SweptSets(
+        sets=sets,
+        work=work,
+        judgements=judgements,
+        removals=removals,
+        fold=fold,
+        sender=sender,
+        rules=all_rules(),
+        state=state,
+        consumption=consumption,
+    )
     services = Services(
         bucket=settings.s3_bucket,
         objects=objects,
         sender=sender,
         deliveries=deliveries,
+        manifests=manifests,
+        contracts=contracts,
         chunks=PostgresChunks(database),
         sets=sets,
         work=work,
         dead_letters=KafkaDeadLetters(sender, database),
-        fold=Fold(sets=sets, deliveries=deliveries, sender=sender, rules=all_rules(), required=required_entities()),
-        splitter=Splitter(
-            objects=objects,
-            deliveries=deliveries,
-            sender=sender,
-            chunks_in_flight=settings.chunks_in_flight,
-            max_content_bytes=settings.max_content_bytes,
-            lease_s=settings.lease_s,
-        ),
-        sweep=Sweep(
-            bucket=settings.s3_bucket,
-            objects=objects,
-            deliveries=deliveries,
-            sets=sets,
-            work=work,
-            sender=sender,
-            state=PostgresSweepState(database),
-        ),
+        fold=fold,
+        judge=Judge(judgements, deliveries, objects, sender, contracts.version),
+        splitter=splitter,
+        sweep=full_sweep(swept_deliveries, swept_sets, state=state),
     )
     return Connected(services=services, database=database, sender=sender, journal=PostgresJournal(database, run_id=run_id))
 

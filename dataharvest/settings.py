@@ -42,13 +42,15 @@ class Settings(BaseSettings):
     max_content_bytes: int = Field(default=1 << 40, ge=1)
     """Longest file accepted, in bytes after decompression."""
     chunks_in_flight: int = Field(default=32, ge=1)
-    """Chunks of one delivery that are sent and not yet stored, at most."""
-    split_concurrency: int = Field(default=4, ge=1)
-    """Deliveries that one splitter reads side by side."""
+    """Chunks of one tenant that are sent and not yet stored, at most."""
+    split_concurrency: int = Field(default=12, ge=1)
+    """Deliveries that one splitter reads side by side; a tenant's further files take at most half of the places."""
     split_in_worker: bool = True
     """Whether a worker also splits; switch off where `dataharvest split` runs as a process of its own."""
     lease_s: float = Field(default=30.0, gt=0)
     """Length of a splitter's lease on a delivery, in seconds; renewed every third of it."""
+    correction_settle_s: float = Field(default=5.0, ge=0)
+    """Time without another file after which corrected files become a new set version, in seconds."""
     sweep_interval_s: float = Field(default=60.0, gt=0)
     """Time between two sweeps, in seconds."""
     database_pool_size: int = Field(default=12, ge=2)

@@ -46,6 +46,15 @@ class Quarantined(Report):
     message: str
 
 
+class DuplicateKey(Report):
+    """Records of one delivery with the same natural key."""
+
+    natural_key: str
+    record_count: int
+    lines: list[int]
+    """Physical lines of the first of them; empty when the source was removed before they were looked up."""
+
+
 class DeliveryStatus(Report):
     """One upload of one file."""
 
@@ -59,7 +68,7 @@ class DeliveryStatus(Report):
     file: str
     """Object key."""
     state: str
-    """registered, waiting, splitting, sealed, complete, repeat, rejected, abandoned or superseded."""
+    """registered, waiting, splitting, sealed, judging, complete, repeat, rejected, abandoned or superseded."""
     counts: Counts
     """Zero for a repeat and for what was rejected: their rows are removed."""
     stored_chunk_count: int
@@ -69,8 +78,12 @@ class DeliveryStatus(Report):
     """Records in quarantine that nobody has repaired or accepted."""
     quarantined: list[Quarantined]
     """The first of them."""
+    duplicates: list[DuplicateKey] = []
+    """The first hundred natural keys that occur more than once, whatever the contract says of them."""
     ignored_columns: list[str]
     """Columns of the header that the entity does not know."""
+    contract_version: int = 0
+    """Version of the tenant's contract under which it is read, fixed at its registration; 0 are the defaults."""
     repeat_of: int | None
     """Delivery with the same content, for a repeat."""
     failure: dict[str, Any] | None
@@ -97,13 +110,26 @@ class Orphans(Report):
     """References of the first of them."""
 
 
+class ManifestStatus(Report):
+    """A file with the sender's control totals."""
+
+    manifest_id: int
+    file: str
+    """Object key."""
+    state: str
+    """read or rejected; the newest that was read counts."""
+    failure: dict[str, Any] | None
+    """Why it is rejected: ``rule``, ``message``, and ``problems`` with a sentence for each mistake."""
+    registered_at: datetime
+
+
 class SetStatus(Report):
     """One tenant's files for one date."""
 
     tenant: str
     business_date: date
     state: State
-    """incomplete, loading, blocked, ready, transforming, publishing or published."""
+    """incomplete, loading, blocked, ready, transforming, publishing, disputed or published."""
     version: int | None
     """Newest set version; None before the first."""
     published_at: datetime | None
@@ -120,6 +146,12 @@ class SetStatus(Report):
     rules: list[RuleStatus]
     deliveries: list[DeliveryStatus]
     """Every delivery of the set, in order of entity and arrival."""
+    problem: dict[str, Any] | None = None
+    """What keeps the whole set: ``rule``, ``state`` (waits, blocked or disputed), ``message`` and ``differences``."""
+    late_at: datetime | None = None
+    """The cut-off by which it had no version; None when it was in time or is not due."""
+    manifests: list[ManifestStatus] = []
+    """Every manifest of the set, the newest last."""
 
 
 class DeadLetters(Report):

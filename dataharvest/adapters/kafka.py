@@ -31,10 +31,11 @@ class KafkaSender:
         self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def send(self, topic: str, *, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         """See the port."""
         async with self._producing() as producer:
-            await producer.send_and_wait(topic, value, key=key)
+            sent = await producer.send_and_wait(topic, value, key=key)
+        return Position(topic, sent.partition, sent.offset)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""

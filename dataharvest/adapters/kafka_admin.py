@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import BrokerResponseError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
@@ -131,3 +132,34 @@ async def _set_config(admin: AIOKafkaAdminClient, name: str, overrides: Mapping[
 def _raise_for(code: int, message: str | None) -> None:
     if code:
         raise for_code(code)(message)
+
+
+class KafkaConsumption:
+    """The port ``Consumption`` on Kafka, for one consumer group."""
+
+    def __init__(self, broker: str, *, group: str) -> None:
+        self._broker = broker
+        self._group = group
+
+    async def have_passed(self, topic: str, offsets: Mapping[int, int]) -> bool:
+        """See the port."""
+        places = {TopicPartition(topic, partition): offset for partition, offset in offsets.items()}
+        if not places:
+            return True
+        async with _admin(self._broker) as admin:
+            committed = await admin.list_consumer_group_offsets(self._group, partitions=list(places))
+        begins, ends = await self._bounds(list(places))
+        # Before the begin it was deleted; beyond the end the topic was made anew. Either way the message is gone.
+        return all(
+            offset < max(committed[place].offset, begins[place]) or offset >= ends[place] for place, offset in places.items()
+        )
+
+    async def _bounds(self, places: list[TopicPartition]) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False)
+        try:
+            await consumer.start()
+            return await consumer.beginning_offsets(places), await consumer.end_offsets(places)
+        except (KafkaError, OSError, TimeoutError) as error:
+            raise Unavailable(f"Kafka at {self._broker} does not answer: {error or type(error).__name__}") from error
+        finally:
+            await consumer.stop()

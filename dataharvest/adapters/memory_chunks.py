@@ -5,7 +5,7 @@ from dataharvest.deliveries import ChunkOutcome
 from dataharvest.messages import ChunkMetadata
 from dataharvest.ports import Position
 from dataharvest.rules.records import CheckedChunk
-from dataharvest.rules.versions import IN_PROGRESS
+from dataharvest.rules.versions import ACCEPTING
 
 
 class MemoryChunks:
@@ -22,7 +22,7 @@ class MemoryChunks:
         if metadata.index in row.chunks:
             same = row.chunks[metadata.index][0].sha256 == metadata.sha256
             return ChunkOutcome.SEEN if same else ChunkOutcome.CONFLICT
-        if row.state not in IN_PROGRESS:
+        if row.state not in ACCEPTING:
             return ChunkOutcome.NOT_ACCEPTED
         row.chunks[metadata.index] = (metadata, checked)
         return ChunkOutcome.STORED

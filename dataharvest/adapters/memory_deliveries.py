@@ -7,13 +7,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
-from dataharvest.deliveries import SPLITTER_VERSION, Announcement, Lease, Sealing
+from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing
 from dataharvest.errors import Rejected
-from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
-from dataharvest.rules.records import CheckedChunk
-from dataharvest.rules.tiling import LedgerRow, totals_of
 from dataharvest.rules.versions import IN_PROGRESS
 
 _TO_SPLIT = ("registered", "waiting", "splitting")
@@ -23,13 +20,14 @@ _ENDED = ("rejected", "repeat", "abandoned")
 class MemoryDeliveries:
     """The port ``Deliveries`` without a server."""
 
-    def __init__(self, ledger: MemoryLedger, *, chunk_bytes: int, lease_s: float) -> None:
+    def __init__(self, ledger: MemoryLedger, *, chunk_bytes: int, lease_s: float, owner: str = "one") -> None:
         self._ledger = ledger
         self._rows = ledger.deliveries
         self._chunk_bytes = chunk_bytes
         self._lease_s = lease_s
+        self._owner = owner
 
-    async def register(self, source: ObjectVersion, name: ObjectName) -> int | None:
+    async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
         """See the port."""
         for woken in self._ledger.wake_ups:
             woken.set()
@@ -40,9 +38,10 @@ class MemoryDeliveries:
             entity=name.entity,
             source=source,
             state="registered",
+            contract_version=contract_version,
         )
         siblings = self._siblings(row)
-        if any(one.order[:2] > row.order[:2] for one in siblings):
+        if any(one.order[:2] > row.order[:2] for one in (*siblings, *self._repeats(row))):
             row.state = "superseded"
         delivery_id = self._insert(row)
         for one in siblings:
@@ -57,16 +56,19 @@ class MemoryDeliveries:
         row.failure = {"rule": reason.rule}
         return self._insert(row)
 
-    async def lease(self) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
         """See the port."""
         now = time.monotonic()
         free = [row for row in self._rows.values() if row.state in _TO_SPLIT and max(row.leased_until, row.next_try_at) <= now]
-        busy = [row.tenant for row in self._rows.values() if row.state == "splitting" and row.leased_until > now]
+        leased = [row for row in self._rows.values() if row.state == "splitting" and row.leased_until > now]
+        kept_out = {row.tenant for row in leased if row.owner != self._owner} | self._ledger.paused.keys()
+        busy = [row.tenant for row in leased]
+        free = [row for row in free if row.tenant not in kept_out and busy.count(row.tenant) < per_tenant]
         if not free:
             return None
         row = min(free, key=lambda one: (busy.count(one.tenant), one.delivery_id))
-        row.state, row.epoch, row.leased_until = "splitting", row.epoch + 1, now + self._lease_s
-        return self._lease_of(row)
+        row.state, row.epoch, row.leased_until, row.owner = "splitting", row.epoch + 1, now + self._lease_s, self._owner
+        return self.lease_of(row)
 
     async def renew(self, lease: Lease) -> bool:
         """See the port."""
@@ -92,6 +94,12 @@ class MemoryDeliveries:
         """See the port."""
         return {index: bytes.fromhex(metadata.sha256) for index, (metadata, _) in self._rows[delivery_id].chunks.items()}
 
+    async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
+        """See the port."""
+        row = self._rows[lease.delivery_id]
+        if row.epoch == lease.epoch:
+            row.sent_offsets = dict(offsets)
+
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """See the port."""
         return len(self._rows[delivery_id].chunks)
@@ -103,10 +111,11 @@ class MemoryDeliveries:
             return False
         rivals = [one for one in self._siblings(row) if one.state in IN_PROGRESS | {"complete"}]
         newest = max(rivals, key=lambda one: one.order, default=None)
-        if newest and newest.sealing and newest.sealing.content_sha256 == sealing.content_sha256:
+        is_read_alike = newest is not None and newest.contract_version == row.contract_version
+        if is_read_alike and newest and newest.sealing and newest.sealing.content_sha256 == sealing.content_sha256:
             self._end(row, "repeat")
         else:
-            row.state, row.sealing = "sealed", sealing
+            row.state, row.sealing, row.sealed_at = "sealed", sealing, self._ledger.clock()
         return True
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
@@ -117,17 +126,6 @@ class MemoryDeliveries:
         self._end(row, "rejected")
         row.failure = {"rule": reason.rule, "message": reason.message}
         return True
-
-    async def complete(self, delivery_id: int) -> str:
-        """See the port."""
-        row = self._rows.get(delivery_id)
-        if row is None:
-            return "unknown"
-        if row.state == "sealed" and row.sealing and len(row.chunks) == row.sealing.chunk_count:
-            ledger = [_ledger_row(*row.chunks[index]) for index in sorted(row.chunks)]
-            totals_of(ledger, start=row.sealing.content_start, end=row.sealing.content_end)
-            row.state = "complete"
-        return row.state
 
     async def unannounced(self) -> list[Announcement]:
         """See the port."""
@@ -150,8 +148,8 @@ class MemoryDeliveries:
 
     async def known(self, bucket: str, keys: Sequence[str]) -> set[tuple[str, str]]:
         """See the port."""
-        sources = [row.source for row in self._rows.values()]
-        return {(one.key, one.etag) for one in sources if one.bucket == bucket and one.key in keys}
+        sources = (row.source for row in sorted(self._rows.values(), key=lambda one: one.order))
+        return set({one.key: one.etag for one in sources if one.bucket == bucket and one.key in keys}.items())
 
     @asynccontextmanager
     async def wake_ups(self) -> AsyncIterator[asyncio.Event]:
@@ -176,6 +174,10 @@ class MemoryDeliveries:
         same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
         return [one for one in same if one.delivery_id != row.delivery_id and one.state not in _ENDED]
 
+    def _repeats(self, row: StoredDelivery) -> list[StoredDelivery]:
+        place = (row.tenant, row.business_date, row.entity)
+        return [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place and one.state == "repeat"]
+
     def _leased(self, lease: Lease) -> StoredDelivery | None:
         row = self._rows[lease.delivery_id]
         return row if row.epoch == lease.epoch and row.state == "splitting" else None
@@ -184,7 +186,8 @@ class MemoryDeliveries:
         row.state, row.is_announced = state, False
         row.chunks.clear()
 
-    def _lease_of(self, row: StoredDelivery) -> Lease:
+    def lease_of(self, row: StoredDelivery) -> Lease:
+        """The lease that the row describes."""
         assert row.business_date is not None and row.entity is not None
         return Lease(
             delivery_id=row.delivery_id,
@@ -195,9 +198,5 @@ class MemoryDeliveries:
             source=row.source,
             chunk_bytes=self._chunk_bytes,
             splitter_version=SPLITTER_VERSION,
+            contract_version=row.contract_version,
         )
-
-
-def _ledger_row(metadata: ChunkMetadata, checked: CheckedChunk) -> LedgerRow:
-    counts = (checked.record_count, checked.persisted_count, len(checked.quarantined), 0, 0)
-    return LedgerRow(metadata.byte_offset, metadata.byte_length, *counts)

@@ -18,7 +18,7 @@ def rows_of(delivery: StoredDelivery) -> list[Row]:
     assert delivery.entity is not None
     lower = {column.name for column in all_entities()[delivery.entity].columns if column.kind is Kind.UUID}
     chunks = [checked for _, (_, checked) in sorted(delivery.chunks.items())]
-    rows = [zip(one.copy_columns, _cells(line), strict=True) for one in chunks for line in one.copy_text.splitlines()]
+    rows = [zip(one.copy_columns, cells_of(line), strict=True) for one in chunks for line in one.copy_text.splitlines()]
     return [{name: cell.lower() if cell and name in lower else cell for name, cell in row} for row in rows]
 
 
@@ -30,6 +30,7 @@ def frame_of(entity: str, columns: tuple[str, ...], rows: list[Row]) -> pl.DataF
     return frame.with_columns(pl.col(name).cast(_TYPED[kinds[name]]) for name in columns if kinds[name] in _TYPED)
 
 
-def _cells(line: bytes) -> list[str | None]:
+def cells_of(line: bytes) -> list[str | None]:
+    """The cells of a row as COPY takes it."""
     cells = re.split(rb"(?<!\\),", line)
     return [re.sub(rb"\\(.)", rb"\1", cell).decode() if cell else None for cell in cells]

@@ -22,9 +22,10 @@ class MemorySender:
 
     sent: list[Sent] = field(default_factory=list)
 
-    async def send(self, topic: str, *, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         """See the port."""
         self.sent.append(Sent(topic, key, value))
+        return Position(topic, 0, len(self.sent) - 1)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""

@@ -1,14 +1,18 @@
 """The ledger kept in memory: what the fakes of its ports share; for tests, under the contract of the real one."""
 
 import asyncio
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 from dataharvest.deliveries import OpenBatch, Sealing, SetKey
+from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
+from dataharvest.ports import Position
+from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.outbound_messages import OutboundRow
 from dataharvest.rules.records import CheckedChunk
 
@@ -23,10 +27,22 @@ class StoredDelivery:
     entity: str | None
     source: ObjectVersion
     state: str
+    contract_version: int = 0
+    owner: str = ""
     epoch: int = 0
+    sent_offsets: dict[int, int] = field(default_factory=dict)
     leased_until: float = 0.0
     next_try_at: float = 0.0
     sealing: Sealing | None = None
+    sealed_at: float | None = None
+    """By the ledger's clock."""
+    judgement_is_sent: bool = False
+    is_removed: bool = False
+    """Its rows are gone."""
+    duplicates: dict[int, int] = field(default_factory=dict)
+    """Records dropped as duplicates, by chunk."""
+    duplicate_lines: dict[str, list[int]] = field(default_factory=dict)
+    sums: dict[str, str] = field(default_factory=dict)
     failure: dict[str, Any] | None = None
     is_announced: bool = False
     chunks: dict[int, tuple[ChunkMetadata, CheckedChunk]] = field(default_factory=dict)
@@ -44,7 +60,12 @@ class StoredDelivery:
     @property
     def quarantined_count(self) -> int:
         """Records in quarantine."""
-        return sum(len(checked.quarantined) for _, checked in self.chunks.values())
+        return sum(one.record_count for _, checked in self.chunks.values() for one in checked.quarantined)
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it does not add up."""
+        return (self.failure or {}).get("rule") == "conservation"
 
 
 @dataclass
@@ -56,6 +77,7 @@ class StoredBatch:
     is_sent: bool = False
     is_computed: bool = False
     is_done: bool = False
+    position: Position | None = None
 
 
 @dataclass
@@ -79,13 +101,40 @@ class StoredVersion:
 
 
 @dataclass
+class StoredManifest:
+    """A manifest's row: what was read, or why it can't be used."""
+
+    key: SetKey
+    source: ObjectVersion
+    outcome: Manifest | Rejected
+    is_announced: bool = False
+
+
+@dataclass
 class MemoryLedger:
     """All rows; empty at first."""
 
     deliveries: dict[int, StoredDelivery] = field(default_factory=dict)
     versions: dict[SetKey, list[StoredVersion]] = field(default_factory=dict)
+    manifests: list[StoredManifest] = field(default_factory=list)
+    """In order of arrival."""
+    problems: dict[SetKey, dict[str, Any]] = field(default_factory=dict)
     locks: dict[SetKey, asyncio.Lock] = field(default_factory=dict)
     wake_ups: set[asyncio.Event] = field(default_factory=set)
+    paused: dict[str, str] = field(default_factory=dict)
+    """Reason by tenant."""
+    late: dict[SetKey, datetime] = field(default_factory=dict)
+    """Sets that were not complete when they were due, and when that was."""
+
+    clock: Callable[[], float] = time.monotonic
+
+    def all_versions(self) -> Iterator[StoredVersion]:
+        """Versions of all sets."""
+        return (one for found in self.versions.values() for one in found)
+
+    def set_keys(self) -> set[SetKey]:
+        """Every set that has a delivery."""
+        return {SetKey(one.tenant, one.business_date) for one in self.deliveries.values() if one.business_date}
 
     def of_set(self, key: SetKey) -> Iterator[StoredDelivery]:
         """Deliveries of a set, by id."""

@@ -1,17 +1,22 @@
 """Sets kept in memory: the fake of the port, under the same contract as PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping
+import math
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from itertools import count
+from typing import Any
 
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredVersion
+from dataharvest.adapters.memory_manifests import totals_of_rows
 from dataharvest.deliveries import SetKey
+from dataharvest.rules.control_totals import DeliveryTotals
+from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
 from dataharvest.rules.progress import SetProgress, nothing, rule_key
 from dataharvest.rules.ranges import Ranges, union
-from dataharvest.rules.versions import IN_PROGRESS, DeliveryView, SetView, VersionView
+from dataharvest.rules.versions import ACCEPTING, IN_PROGRESS, DeliveryView, SetView, VersionView
 
 _ids = count(1)
 
@@ -26,7 +31,7 @@ class MemorySets:
         """See the port."""
         found = nothing()
         for row in self._ledger.of_set(key):
-            if row.state in IN_PROGRESS and row.entity:
+            if row.state in ACCEPTING and row.entity and not row.is_broken:
                 chunks = row.sealing.chunk_count if row.sealing else None
                 found["deliveries"][str(row.delivery_id)] = {
                     "entity": row.entity,
@@ -55,6 +60,17 @@ class MemorySets:
             draft = deepcopy(self._ledger.versions.get(key, []))
             yield MemoryLockedSet(self._ledger, key, draft)
             self._ledger.versions[key] = draft
+
+    async def sets_due(self, *, settle_s: float) -> list[SetKey]:
+        """See the port."""
+        return [key for key in self._ledger.set_keys() if self._is_due(key, settle_s)]
+
+    def _is_due(self, key: SetKey, settle_s: float) -> bool:
+        rows = list(self._ledger.of_set(key))
+        used = {one for version in self._ledger.versions.get(key, [])[-1:] for one in version.deliveries.values()}
+        is_quiet = all((row.sealed_at or -math.inf) <= self._ledger.clock() - settle_s for row in rows)
+        is_moving = any(row.state in IN_PROGRESS - {"waiting"} for row in rows)
+        return is_quiet and not is_moving and any(row.state == "complete" and row.delivery_id not in used for row in rows)
 
     async def unsent_readiness(self, key: SetKey) -> list[tuple[int, str]]:
         """See the port."""
@@ -85,11 +101,36 @@ class MemoryLockedSet:
                 last_modified=row.source.last_modified,
                 object_key=row.source.key,
                 open_quarantine=row.quarantined_count,
+                is_broken=row.is_broken,
             )
             for row in self._ledger.of_set(self._key)
             if row.state in IN_PROGRESS | {"complete"}
         )
-        return SetView(deliveries=deliveries, versions=tuple(map(_view, self._draft)))
+        seals = [row.sealed_at for row in self._ledger.of_set(self._key) if row.sealed_at is not None]
+        since_seal_s = self._ledger.clock() - max(seals) if seals else math.inf
+        return SetView(deliveries=deliveries, versions=tuple(map(_view, self._draft)), since_seal_s=since_seal_s)
+
+    async def manifest(self) -> Manifest | None:
+        """See the port."""
+        rows = enumerate(row for row in self._ledger.manifests if row.key == self._key and isinstance(row.outcome, Manifest))
+        newest = max(rows, key=lambda one: (one[1].source.last_modified, one[1].source.key, one[0]), default=None)
+        outcome = newest[1].outcome if newest else None
+        return outcome if isinstance(outcome, Manifest) else None
+
+    async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
+        """See the port."""
+        rows = [self._ledger.deliveries[delivery_id] for delivery_id in delivery_ids]
+        return {row.entity: totals_of_rows(row) for row in rows if row.entity}
+
+    async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
+        """See the port."""
+        noted = self._ledger.problems.get(self._key)
+        if noted and noted["rule"] not in ("control_totals", "manifest_required"):
+            return
+        if problem is None:
+            self._ledger.problems.pop(self._key, None)
+        else:
+            self._ledger.problems[self._key] = dict(problem)
 
     async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
         """See the port."""

@@ -14,6 +14,7 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredBatch, Stored
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.messages import Batch, RuleReady
+from dataharvest.ports import Position
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.transformers import all_transformers
 from dataharvest.transformers.model import Per, Reads
@@ -46,10 +47,25 @@ class MemoryWork:
         planned = version.batches.get(ready.rule, []) if version and version.state == "open" else []
         return [Batch(**named, batch=one.index, batch_count=one.count) for one in planned if not one.is_sent]
 
-    async def mark_sent(self, batch: Batch) -> None:
+    async def mark_sent(self, batch: Batch, position: Position | None = None) -> None:
         """See the port."""
         if version := self._version(batch):
-            version.batches[batch.rule][batch.batch].is_sent = True
+            stored = version.batches[batch.rule][batch.batch]
+            stored.is_sent, stored.position = True, position
+
+    @asynccontextmanager
+    async def next_batches(self, tenant: str, *, at_once: int) -> AsyncIterator["MemoryBatchesToSend"]:
+        """See the port."""
+        found = [
+            (Batch(tenant=tenant, business_date=key.business_date, version=one.version, rule=rule, batch=batch.index,
+                   batch_count=batch.count), batch)
+            for key, versions in self._ledger.versions.items() if key.tenant == tenant
+            for one in versions if one.state == "open"
+            for rule, batches in one.batches.items()
+            for batch in batches
+        ]  # fmt: skip
+        busy = sum(one.is_sent and not one.is_done for _, one in found)
+        yield MemoryBatchesToSend(self, [batch for batch, one in found if not one.is_sent][: max(0, at_once - busy)])
 
     @asynccontextmanager
     async def open_batch(self, batch: Batch) -> AsyncIterator["MemoryLockedBatch | None"]:
@@ -63,7 +79,8 @@ class MemoryWork:
             yield None
             return
         stored = version.batches[batch.rule][batch.batch]
-        opened = OpenBatch(version.set_version_id, stored.is_computed, dict(version.deliveries))
+        contract = max((self._ledger.deliveries[one].contract_version for one in version.deliveries.values()), default=0)
+        opened = OpenBatch(version.set_version_id, stored.is_computed, dict(version.deliveries), contract)
         yield MemoryLockedBatch(self._ledger, batch, version, opened)
 
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
@@ -83,6 +100,14 @@ class MemoryWork:
 
     def _version(self, message: RuleReady | Batch) -> StoredVersion | None:
         return self._ledger.version(SetKey(message.tenant, message.business_date), message.version)
+
+
+class MemoryBatchesToSend:
+    """Batches whose turn it is."""
+
+    def __init__(self, work: MemoryWork, batches: list[Batch]) -> None:
+        self.batches = batches
+        self.mark_sent = work.mark_sent
 
 
 class MemoryLockedBatch:
@@ -111,6 +136,14 @@ class MemoryLockedBatch:
             frame = frame.with_columns(pl.col(name).cast(declared[name]) for name in names)
             joined = frame if joined.is_empty() else joined.join(frame, on="reference")
         return joined
+
+    async def mixed_currency_count(self) -> int:
+        """See the port."""
+        currency = {one["account_number"]: one["currency"] for one in self._rows("accounts")}
+        found: dict[str | None, set[str | None]] = {}
+        for link in self._version.links:
+            found.setdefault(link["client_reference"], set()).add(currency[link["account_number"]])
+        return sum(len(currencies) > 1 for currencies in found.values())
 
     async def relate(self) -> dict[str, int]:
         """See the port."""

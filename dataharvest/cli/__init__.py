@@ -9,17 +9,33 @@ def register_commands() -> None:
     """Add our commands to Faust's group; doing it twice changes nothing."""
     from faust.cli.faust import cli
 
-    from dataharvest.cli import bridge, harvest, migrate, split, stack, status, supervise, sweep, topics
+    from dataharvest.cli import (
+        bridge,
+        contract,
+        harvest,
+        migrate,
+        reconcile,
+        split,
+        stack,
+        status,
+        supervise,
+        sweep,
+        tenant,
+        topics,
+    )
 
     for command in (
         bridge.bridge,
+        contract.contract,
         harvest.harvest,
         migrate.migrate,
+        reconcile.reconcile,
         split.split,
         stack.stack,
         status.status,
         supervise.supervise,
         sweep.sweep,
+        tenant.tenant,
         topics.topics,
     ):
         cli.add_command(command)

@@ -10,9 +10,10 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dataharvest.status import DeliveryStatus, SetStatus, StatusReport
+    from dataharvest.status import DeliveryStatus, DuplicateKey, SetStatus, StatusReport
 
 _WIDTH_ELSEWHERE = 240
+_COUNTS = ("read", "persisted", "quarantined", "duplicate", "accepted")
 
 
 @click.command()
@@ -76,19 +77,23 @@ def _print_set(show, one: "SetStatus") -> None:  # type: ignore[no-untyped-def]
         show(f"  {kind.count:,} {kind.kind}: {', '.join(kind.sample)}{', …' if kind.count > len(kind.sample) else ''}")
     show(_table(one.deliveries))
     _print_details(show, one.deliveries)
+    for manifest in one.manifests:
+        reason = f": {(manifest.failure or {}).get('message')}" if manifest.failure else ""
+        show(f"  {manifest.file} {manifest.state}{reason}")
 
 
 def _table(deliveries: "list[DeliveryStatus]") -> "Table":
     from rich.table import Table
 
-    names = ("delivery", "entity", "file", "state", "read", "persisted", "quarantined", "duplicate", "accepted", "chunks")
+    names = ("delivery", "entity", "file", "state", *_COUNTS, "chunks", "contract")
     table = Table(box=None, pad_edge=True)
     for name in names:
         table.add_column(name, justify="left" if name in ("entity", "file", "state") else "right", overflow="fold")
     for one in deliveries:
-        counts = (f"{getattr(one.counts, name):,}" for name in ("read", "persisted", "quarantined", "duplicate", "accepted"))
+        counts = (f"{getattr(one.counts, name):,}" for name in _COUNTS)
         chunks = f"{one.stored_chunk_count}/{one.chunk_count or '?'}" if one.stored_chunk_count else "–"
-        table.add_row(str(one.delivery_id), one.entity or "–", one.file, one.state, *counts, chunks)
+        contract = str(one.contract_version or "–")
+        table.add_row(str(one.delivery_id), one.entity or "–", one.file, one.state, *counts, chunks, contract)
     return table
 
 
@@ -106,5 +111,14 @@ def _print_details(show, deliveries: "list[DeliveryStatus]") -> None:  # type: i
             column = f", column {record.column}" if record.column else ""
             place = f"line {record.line}, byte {record.byte_offset:,}{column}"
             show(f"  delivery {one.delivery_id}, {place}, rule {record.rule}: {record.message}")
+        if one.duplicates:
+            first = one.duplicates[0]
+            where = f"in lines {', '.join(map(str, first.lines))}" if first.lines else "in lines unknown (source removed)"
+            found = f"{first.record_count:,} records {first.natural_key} {where}"
+            show(f"  delivery {one.delivery_id} has {found}{_more(one.duplicates)}")
         if one.open_quarantine > len(one.quarantined):
             show(f"  delivery {one.delivery_id}: {one.open_quarantine - len(one.quarantined):,} more in quarantine")
+
+
+def _more(duplicates: "list[DuplicateKey]") -> str:
+    return f", and {len(duplicates) - 1:,} more such keys (--json names them)" if len(duplicates) > 1 else ""

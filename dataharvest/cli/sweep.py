@@ -8,18 +8,22 @@ import click
 @click.command()
 @click.option("--once", is_flag=True, required=True, help="Look once and say what was found; workers sweep by themselves.")
 def sweep(once: bool) -> None:
-    """Find uploads whose event was lost and effects that were never sent, and give the hint again."""
+    """Find what was lost on the way or never sent, give the hint again, and say how much of each kind was found."""
     del once
     found = asyncio.run(_sweep())
-    click.echo(", ".join(f"{kind}: {count}" for kind, count in found.items()) or "another sweep is under way")
+    if found is None:
+        click.echo("another sweep is under way")
+    else:
+        for kind, count in found.items():
+            click.echo(f"{kind}: {count:,}")
 
 
-async def _sweep() -> dict[str, int]:
+async def _sweep() -> dict[str, int] | None:
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
     connected = connect(load_settings(), role="sweep")
     try:
-        return dict(await connected.services.sweep.once())
+        return dict(await connected.services.sweep.once()) or None
     finally:
         await connected.close()

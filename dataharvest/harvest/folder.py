@@ -1,12 +1,12 @@
 """Which files of a folder are uploaded, under which keys, and which sets they belong to."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 
 from dataharvest.errors import Misconfigured, Rejected
-from dataharvest.rules.keys import parse_object_key
+from dataharvest.rules.keys import USUAL_DATE, parse_object_key, tenant_of
 
 ENDINGS = (".csv", ".csv.gz", ".csv.zst", ".json")
 """Endings, in any case, of the files that are uploaded, also when the rest of the name is wrong: then they are rejected."""
@@ -23,9 +23,9 @@ class PlannedUpload:
     path: Path
     key: str
     business_date: date | None
-    """Date of the set it is part of; None for a manifest, and for a name that will be rejected."""
+    """Date of the set it is part of; None for a name that will be rejected."""
     is_manifest: bool
-    """A manifest has no delivery of its own."""
+    """A manifest has no delivery of its own; it goes first, so that nothing is published that it contradicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,11 @@ class Plan:
     uploads: tuple[PlannedUpload, ...]
     skipped: tuple[str, ...]
     """Names of what is left out."""
+
+    def dated(self, date_form: str, *, entities: Collection[str]) -> "Plan":
+        """The plan for a tenant whose contract says that keys have dates in this form, such as ``YYYY-MM-DD``."""
+        dated = (_planned(one.path, tenant=self.tenant, entities=entities, date_form=date_form) for one in self.uploads)
+        return replace(self, uploads=tuple(dated))
 
     @property
     def dates(self) -> list[date]:
@@ -66,7 +71,7 @@ def plan_uploads(directory: Path, *, tenant: str, entities: Collection[str]) -> 
 
 def _require_tenant(tenant: str) -> None:
     try:
-        good = parse_object_key(f"{tenant}/manifest_20000101.json", entities=()).tenant == tenant
+        good = tenant_of(f"{tenant}/") == tenant
     except (Rejected, UnicodeEncodeError):
         good = False
     if not good:
@@ -79,11 +84,10 @@ def _is_uploaded(path: Path) -> bool:
     return is_text and not path.name.startswith(".") and path.name.lower().endswith(ENDINGS) and path.is_file()
 
 
-def _planned(path: Path, *, tenant: str, entities: Collection[str]) -> PlannedUpload:
+def _planned(path: Path, *, tenant: str, entities: Collection[str], date_form: str = USUAL_DATE) -> PlannedUpload:
     key = f"{tenant}/{path.name}"
     try:
-        name = parse_object_key(key, entities=entities)
+        name = parse_object_key(key, entities=entities, date_form=date_form)
     except Rejected:
         return PlannedUpload(path=path, key=key, business_date=None, is_manifest=False)
-    is_manifest = name.kind == "manifest"
-    return PlannedUpload(path=path, key=key, business_date=None if is_manifest else name.business_date, is_manifest=is_manifest)
+    return PlannedUpload(path=path, key=key, business_date=name.business_date, is_manifest=name.kind == "manifest")

@@ -6,19 +6,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dataharvest.adapters.postgres.status import PostgresStatus, UploadView
+from dataharvest.entities import all_entities
 from dataharvest.errors import Unavailable
 from dataharvest.harvest.display import Display
-from dataharvest.harvest.folder import Plan, PlannedUpload
+from dataharvest.harvest.folder import Plan
 from dataharvest.harvest.outbound import Offsets, SortedLines, end_offsets, read_outbound
 from dataharvest.harvest.settlement import ENDED, OVERWRITTEN, Sight, awaited, is_settled, unended
+from dataharvest.harvest.uploading import Uploads
 from dataharvest.harvest.workers import Workers, member_count
-from dataharvest.objects import ObjectStore, ObjectVersion
+from dataharvest.objects import ObjectStore
 from dataharvest.outbound import all_outbound
+from dataharvest.ports import Contracts
 from dataharvest.settings import Settings
 from dataharvest.status import StatusReport
 from dataharvest.topics import load_topics
 
-_UPLOADS_AT_ONCE = 3
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.2, 1.0
 _LOOK_FOR_WORKERS_S = 3.0
 _LOOK_AT_BUCKET_S = 5.0
@@ -33,6 +35,7 @@ class Journey:
     settings: Settings
     objects: ObjectStore
     status: PostgresStatus
+    contracts: Contracts
     workers: Workers
     worker_count: int
     display: Display
@@ -40,18 +43,22 @@ class Journey:
     started_at: datetime | None = None
     last_outage: str | None = None
     _offsets: Offsets = field(default_factory=dict)
-    _uploaded: dict[str, ObjectVersion] = field(default_factory=dict)
-    _overwritten: set[str] = field(default_factory=set)
     _known: dict[str, UploadView] = field(default_factory=dict)
     _sight: Sight = field(default_factory=lambda: Sight(uploads={}, sets=None))
+
+    def __post_init__(self) -> None:
+        """Begin with nothing uploaded."""
+        self._uploads = Uploads(self.settings.s3_bucket, self.objects, self.display)
 
     async def prepare(self) -> None:
         """Note where the outbound topics end, and start workers if none runs.
 
         Raises:
             Unavailable: PostgreSQL or Kafka is not there.
+            Rejected: the tenant's contract was stored by another version of the program.
         """
         self.started_at = await self.status.now()
+        await self._date_plan()
         partitions = {topic: load_topics()[topic].partitions for topic in all_outbound()}
         self._offsets = await end_offsets(self.settings.broker, partitions)
         await self._staff()
@@ -64,18 +71,17 @@ class Journey:
             Misconfigured: a worker refuses to run.
             ObjectTrouble: the bucket takes no files.
         """
-        await self._upload()
         staffing = asyncio.create_task(self._keep_staffed())
         watching = asyncio.create_task(self._watch_bucket())
-        settling = asyncio.create_task(self._settle())
+        going = asyncio.create_task(self._go())
         try:
-            done, _ = await asyncio.wait({staffing, watching, settling}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({staffing, watching, going}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         finally:
-            for task in (staffing, watching, settling):
+            for task in (staffing, watching, going):
                 task.cancel()
-            await asyncio.gather(staffing, watching, settling, return_exceptions=True)
+            await asyncio.gather(staffing, watching, going, return_exceptions=True)
 
     def waits_for(self) -> list[str]:
         """What it still waits for, by the last look."""
@@ -94,17 +100,27 @@ class Journey:
     @property
     def uploaded(self) -> list[int]:
         """Ids of the uploads' deliveries."""
-        return [one.delivery_id for one in self._known.values()]
+        return [one.delivery_id for one in self._known.values() if one.delivery_id is not None]
+
+    @property
+    def manifests(self) -> list[int]:
+        """Ids of the uploaded manifests."""
+        return [one.manifest_id for one in self._known.values() if one.manifest_id is not None]
 
     @property
     def are_all_repeats(self) -> bool:
         """Whether every upload has content that was there before."""
-        return bool(self._known) and all(one.state == "repeat" for one in self._known.values())
+        states = [one.state for one in self._known.values() if one.delivery_id is not None]
+        return bool(states) and set(states) == {"repeat"}
 
     @property
     def overwritten(self) -> list[str]:
         """Keys that somebody else wrote or deleted before our upload was looked at."""
-        return sorted(self._overwritten)
+        return sorted(self._uploads.overwritten)
+
+    async def _date_plan(self) -> None:
+        _, contract = await self.contracts.current(self.plan.tenant)
+        self.plan = self.plan.dated(contract.date_in_key, entities=all_entities())
 
     async def _staff(self) -> bool:
         if await member_count(self.settings.broker, self.settings.app_id):
@@ -125,64 +141,44 @@ class Journey:
             except Unavailable as outage:
                 self.last_outage = str(outage)
 
-    async def _upload(self) -> None:
-        slots = asyncio.Semaphore(_UPLOADS_AT_ONCE)
-
-        async def one(upload: PlannedUpload) -> None:
-            async with slots:
-                await self._upload_one(upload)
-
-        try:
-            async with asyncio.TaskGroup() as group:
-                for upload in self.plan.uploads:
-                    group.create_task(one(upload))
-        except ExceptionGroup as failures:
-            # Of uploads side by side, one reason is enough.
-            raise failures.exceptions[0] from failures
-
-    async def _upload_one(self, upload: PlannedUpload) -> None:
-        await self.objects.put_file(self.settings.s3_bucket, upload.key, upload.path)
-        version = await self.objects.head(self.settings.s3_bucket, upload.key)
-        if upload.is_manifest:
-            return
-        if version is None:
-            self._overwritten.add(upload.key)
-        else:
-            self._uploaded[upload.key] = version
+    async def _go(self) -> None:
         total = len(self.plan.uploads)
-        self.display.show("uploading", done=len(self._uploaded), total=total, detail=f"{len(self._uploaded)} of {total} files")
+        manifests = [one for one in self.plan.uploads if one.is_manifest]
+        if manifests:
+            await self._uploads.put(manifests, total=total)
+            # Before the files: a set must not go out while the manifest that contradicts it is on its way.
+            await self._wait(lambda: all(self._sight.uploads.values()))
+        await self._uploads.put([one for one in self.plan.uploads if not one.is_manifest], total=total)
+        await self._wait(lambda: is_settled(self._sight, tenant=self.plan.tenant, dates=self.plan.dates))
 
     async def _watch_bucket(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_AT_BUCKET_S)
-            for key in set(self._uploaded) - set(self._known):
-                try:
-                    now = await self.objects.head(self.settings.s3_bucket, key)
-                except Unavailable as outage:
-                    self.last_outage = str(outage)
-                    continue
-                if now is None or now.identity != self._uploaded[key].identity:
-                    self._overwritten.add(key)
+            try:
+                await self._uploads.look_again(set(self._uploads.versions) - set(self._known))
+            except Unavailable as outage:
+                self.last_outage = str(outage)
 
-    async def _settle(self) -> None:
+    async def _wait(self, is_over: Callable[[], bool]) -> None:
         pause_s = _FIRST_POLL_S
         while True:
             try:
                 self._sight = await self._look()
                 self.last_outage = None
+                if is_over():
+                    return
             except Unavailable as outage:
                 self.last_outage = str(outage)
                 await asyncio.sleep(_OUTAGE_PAUSE_S)
-            if is_settled(self._sight, tenant=self.plan.tenant, dates=self.plan.dates):
-                return
             await asyncio.sleep(pause_s)
             pause_s = min(_LONGEST_POLL_S, pause_s * 1.01)
 
     async def _look(self) -> Sight:
-        found = await self.status.uploads(list(self._uploaded.values()))
+        uploaded, overwritten = self._uploads.versions, self._uploads.overwritten
+        found = await self.status.uploads(list(uploaded.values()))
         self._known = {version.key: view for version, view in found.items()}
         states: dict[str, str | None] = {key: one.state for key, one in self._known.items()}
-        missing = {key: OVERWRITTEN if key in self._overwritten else None for key in {*self._uploaded, *self._overwritten}}
+        missing = {key: OVERWRITTEN if key in overwritten else None for key in {*uploaded, *overwritten}}
         states = {**missing, **states}
         if unended(states):
             self._show_loading()
@@ -198,5 +194,5 @@ class Journey:
         stored = sum(one.stored_chunk_count for one in views if one.state not in ENDED)
         ended = sum(one.state in ENDED for one in views)
         records = sum(one.record_count for one in views)
-        detail = f"{records:,} records stored, {ended} of {len(self._uploaded)} files done"
+        detail = f"{records:,} records stored, {ended} of {len(self._uploads.versions)} files done"
         self.display.show("loading", done=stored, total=max(total, 1), detail=detail)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.errors import DataHarvestError, Misconfigured
@@ -76,7 +77,7 @@ async def _travel(journey: Journey, wishes: Wishes, workers: Workers) -> int:
 
 async def _conclude(journey: Journey, wishes: Wishes) -> int:
     report = await journey.report(sample=LINES_SHOWN)
-    verdict = verdict_of(report, uploaded=journey.uploaded)
+    verdict = verdict_of(report, uploaded=journey.uploaded, manifests=journey.manifests)
     with await journey.messages() as lines:
         count = write_lines(lines, wishes.out)
     for line in (*verdict.problems, *verdict.remarks):
@@ -137,6 +138,7 @@ async def _journey(plan: Plan, wishes: Wishes, settings: Settings, workers: Work
                 settings=settings,
                 objects=objects,
                 status=status,
+                contracts=PostgresContracts(database),
                 workers=workers,
                 worker_count=wishes.worker_count,
                 display=display,

@@ -9,7 +9,7 @@ from dataharvest.rules.standing import SETTLED, Standing
 
 OVERWRITTEN = "overwritten"
 """State of an upload that another one replaced, or somebody deleted, before it was looked at: it never had a delivery."""
-ENDED = frozenset({"complete", "repeat", "rejected", "superseded", "abandoned", OVERWRITTEN})
+ENDED = frozenset({"complete", "repeat", "rejected", "superseded", "abandoned", "compared", OVERWRITTEN})
 
 
 @dataclass(frozen=True, kw_only=True)

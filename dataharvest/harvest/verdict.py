@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dataharvest.rules.standing import State
 from dataharvest.rules.versions import IN_PROGRESS
-from dataharvest.status import DeliveryStatus, SetStatus, StatusReport
+from dataharvest.status import DeliveryStatus, ManifestStatus, SetStatus, StatusReport
 
 PUBLISHED, NOT_PUBLISHED = 0, 3
 LINES_SHOWN = 20
@@ -22,20 +22,22 @@ class Verdict:
     """What should be known and is no problem."""
 
 
-def verdict_of(report: StatusReport, *, uploaded: Collection[int]) -> Verdict:
+def verdict_of(report: StatusReport, *, uploaded: Collection[int], manifests: Collection[int] = ()) -> Verdict:
     """The end of a harvest.
 
     Args:
         report: the sets concerned and the uploads' deliveries.
         uploaded: ids of the uploads' deliveries.
+        manifests: ids of the uploaded manifests.
     """
     mine = [one for one in report.deliveries if one.delivery_id in uploaded]
     failed = [one for one in mine if one.state in ("rejected", "abandoned")]
+    unusable = [one for item in report.sets for one in item.manifests if one.manifest_id in manifests and one.state == "rejected"]
     stuck = [one for one in report.sets if one.state is not State.PUBLISHED]
-    lines = [*map(_failure, failed), *(line for one in stuck for line in _of_set(one))]
+    lines = [*map(_failure, failed), *map(_of_manifest, unusable), *(line for one in stuck for line in _of_set(one))]
     hidden = sum(one.open_quarantine - len(one.quarantined) for item in stuck for one in _blamed(item))
     return Verdict(
-        exit_code=NOT_PUBLISHED if failed or stuck else PUBLISHED,
+        exit_code=NOT_PUBLISHED if failed or unusable or stuck else PUBLISHED,
         problems=tuple(_cut(lines, hidden)),
         remarks=tuple(_remarks(report, mine)),
     )
@@ -72,6 +74,11 @@ def _failure(delivery: DeliveryStatus) -> str:
     places = (f", {name} {failure[name]}" for name in ("line", "column") if failure.get(name))
     where = f"{delivery.entity or 'unknown entity'}, {delivery.file}{''.join(places)}"
     return f"{where}, {delivery.state}, rule {failure.get('rule', 'none')}: {failure.get('message', 'no reason kept')}"
+
+
+def _of_manifest(manifest: ManifestStatus) -> str:
+    failure = manifest.failure or {}
+    return f"manifest, {manifest.file}, rejected, rule {failure.get('rule', 'none')}: {failure.get('message', 'no reason kept')}"
 
 
 def _remarks(report: StatusReport, mine: list[DeliveryStatus]) -> Iterator[str]:

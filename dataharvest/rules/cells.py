@@ -29,6 +29,7 @@ _UTF8_BEYOND_ASCII = (
     rb"(?:[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xed[\x80-\x9f][\x80-\xbf]"
     rb"|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2})"
 )
+_SWAP_MARKS = bytes.maketrans(b",.", b".,")
 _NEEDS_ESCAPE = re.compile(rb"[\\\n\r\t,]")
 _COPY_ESCAPES = ((b"\\", b"\\\\"), (b"\n", b"\\n"), (b"\r", b"\\r"), (b"\t", b"\\t"), (b",", b"\\,"))
 
@@ -41,12 +42,12 @@ class Problem(NamedTuple):
     column: str | None = None
 
 
-def problem_of(cells: Sequence[bytes], columns: Sequence[Column | None]) -> Problem | None:
+def problem_of(cells: Sequence[bytes], columns: Sequence[Column | None], decimal_mark: str = ".") -> Problem | None:
     """The first rule that a record's cells break, or None; the rules on text come before those on single columns."""
     if not is_text(b",".join(cells)):
         return next(filter(None, map(_text_problem, cells, columns)), None)
     for cell, column in zip(cells, columns, strict=True):
-        if column and (problem := _column_problem(cell, column)):
+        if column and (problem := _column_problem(cell, column, decimal_mark)):
             return problem
     return None
 
@@ -69,7 +70,12 @@ def copy_cell(cell: bytes) -> bytes:
     return cell
 
 
-def plain_pattern(column: Column | None, *, special: bytes) -> bytes:
+def with_point(cell: bytes) -> bytes:
+    """An amount with a decimal comma as one with a decimal point; one with a point comes out as no amount at all."""
+    return cell.translate(_SWAP_MARKS)
+
+
+def plain_pattern(column: Column | None, *, special: bytes, decimal_mark: str = ".") -> bytes:
     """Pattern of the cells that are good and that COPY reads back unchanged; never empty for a mandatory column.
 
     It may leave out good cells (a key beyond ASCII, an ignored cell beyond ASCII), which then take the slower way. It
@@ -78,6 +84,7 @@ def plain_pattern(column: Column | None, *, special: bytes) -> bytes:
     Args:
         column: None for an ignored column.
         special: characters, as the inside of a class, that no such cell may hold.
+        decimal_mark: of amounts; empty for those without decimals alone.
     """
     ascii_cell = rb"[^\x00\x80-\xff" + special + rb"]"
     if column is None:
@@ -87,6 +94,8 @@ def plain_pattern(column: Column | None, *, special: bytes) -> bytes:
         # The look-ahead keeps mandatory text from being empty without a second visit of its bytes.
         return rb"(?=[^" + special + b"])" + pattern if column.mandatory else pattern
     pattern = ascii_cell + b"{1,%d}+" % MAX_KEY_CHARACTERS if column.kind is Kind.KEY else _PATTERNS[column.kind]
+    if column.kind is Kind.MONEY and decimal_mark != ".":
+        pattern = rb"-?[0-9]{1,15}+" + (rb"(?:%b[0-9]{1,4}+)?+" % decimal_mark.encode() if decimal_mark else b"")
     return pattern if column.mandatory else b"(?:" + pattern + b")?+"
 
 
@@ -116,7 +125,7 @@ def _text_problem(cell: bytes, column: Column | None) -> Problem | None:
     return Problem("nul", f"{label} holds a NUL byte.", name) if b"\0" in cell else None
 
 
-def _column_problem(cell: bytes, column: Column) -> Problem | None:
+def _column_problem(cell: bytes, column: Column, decimal_mark: str) -> Problem | None:
     if not cell:
         return Problem("missing_value", f"{column.name} is empty.", column.name) if column.mandatory else None
     if column.kind is Kind.TEXT:
@@ -125,10 +134,12 @@ def _column_problem(cell: bytes, column: Column) -> Problem | None:
         if len(cell) <= MAX_KEY_CHARACTERS or len(cell.decode()) <= MAX_KEY_CHARACTERS:
             return None
         return Problem("key", f"{column.name} is longer than {MAX_KEY_CHARACTERS} characters{_shown(cell, column)}.", column.name)
-    if _MATCHERS[column.kind].fullmatch(cell):
+    has_comma = column.kind is Kind.MONEY and decimal_mark == ","
+    if _MATCHERS[column.kind].fullmatch(with_point(cell) if has_comma else cell):
         return None
     rule, complaint = _RULES[column.kind]
-    return Problem(rule, f"{column.name} {complaint}{_shown(cell, column)}.", column.name)
+    mark = " with a decimal comma" if has_comma else ""
+    return Problem(rule, f"{column.name} {complaint}{mark}{_shown(cell, column)}.", column.name)
 
 
 def _shown(cell: bytes, column: Column) -> str:

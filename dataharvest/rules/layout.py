@@ -3,19 +3,22 @@
 import re
 from functools import lru_cache
 
-from dataharvest.entities import Column, Entity
-from dataharvest.rules.cells import Problem, is_text, plain_pattern, problem_of, swift_pattern
+from dataharvest.entities import Column, Entity, Kind
+from dataharvest.rules.cells import Problem, copy_cell, is_text, plain_pattern, problem_of, swift_pattern, with_point
 from dataharvest.rules.scanning import Record, RecordScanner, scanner_for
 
 
 class Layout:
     """The columns of a file and everything prepared from them; make it with `layout_of`."""
 
-    def __init__(self, entity: Entity, columns: tuple[str | None, ...], header_raw: bytes, delimiter: str) -> None:
+    def __init__(
+        self, entity: Entity, columns: tuple[str | None, ...], header_raw: bytes, delimiter: str, decimal_mark: str
+    ) -> None:
         by_name = {column.name: column for column in entity.columns}
         self._columns: list[Column | None] = [by_name[name] if name else None for name in columns]
         self._header_raw = header_raw
         self._delimiter = delimiter.encode()
+        self._decimal_mark = decimal_mark
         self.kept = [index for index, column in enumerate(self._columns) if column]
         """Indexes of the fields that are stored."""
         self.copy_columns = tuple(name for name in columns if name)
@@ -44,10 +47,17 @@ class Layout:
             block = block.replace(b'"', b"")
         if b"\r" in block:
             block = block.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        if self._decimal_mark == ",":
+            # No other cell of a run holds a comma, and where fields are parted by it no amount of a run has decimals.
+            block = block if self._delimiter == b"," else block.replace(b",", b".")
         if len(self.kept) < len(self._columns):
             rows = (line.split(self._delimiter) for line in block.splitlines())
             return b"".join([b",".join([row[index] for index in self.kept]) + b"\n" for row in rows])
         return block if self._delimiter == b"," else block.replace(self._delimiter, b",")
+
+    def copy_row(self, cells: list[bytes]) -> bytes:
+        """The row of a good record, whatever its cells hold."""
+        return b",".join([copy_cell(self._with_point(cells[index], self._columns[index])) for index in self.kept]) + b"\n"
 
     def problem_of(self, record: Record, raw: bytes, cells: list[bytes]) -> Problem | None:
         """The first rule that a record breaks, or None."""
@@ -58,7 +68,11 @@ class Layout:
         if len(cells) != len(self._columns):
             rule = "too_few_fields" if len(cells) < len(self._columns) else "too_many_fields"
             return Problem(rule, f"The record has {len(cells)} fields where the header has {len(self._columns)}.")
-        return problem_of(cells, self._columns)
+        return problem_of(cells, self._columns, self._decimal_mark)
+
+    def _with_point(self, cell: bytes, column: Column | None) -> bytes:
+        has_comma = self._decimal_mark == "," and column is not None and column.kind is Kind.MONEY
+        return with_point(cell) if has_comma else cell
 
     def _stray_quote(self, before: bytes) -> Problem:
         index = len(self.scanner.fields(before)) - 1
@@ -69,7 +83,10 @@ class Layout:
 
     def _run(self, cell_form: bytes) -> re.Pattern[bytes]:
         special = rb'",\\\r\n' + re.escape(self._delimiter)
-        cells = [cell_form.replace(b"%b", plain_pattern(column, special=special)) for column in self._columns]
+        # Where commas part the fields too, an amount with decimals is in quotes and takes the slower way.
+        mark = "" if self._decimal_mark == self._delimiter.decode() else self._decimal_mark
+        patterns = [plain_pattern(column, special=special, decimal_mark=mark) for column in self._columns]
+        cells = [cell_form.replace(b"%b", pattern) for pattern in patterns]
         record = re.escape(self._delimiter).join(cells)
         is_like_header = re.fullmatch(record, self._header_raw) is not None
         not_header = rb"(?!" + re.escape(self._header_raw) + rb"[\r\n])" if is_like_header else b""
@@ -79,7 +96,7 @@ class Layout:
 
     def _swift(self) -> re.Pattern[bytes] | None:
         known = [column for column in self._columns if column]
-        if len(known) < len(self._columns) or len(known) == 1 or self._delimiter != b",":
+        if len(known) < len(self._columns) or len(known) == 1 or self._delimiter != b"," or self._decimal_mark != ".":
             return None
         cells = [swift_pattern(column, end=b",") for column in known[:-1]]
         record = b"".join(cells) + swift_pattern(known[-1], end=b"\n")
@@ -88,6 +105,8 @@ class Layout:
 
 
 @lru_cache(maxsize=256)
-def layout_of(entity: Entity, columns: tuple[str | None, ...], header_raw: bytes, delimiter: str) -> Layout:
+def layout_of(
+    entity: Entity, columns: tuple[str | None, ...], header_raw: bytes, delimiter: str, decimal_mark: str = "."
+) -> Layout:
     """The layout of a file; files with equal headers share one."""
-    return Layout(entity, columns, header_raw, delimiter)
+    return Layout(entity, columns, header_raw, delimiter, decimal_mark)

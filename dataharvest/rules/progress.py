@@ -7,7 +7,15 @@ The state is plain JSON, because it lives in the Faust table:
 
 from typing import Any, TypedDict
 
-from dataharvest.messages import BatchDone, ChunkPersisted, DeliveryRemoved, DeliverySealed, Progress
+from dataharvest.messages import (
+    BatchDone,
+    ChunkPersisted,
+    DeliveryJudged,
+    DeliveryRemoved,
+    DeliverySealed,
+    ManifestRead,
+    Progress,
+)
 from dataharvest.rules.ranges import Ranges, covers, union, with_index
 
 
@@ -47,8 +55,11 @@ def advance(state: SetProgress, fact: Progress) -> SetProgress:
             return _with_delivery(state, fact.delivery_id, fact.entity, chunks=None, stored=[[fact.index, fact.index]])
         case BatchDone():
             return _with_batch(state, fact)
-        case DeliveryRemoved():
+        case DeliveryRemoved() | DeliveryJudged():
             return without_delivery(state, fact.delivery_id)
+        case ManifestRead():
+            # Manifests are looked up when the set is decided about; nothing has to be remembered.
+            return state
 
 
 def merge(state: SetProgress, other: SetProgress) -> SetProgress:
@@ -67,12 +78,22 @@ def merge(state: SetProgress, other: SetProgress) -> SetProgress:
 
 def lists(state: SetProgress, fact: Progress) -> bool:
     """Whether the state knows of the delivery or rule that the fact is about as one that goes on."""
-    return not isinstance(fact, DeliveryRemoved) and subject_of(fact) in {**state["deliveries"], **state["rules"]}
+    has_ended = isinstance(fact, DeliveryRemoved | DeliveryJudged)
+    return not has_ended and subject_of(fact) in {**state["deliveries"], **state["rules"]}
 
 
 def subject_of(fact: Progress) -> str:
-    """Key, within the state, of the delivery or rule that the fact is about."""
-    return rule_key(fact.version, fact.rule) if isinstance(fact, BatchDone) else str(fact.delivery_id)
+    """Key, within the state, of the delivery, rule or manifest that the fact is about."""
+    match fact:
+        case BatchDone():
+            return rule_key(fact.version, fact.rule)
+        case ManifestRead():
+            return f"manifest|{fact.manifest_id}"
+        case DeliveryJudged():
+            # A subject of its own: chunks that come again end the delivery's subject before it is judged.
+            return f"{fact.delivery_id} judged"
+        case _:
+            return str(fact.delivery_id)
 
 
 def full_deliveries(state: SetProgress) -> list[int]:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from dataharvest.entities import Entity
-from dataharvest.rules.cells import Problem, copy_cell
+from dataharvest.rules.cells import Problem
 from dataharvest.rules.layout import Layout, layout_of
 from dataharvest.rules.scanning import Record, line_count
 
@@ -31,6 +31,8 @@ class QuarantinedRecord:
     """One sentence; holds no value of a personal column."""
     raw: bytes
     """The record without its line end, at most 64 KiB of it."""
+    record_count: int = 1
+    """Records it stands for; more than one only where duplicates are too many to be kept one by one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,7 @@ def check_chunk(
     byte_offset: int,
     header_raw: bytes,
     delimiter: str = ",",
+    decimal_mark: str = ".",
     misaligned_tail: bool = False,
     byte_length: int | None = None,
 ) -> CheckedChunk:
@@ -69,10 +72,11 @@ def check_chunk(
         byte_offset: place of that byte in the content.
         header_raw: the file's header record; a record equal to it is quarantined.
         delimiter: one ASCII character.
+        decimal_mark: of amounts, ``.`` or ``,``; rows always have a point.
         misaligned_tail: the chunk counts as one record, which is quarantined.
         byte_length: length of the chunk in the content, where ``data`` is only a sample of it.
     """
-    layout = layout_of(entity, columns, header_raw, delimiter)
+    layout = layout_of(entity, columns, header_raw, delimiter, decimal_mark)
     check = _Check(layout, data, first_line=first_line, byte_offset=byte_offset)
     if misaligned_tail:
         check.quarantine_tail(0, len(data) if byte_length is None else byte_length)
@@ -170,7 +174,7 @@ class _Check:
         if problem := self._layout.problem_of(record, raw, cells):
             self._quarantine(record.start, len(raw), problem)
             return
-        self._rows.append(b",".join([copy_cell(cells[index]) for index in self._layout.kept]) + b"\n")
+        self._rows.append(self._layout.copy_row(cells))
         self._persisted_count += 1
 
     def _quarantine(self, start: int, byte_length: int, problem: Problem) -> None:

@@ -7,7 +7,15 @@ from types import MappingProxyType
 from typing import Any
 
 from dataharvest.rules.needs import Rule, Work, persisted
-from dataharvest.rules.versions import IN_PROGRESS, DeliveryView, SetView, VersionView, is_publishing, newest_complete
+from dataharvest.rules.versions import (
+    IN_PROGRESS,
+    DeliveryView,
+    SetView,
+    VersionView,
+    broken_deliveries,
+    is_publishing,
+    newest_complete,
+)
 
 NO_NOTES: Mapping[int, str] = MappingProxyType({})
 
@@ -25,13 +33,15 @@ class State(StrEnum):
     """All files are stored; relating them comes next."""
     TRANSFORMING = "transforming"
     """Records are linked, values are computed."""
+    DISPUTED = "disputed"
+    """A version is out, and the sender's control totals say something else than the newest files."""
     PUBLISHING = "publishing"
     """Messages go out."""
     PUBLISHED = "published"
     """Every message of the newest files is out."""
 
 
-SETTLED = frozenset({State.INCOMPLETE, State.BLOCKED, State.PUBLISHED})
+SETTLED = frozenset({State.INCOMPLETE, State.BLOCKED, State.DISPUTED, State.PUBLISHED})
 """States that last until another file arrives or somebody repairs something."""
 
 
@@ -53,7 +63,9 @@ def standing(
     *,
     required: Collection[str],
     rules: Collection[Rule],
+    quarantine_threshold: int = 0,
     failure: Mapping[str, Any] | None = None,
+    problem: Mapping[str, Any] | None = None,
     notes: Mapping[int, str] = NO_NOTES,
 ) -> Standing:
     """Where the set stands.
@@ -62,16 +74,20 @@ def standing(
         view: deliveries in any state, and versions, oldest first.
         required: entities without which the set is not complete.
         rules: every rule of the journey.
+        quarantine_threshold: records of one delivery that may be in quarantine without holding the set up.
         failure: why the newest version is blocked.
+        problem: what is wrong with the set's control totals.
         notes: by delivery, what it is doing, for example "3 of 7 chunks stored".
     """
     current = view.versions[-1] if view.versions else None
-    found = _before_a_version(view, current, required=required, notes=notes)
+    found = _before_a_version(view, current, required=required, quarantine_threshold=quarantine_threshold, notes=notes)
+    if problem and _holds(problem, view, found) and not (current and is_publishing(current, rules=rules)):
+        found = _of_problem(problem)
     if found is None:
         assert current is not None
         found = _of_version(view, current, rules=rules, failure=failure)
     state, waits_for, reason = found
-    stands = _standing_version(view, current) if state in (State.LOADING, State.BLOCKED) else ""
+    stands = _standing_version(view, current) if state in (State.LOADING, State.BLOCKED, State.DISPUTED) else ""
     version = current.version if current else None
     return Standing(state=state, version=version, waits_for=waits_for, reason=f"{reason}{stands}.")
 
@@ -80,17 +96,26 @@ _Found = tuple[State, tuple[str, ...], str]
 
 
 def _before_a_version(
-    view: SetView, current: VersionView | None, *, required: Collection[str], notes: Mapping[int, str]
+    view: SetView,
+    current: VersionView | None,
+    *,
+    required: Collection[str],
+    quarantine_threshold: int,
+    notes: Mapping[int, str],
 ) -> _Found | None:
     """What keeps the newest files from being a version; None when they are one."""
     newest = newest_complete(view.deliveries)
     moving = [one for one in view.deliveries if one.state in IN_PROGRESS]
     absent = sorted(set(required) - set(newest) - {one.entity for one in moving})
     absences = [_absence(entity, view.deliveries) for entity in absent]
+    if broken := broken_deliveries(view.deliveries):
+        entities = sorted(one.entity for one in broken)
+        lost = [f"{one.entity}: {notes.get(one.delivery_id, 'records are unaccounted for')}" for one in broken]
+        return State.BLOCKED, tuple(f"conservation of {entity}" for entity in entities), "; ".join(sorted(lost))
     if moving:
         doing = [f"{one.entity}: {notes.get(one.delivery_id, one.state)}" for one in sorted(moving, key=lambda one: one.entity)]
         return State.LOADING, (*sorted({one.entity for one in moving}), *absent), "; ".join([*doing, *absences])
-    if dirty := sorted(one.entity for one in newest.values() if one.open_quarantine):
+    if dirty := sorted(one.entity for one in newest.values() if one.open_quarantine > quarantine_threshold):
         held = [_quarantine(newest[entity]) for entity in dirty]
         return State.BLOCKED, (*(f"quarantine of {entity}" for entity in dirty), *absent), "; ".join([*held, *absences])
     if absent:
@@ -100,6 +125,22 @@ def _before_a_version(
         number = current.version + 1 if current else 1
         return State.READY, (f"version {number}",), f"all files are stored, version {number} is about to be made"
     return None
+
+
+def _holds(problem: Mapping[str, Any], view: SetView, found: _Found | None) -> bool:
+    """Whether the problem is about the newest files; with others it is about to be decided again."""
+    chosen = {entity: one.delivery_id for entity, one in newest_complete(view.deliveries).items()}
+    return (found is None or found[0] is State.READY) and problem.get("deliveries") == chosen
+
+
+def _of_problem(problem: Mapping[str, Any]) -> _Found:
+    message = str(problem.get("message", "no reason kept"))
+    match problem.get("state"):
+        case "waits":
+            return State.INCOMPLETE, ("manifest",), message
+        case "disputed":
+            return State.DISPUTED, ("control totals",), message
+    return State.BLOCKED, ("control totals",), message
 
 
 def _of_version(view: SetView, current: VersionView, *, rules: Collection[Rule], failure: Mapping[str, Any] | None) -> _Found:

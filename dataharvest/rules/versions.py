@@ -1,12 +1,16 @@
 """Which deliveries make up a set version, and when a new version is due."""
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from dataharvest.rules.needs import Rule, Work, ready_rules
 
-IN_PROGRESS = frozenset({"registered", "waiting", "splitting", "sealed"})
+ACCEPTING = frozenset({"registered", "waiting", "splitting", "sealed"})
+"""States in which a delivery takes chunks."""
+IN_PROGRESS = ACCEPTING | {"judging"}
+"""States of a delivery that will count, or end, by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,8 @@ class DeliveryView:
     last_modified: datetime
     object_key: str
     open_quarantine: int
+    is_broken: bool = False
+    """What was read is not what is accounted for: a bug that somebody has to look at; the delivery stays as it is."""
 
     @property
     def order(self) -> tuple[datetime, str, int]:
@@ -43,6 +49,8 @@ class SetView:
 
     deliveries: tuple[DeliveryView, ...]
     versions: tuple[VersionView, ...]
+    since_seal_s: float = math.inf
+    """Seconds since a delivery of the set was last sealed or ended."""
 
 
 def newest_complete(deliveries: Iterable[DeliveryView]) -> dict[str, DeliveryView]:
@@ -51,22 +59,54 @@ def newest_complete(deliveries: Iterable[DeliveryView]) -> dict[str, DeliveryVie
     return {one.entity: one for one in complete}
 
 
-def due_version(view: SetView, *, required: Collection[str]) -> dict[str, int] | None:
+def due_version(
+    view: SetView, *, required: Collection[str], settle_s: float = 0.0, quarantine_threshold: int = 0
+) -> dict[str, int] | None:
     """Deliveries of the version to be made now, by entity; None when none is due.
 
     The first version is due as soon as every required entity has a complete delivery whose newest is clean. A later
-    one is due when that choice has changed and no delivery of the set is being read; one that waits for an object
-    that can't be read holds nobody up.
+    one is due when that choice has changed, no delivery of the set is being read, and ``settle_s`` seconds have passed
+    since one was last sealed, so that files corrected together make one version. A delivery that waits for an object
+    that can't be read holds nobody up; one that does not add up holds up everything until a newer one replaces it.
     """
+    chosen = _changed_choice(view, required=required, quarantine_threshold=quarantine_threshold)
+    return None if chosen is None or _unsettled_s(view, settle_s) > 0 else chosen
+
+
+def due_in_s(view: SetView, *, required: Collection[str], settle_s: float, quarantine_threshold: int = 0) -> float | None:
+    """Seconds until a version is due only because time has passed; None when that is not what it waits for."""
+    unsettled_s = _unsettled_s(view, settle_s)
+    chosen = _changed_choice(view, required=required, quarantine_threshold=quarantine_threshold)
+    return None if chosen is None or unsettled_s <= 0 else unsettled_s
+
+
+def _changed_choice(view: SetView, *, required: Collection[str], quarantine_threshold: int) -> dict[str, int] | None:
     newest = newest_complete(view.deliveries)
-    if set(required) - set(newest) or any(one.open_quarantine for one in newest.values()):
+    if set(required) - set(newest) or any(one.open_quarantine > quarantine_threshold for one in newest.values()):
+        return None
+    if broken_deliveries(view.deliveries):
         return None
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
     if not view.versions:
         return chosen
-    if chosen == dict(view.versions[-1].deliveries) or any(one.state in IN_PROGRESS - {"waiting"} for one in view.deliveries):
+    if chosen == dict(view.versions[-1].deliveries) or any(_is_moving(one) for one in view.deliveries):
         return None
     return chosen
+
+
+def broken_deliveries(deliveries: Collection[DeliveryView]) -> list[DeliveryView]:
+    """Deliveries that do not add up and that no newer complete one has replaced."""
+    newest = newest_complete(deliveries)
+    broken = [one for one in deliveries if one.is_broken and one.state in IN_PROGRESS]
+    return [one for one in broken if one.entity not in newest or one.order > newest[one.entity].order]
+
+
+def _is_moving(one: DeliveryView) -> bool:
+    return one.state in IN_PROGRESS - {"waiting"} and not one.is_broken
+
+
+def _unsettled_s(view: SetView, settle_s: float) -> float:
+    return settle_s - view.since_seal_s if view.versions else 0.0
 
 
 def announcements(view: SetView, *, rules: Collection[Rule]) -> list[tuple[int, Rule]]:

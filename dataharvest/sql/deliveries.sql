@@ -4,12 +4,13 @@ ON CONFLICT (tenant, business_date) DO UPDATE SET tenant = excluded.tenant
 
 -- name: register
 INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, version_id, etag,
-                      last_modified, size_bytes, chunk_bytes, splitter_version, state)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+                      last_modified, size_bytes, chunk_bytes, splitter_version, contract_version, state)
+SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
        CASE WHEN EXISTS (
            SELECT FROM delivery newer
            WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
-             AND newer.state NOT IN ('rejected', 'repeat', 'abandoned')
+             -- A repeat says that the content it repeats is the newest still.
+             AND newer.state NOT IN ('rejected', 'abandoned')
              AND (newer.last_modified, newer.object_key) > ($9, $5)
        ) THEN 'superseded' ELSE 'registered' END
 ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
@@ -26,25 +27,44 @@ RETURNING delivery_id
 SELECT pg_notify('delivery_registered', '')
 
 -- name: lease
--- Tenants in turn: the tenant with the fewest deliveries under way comes first, then the oldest delivery.
-UPDATE delivery
-SET state = 'splitting', lease_owner = $1, lease_epoch = lease_epoch + 1, attempts = attempts + 1, failure = NULL,
-    lease_until = clock_timestamp() + make_interval(secs => $2)
-WHERE delivery_id = (
-    SELECT one.delivery_id FROM delivery one
+-- $1 owner, $2 length, $3 how many of a tenant's deliveries may be read at once. The tenant with the fewest deliveries under way
+-- comes first, then the oldest delivery; a tenant whose deliveries another splitter reads, or that is paused, waits.
+-- Everything above is judged by what the statement saw when it began; `claim` then fails if anybody else has leased one of this
+-- tenant's deliveries since: `contended` says so.
+WITH free AS (
+    SELECT one.delivery_id, one.tenant, coalesce(t.turn, 0) AS turn
+    FROM delivery one LEFT JOIN tenant_turn t USING (tenant), LATERAL (
+        SELECT count(*) AS own, count(*) FILTER (WHERE busy.lease_owner <> $1) AS others FROM delivery busy
+        WHERE busy.tenant = one.tenant AND busy.state = 'splitting' AND busy.lease_until >= clock_timestamp()) leased
     WHERE one.state IN ('registered', 'waiting', 'splitting')
       AND (one.lease_until IS NULL OR one.lease_until < clock_timestamp())
       AND (one.next_try_at IS NULL OR one.next_try_at <= clock_timestamp())
-    ORDER BY (SELECT count(*) FROM delivery busy
-              WHERE busy.tenant = one.tenant AND busy.state = 'splitting' AND busy.lease_until >= clock_timestamp()),
-             one.registered_at, one.delivery_id
+      AND leased.others = 0 AND leased.own < $3
+      AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = one.tenant)
+    ORDER BY leased.own, one.registered_at, one.delivery_id
     LIMIT 1
-    FOR UPDATE OF one SKIP LOCKED)
-RETURNING *
+    FOR UPDATE OF one SKIP LOCKED),
+claim AS (
+    INSERT INTO tenant_turn (tenant, turn) SELECT tenant, turn + 1 FROM free
+    ON CONFLICT (tenant) DO UPDATE SET turn = excluded.turn WHERE tenant_turn.turn = excluded.turn - 1
+    RETURNING tenant),
+leased AS (
+    UPDATE delivery
+    SET state = 'splitting', lease_owner = $1, lease_epoch = lease_epoch + 1, attempts = attempts + 1, failure = NULL,
+        lease_until = clock_timestamp() + make_interval(secs => $2)
+    FROM free, claim
+    WHERE delivery.delivery_id = free.delivery_id
+    RETURNING delivery.*)
+SELECT leased.*, leased.delivery_id IS NULL AS contended FROM free LEFT JOIN leased USING (delivery_id)
 
 -- name: renew
+-- One that has lapsed can't be renewed once another splitter reads for the tenant.
 UPDATE delivery SET lease_until = clock_timestamp() + make_interval(secs => $3)
 WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
+  AND NOT EXISTS (
+      SELECT FROM delivery other
+      WHERE other.tenant = delivery.tenant AND other.state = 'splitting' AND other.lease_until >= clock_timestamp()
+        AND other.lease_owner <> delivery.lease_owner)
 RETURNING delivery_id
 
 -- name: release
@@ -72,6 +92,9 @@ FOR UPDATE OF old
 -- name: stored_chunks
 SELECT chunk_index, sha256 FROM chunk WHERE delivery_id = $1
 
+-- name: note_sent
+UPDATE delivery SET sent_offsets = $3 WHERE delivery_id = $1 AND lease_epoch = $2
+
 -- name: stored_chunk_count
 SELECT count(*) FROM chunk WHERE delivery_id = $1
 
@@ -82,23 +105,25 @@ SELECT * FROM delivery WHERE delivery_id = $1 AND lease_epoch = $2 AND state = '
 SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE
 
 -- name: newest_content
--- One that is still being read counts too: its content is not known yet, so nothing can be a repeat of it.
-SELECT delivery_id, content_sha256 FROM delivery
+-- One that is still being read counts too: its content is not known yet, so nothing can be a repeat of it. $5: the same content
+-- read under another contract may hold other records, so it is no repeat.
+SELECT delivery_id, content_sha256, contract_version = $5 AS is_read_alike FROM delivery
 WHERE (tenant, business_date, entity) = ($1, $2, $3) AND delivery_id <> $4
-  AND state IN ('registered', 'waiting', 'splitting', 'sealed', 'complete')
+  AND state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')
 ORDER BY last_modified DESC, object_key DESC, delivery_id DESC
 LIMIT 1
 
 -- name: seal
 UPDATE delivery
 SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content_sha256 = $2, content_start = $3,
-    content_end = $4, chunk_count = $5, ignored_columns = $6
+    content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7
 WHERE delivery_id = $1
 
 -- name: end_delivery
 UPDATE delivery
 SET state = $2, failure = $3, repeat_of = $4, content_sha256 = coalesce($5, content_sha256), lease_until = NULL,
-    completed_at = clock_timestamp(), announced_at = NULL
+    completed_at = clock_timestamp(), announced_at = NULL, record_count = NULL, persisted_count = NULL,
+    quarantined_count = NULL, duplicate_count = NULL, accepted_count = NULL
 WHERE delivery_id = $1
 
 -- name: remove_chunks
@@ -116,14 +141,6 @@ ORDER BY delivery_id LIMIT 100
 UPDATE delivery SET announced_at = clock_timestamp() WHERE delivery_id = $1
 
 -- name: known_identities
-SELECT object_key, etag FROM delivery WHERE bucket = $1 AND object_key = ANY($2)
-
--- name: ledger
-SELECT byte_offset, byte_length, record_count, persisted_count, quarantined_count, duplicate_count, accepted_count
-FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index
-
--- name: complete
-UPDATE delivery
-SET state = 'complete', completed_at = clock_timestamp(), record_count = $2, persisted_count = $3,
-    quarantined_count = $4, duplicate_count = $5, accepted_count = $6
-WHERE delivery_id = $1
+-- The newest of each key only: an older content that came back is another upload.
+SELECT DISTINCT ON (object_key) object_key, etag FROM delivery WHERE bucket = $1 AND object_key = ANY($2)
+ORDER BY object_key, last_modified DESC, delivery_id DESC

@@ -39,6 +39,93 @@ SELECT pg_advisory_unlock(hashtext('dataharvest sweep'))
 SELECT DISTINCT v.tenant, v.business_date FROM readiness r JOIN set_version v USING (set_version_id)
 WHERE r.sent_at IS NULL AND r.decided_at < clock_timestamp() - interval '60 seconds'
 
--- name: stale_batches
-SELECT DISTINCT v.tenant, v.business_date, v.version, b.rule FROM batch b JOIN set_version v USING (set_version_id)
+-- name: unplanned_rules
+-- The readiness was sent, and nobody made batches of it.
+SELECT v.tenant, v.business_date, v.version, r.rule FROM readiness r JOIN set_version v USING (set_version_id)
+WHERE v.state = 'open' AND r.sent_at < clock_timestamp() - interval '120 seconds'
+  AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = r.set_version_id AND b.rule = r.rule)
+
+-- name: tenants_with_stale_batches
+SELECT DISTINCT v.tenant FROM batch b JOIN set_version v USING (set_version_id)
 WHERE b.sent_at IS NULL AND v.state = 'open' AND b.planned_at < clock_timestamp() - interval '60 seconds'
+
+-- name: silent_batches
+-- One that was dead-lettered waits for a replay.
+SELECT v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count, b.topic_partition, b.topic_offset
+FROM batch b JOIN set_version v USING (set_version_id)
+WHERE v.state = 'open' AND b.sent_at < clock_timestamp() - interval '120 seconds' AND b.done_at IS NULL
+  AND NOT EXISTS (SELECT FROM batch moved WHERE moved.set_version_id = b.set_version_id
+                  AND greatest(moved.computed_at, moved.done_at) > clock_timestamp() - interval '120 seconds')
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.topic = 'work' AND l.topic_partition = b.topic_partition
+                  AND l.topic_offset = b.topic_offset)
+
+-- name: unsent_outbound
+-- Messages of batches that are not done go out with them.
+SELECT DISTINCT v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count
+FROM outbound o JOIN set_version v USING (set_version_id)
+JOIN batch b ON b.set_version_id = o.set_version_id AND b.rule = 'outbound.' || o.kind AND b.batch_index = o.batch_index
+WHERE o.sent_at IS NULL AND o.created_at < clock_timestamp() - interval '60 seconds'
+  AND v.state IN ('open', 'published') AND b.done_at IS NOT NULL
+
+-- name: untold_rules
+-- $1 and $2: rules and the facts they provide. Every batch is done, and the fact is not recorded.
+SELECT DISTINCT ON (v.set_version_id, b.rule)
+       v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count
+FROM set_version v JOIN batch b USING (set_version_id) JOIN unnest($1::text[], $2::text[]) AS known(rule, provides) USING (rule)
+WHERE v.state = 'open'
+  AND NOT EXISTS (SELECT FROM batch u WHERE u.set_version_id = b.set_version_id AND u.rule = b.rule
+                  AND (u.done_at IS NULL OR u.done_at > clock_timestamp() - interval '60 seconds'))
+  AND NOT EXISTS (SELECT FROM fact f WHERE f.set_version_id = b.set_version_id AND f.name = known.provides)
+ORDER BY v.set_version_id, b.rule, b.batch_index
+
+-- name: idle_sets
+-- Open versions with nothing to do and nothing sent: somebody has to decide what comes next.
+SELECT DISTINCT v.tenant, v.business_date FROM set_version v
+WHERE v.state = 'open' AND v.created_at < clock_timestamp() - interval '60 seconds'
+  AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id
+                  AND (b.done_at IS NULL OR b.done_at > clock_timestamp() - interval '60 seconds'))
+  AND NOT EXISTS (SELECT FROM readiness r WHERE r.set_version_id = v.set_version_id
+                  AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = r.set_version_id AND b.rule = r.rule))
+
+-- name: lapsed_leases
+SELECT count(*) FROM delivery WHERE state = 'splitting' AND lease_until < clock_timestamp()
+
+-- name: wake_splitters
+SELECT pg_notify('delivery_registered', '')
+
+-- name: untold_deliveries
+-- Every chunk is stored and nobody concluded it; what does not add up stays as it is.
+SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.state, d.chunk_count FROM delivery d
+WHERE d.state = 'sealed' AND d.announced_at < clock_timestamp() - interval '60 seconds'
+  AND d.failure->>'rule' IS DISTINCT FROM 'conservation'
+  AND d.chunk_count = (SELECT count(*) FROM chunk c WHERE c.delivery_id = d.delivery_id)
+  AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id
+                  AND c.committed_at > clock_timestamp() - interval '60 seconds')
+
+-- name: gaps
+SELECT d.* FROM delivery d
+WHERE d.state = 'sealed' AND d.sealed_at < clock_timestamp() - interval '120 seconds'
+  AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = d.tenant)
+  AND d.chunk_count > (SELECT count(*) FROM chunk c WHERE c.delivery_id = d.delivery_id)
+  AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id
+                  AND c.committed_at > clock_timestamp() - interval '120 seconds')
+
+-- name: cutoffs
+-- The newest contract of each tenant, if it has a cut-off, and since when one has.
+SELECT newest.tenant, newest.content,
+       (SELECT min(applied_at) FROM contract c WHERE c.tenant = newest.tenant
+        AND jsonb_typeof(c.content->'cutoff') = 'object') AS since
+FROM (SELECT DISTINCT ON (tenant) tenant, content FROM contract ORDER BY tenant, version DESC) newest
+WHERE jsonb_typeof(newest.content->'cutoff') = 'object'
+
+-- name: mark_late
+-- $3: when it was due. A set that nobody has sent a file of is late too.
+INSERT INTO business_set (tenant, business_date, late_at)
+SELECT $1::text, $2::date, $3::timestamptz
+WHERE NOT EXISTS (SELECT FROM set_version v WHERE v.tenant = $1::text AND v.business_date = $2::date
+                  AND v.created_at <= $3::timestamptz)
+ON CONFLICT (tenant, business_date) DO UPDATE SET late_at = excluded.late_at WHERE business_set.late_at IS NULL
+RETURNING tenant
+
+-- name: clock
+SELECT clock_timestamp()

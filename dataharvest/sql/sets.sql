@@ -10,6 +10,8 @@ LEFT JOIN LATERAL (
           FROM chunk WHERE delivery_id = d.delivery_id) numbered
     GROUP BY island) r ON true
 WHERE d.tenant = $1 AND d.business_date = $2 AND d.state IN ('registered', 'waiting', 'splitting', 'sealed')
+  -- What does not add up stays as it is.
+  AND d.failure->>'rule' IS DISTINCT FROM 'conservation'
 GROUP BY d.delivery_id
 
 -- name: rule_progress
@@ -27,10 +29,29 @@ SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPD
 
 -- name: deliveries
 SELECT d.delivery_id, d.entity, d.state, d.last_modified, d.object_key,
-       (SELECT count(*) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open') AS open_quarantine
+       (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q
+        WHERE q.delivery_id = d.delivery_id AND q.state = 'open') AS open_quarantine,
+       d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken
 FROM delivery d
 WHERE d.tenant = $1 AND d.business_date = $2
-  AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'complete')
+  AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')
+
+-- name: since_seal
+SELECT coalesce(extract(epoch FROM clock_timestamp() - max(sealed_at)), 'infinity')::float8
+FROM delivery WHERE tenant = $1 AND business_date = $2
+
+-- name: sets_due
+-- Sets whose newest complete deliveries are not those of the newest version, and in which nothing is being read. $1: the time
+-- in seconds that has to have passed since the last seal.
+SELECT DISTINCT d.tenant, d.business_date FROM delivery d
+WHERE d.state = 'complete'
+  AND NOT EXISTS (SELECT FROM set_version_delivery sd JOIN set_version v USING (set_version_id)
+                  WHERE sd.delivery_id = d.delivery_id
+                    AND v.version = (SELECT max(version) FROM set_version w
+                                     WHERE (w.tenant, w.business_date) = (d.tenant, d.business_date)))
+  AND NOT EXISTS (SELECT FROM delivery o WHERE (o.tenant, o.business_date) = (d.tenant, d.business_date)
+                  AND (o.state IN ('registered', 'splitting', 'sealed', 'judging')
+                       OR o.sealed_at > clock_timestamp() - make_interval(secs => $1)))
 
 -- name: versions
 SELECT v.set_version_id, v.version, v.state,
@@ -48,6 +69,14 @@ WHERE v.tenant = $1 AND v.business_date = $2 AND v.state IN ('open', 'blocked')
   AND NOT EXISTS (SELECT FROM outbound o WHERE o.set_version_id = v.set_version_id)
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id
                   AND b.rule LIKE 'outbound.%' AND b.computed_at IS NOT NULL)
+
+-- name: mark_manifests_decided
+UPDATE manifest SET decided_at = clock_timestamp() WHERE (tenant, business_date) = ($1, $2) AND decided_at IS NULL
+
+-- name: set_totals_problem
+UPDATE business_set SET problem = $3
+WHERE (tenant, business_date) = ($1, $2) AND problem IS DISTINCT FROM $3
+  AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required'))
 
 -- name: create_version
 INSERT INTO set_version (tenant, business_date, version) VALUES ($1, $2, $3) RETURNING set_version_id

@@ -1,12 +1,12 @@
 -- name: sets
-SELECT tenant, business_date FROM business_set
+SELECT tenant, business_date, problem, late_at FROM business_set
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
 ORDER BY tenant, business_date
 
 -- name: deliveries
 -- $3: deliveries shown whatever the other two say. Chunks are counted only while a delivery moves; afterwards it knows its sums.
 SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state, d.last_modified, d.size_bytes, d.chunk_bytes,
-       d.failure, d.repeat_of, d.ignored_columns, d.registered_at, d.completed_at, d.chunk_count,
+       d.failure, d.repeat_of, d.ignored_columns, d.registered_at, d.completed_at, d.chunk_count, d.contract_version,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count,
        coalesce(d.record_count, live.record_count, 0) AS record_count,
        coalesce(d.persisted_count, live.persisted_count, 0) AS persisted_count,
@@ -14,15 +14,17 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
        coalesce(d.duplicate_count, live.duplicate_count, 0) AS duplicate_count,
        coalesce(d.accepted_count, live.accepted_count, 0) AS accepted_count,
        CASE WHEN d.quarantined_count > 0 THEN
-           (SELECT count(*) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
-       ELSE 0 END AS open_quarantine
+           (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
+       ELSE 0 END AS open_quarantine,
+       d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken,
+       (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM delivery d
 LEFT JOIN LATERAL (
     SELECT count(*) AS chunks, sum(record_count)::bigint AS record_count, sum(persisted_count)::bigint AS persisted_count,
            sum(quarantined_count)::bigint AS quarantined_count, sum(duplicate_count)::bigint AS duplicate_count,
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
-    HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed')) live ON true
+    HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
 WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2)))
    OR d.delivery_id = ANY($3)
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
@@ -52,6 +54,10 @@ SELECT q.* FROM unnest($1::bigint[]) AS shown(delivery_id), LATERAL (
     SELECT delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
     WHERE quarantine.delivery_id = shown.delivery_id AND state = 'open' ORDER BY chunk_index, position LIMIT $2) q
 
+-- name: duplicate_keys
+SELECT delivery_id, natural_key, record_count, lines FROM duplicate_key WHERE delivery_id = ANY($1)
+ORDER BY delivery_id, natural_key
+
 -- name: mixed_currency
 -- Clients of a version who have accounts in more than one currency; the cheap look first, as most senders use one.
 SELECT CASE WHEN (SELECT count(DISTINCT currency) FROM row_accounts WHERE delivery_id = $2) < 2 THEN 0 ELSE (
@@ -65,14 +71,19 @@ SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
 FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
-SELECT u.object_key, u.object_identity, d.delivery_id, d.state, d.chunk_count,
+SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id, d.state,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count, coalesce(d.record_count, live.records, 0) AS record_count,
        coalesce(d.chunk_count, ceil(d.size_bytes::numeric / nullif(d.chunk_bytes, 0)), 0)::bigint AS expected_chunk_count
 FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)
 JOIN delivery d ON d.bucket = $1 AND d.object_key = u.object_key AND d.object_identity = u.object_identity
 LEFT JOIN LATERAL (
     SELECT count(*) AS chunks, sum(record_count)::bigint AS records FROM chunk WHERE chunk.delivery_id = d.delivery_id
-    HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed')) live ON true
+    HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
+UNION ALL
+SELECT u.object_key, u.object_identity, NULL, m.manifest_id,
+       CASE WHEN m.decided_at IS NULL THEN 'kept' WHEN m.state = 'read' THEN 'compared' ELSE m.state END, 0, 0, 0
+FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)
+JOIN manifest m ON m.bucket = $1 AND m.object_key = u.object_key AND m.object_identity = u.object_identity
 
 -- name: clock
 SELECT clock_timestamp()

@@ -16,8 +16,26 @@ SELECT b.batch_index, b.batch_count FROM batch b JOIN set_version v USING (set_v
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.sent_at IS NULL AND v.state = 'open'
 ORDER BY b.batch_index
 
+-- name: any_unsent
+SELECT EXISTS (SELECT FROM batch b JOIN set_version v USING (set_version_id)
+               WHERE b.sent_at IS NULL AND v.state = 'open' AND v.tenant = $1)
+
+-- name: lock_batches
+SELECT pg_advisory_xact_lock(hashtext('dataharvest batches'), hashtext($1))
+
+-- name: next_batches
+-- $2: batches of the tenant that may be sent and not done at a time; one that was dead-lettered waits for a replay, not for a worker.
+SELECT v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count
+FROM batch b JOIN set_version v USING (set_version_id)
+WHERE b.sent_at IS NULL AND v.state = 'open' AND v.tenant = $1
+ORDER BY b.planned_at, v.version, b.rule, b.batch_index
+LIMIT (SELECT greatest(0, $2::bigint - count(*)) FROM set_version w JOIN batch busy USING (set_version_id)
+       WHERE w.tenant = $1 AND w.state = 'open' AND busy.sent_at IS NOT NULL AND busy.done_at IS NULL
+         AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.topic = 'work' AND l.topic_partition = busy.topic_partition
+                         AND l.topic_offset = busy.topic_offset))
+
 -- name: sent
-UPDATE batch b SET sent_at = clock_timestamp() FROM set_version v
+UPDATE batch b SET sent_at = clock_timestamp(), topic_partition = $6, topic_offset = $7 FROM set_version v
 WHERE v.set_version_id = b.set_version_id AND (v.tenant, v.business_date, v.version) = ($1, $2, $3)
   AND b.rule = $4 AND b.batch_index = $5
 
@@ -25,7 +43,10 @@ WHERE v.set_version_id = b.set_version_id AND (v.tenant, v.business_date, v.vers
 -- The version may not be cancelled while its batch is computed.
 SELECT v.set_version_id, v.state, b.computed_at, b.done_at,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
-        WHERE d.set_version_id = v.set_version_id) AS deliveries
+        WHERE d.set_version_id = v.set_version_id) AS deliveries,
+       -- A set is judged as the newest contract among its deliveries' says.
+       (SELECT max(contract_version) FROM set_version_delivery d JOIN delivery USING (delivery_id)
+        WHERE d.set_version_id = v.set_version_id) AS contract_version
 FROM set_version v JOIN batch b USING (set_version_id)
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.batch_index = $5
 FOR SHARE OF v FOR UPDATE OF b

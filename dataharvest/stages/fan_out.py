@@ -1,14 +1,17 @@
 """Fan out: a rule that is ready becomes batches, few for a small set and more for a large one."""
 
 from dataharvest.errors import Rejected
-from dataharvest.messages import RuleReady, decode_rule_ready
+from dataharvest.messages import decode_rule_ready
 from dataharvest.ports import Sender, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.rules.batching import batch_count
 
+BATCHES_AT_ONCE = 2
+"""Batches of one tenant that are sent and not done, at most: workers have time for others in between."""
+
 
 async def fan_out(value: bytes, *, work: Work, sender: Sender) -> None:
-    """Plan the batches of a ready rule, unless they are planned, and send those that were not sent.
+    """Plan the batches of a ready rule, unless they are planned, and send those whose turn it is.
 
     Raises:
         Rejected: the message can't be read, or no rule has this name.
@@ -20,11 +23,13 @@ async def fan_out(value: bytes, *, work: Work, sender: Sender) -> None:
         raise Rejected(f"no rule is called {ready.rule!r}", rule="unknown_rule")
     count = batch_count(await work.record_counts(ready), work=rule.work)
     await work.plan(ready, batch_count=count)
-    await send_unsent_batches(ready, work=work, sender=sender)
+    await send_next_batches(ready.tenant, work=work, sender=sender)
 
 
-async def send_unsent_batches(ready: RuleReady, *, work: Work, sender: Sender) -> None:
-    """Send what was planned and not sent, by whomever."""
-    for batch in await work.unsent(ready):
-        await sender.send("work", key=batch.key, value=batch.encode())
-        await work.mark_sent(batch)
+async def send_next_batches(tenant: str, *, work: Work, sender: Sender) -> int:
+    """Send planned batches of the tenant, by whomever, as many as may be under way; how many."""
+    async with work.next_batches(tenant, at_once=BATCHES_AT_ONCE) as turn:
+        for batch in turn.batches:
+            position = await sender.send("work", key=batch.key, value=batch.encode())
+            await turn.mark_sent(batch, position)
+    return len(turn.batches)

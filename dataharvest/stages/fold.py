@@ -1,15 +1,20 @@
 """Fold: the table that knows how far each set is. What it concludes is confirmed in SQL before anybody hears of it."""
 
 import logging
-from collections.abc import Collection, Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
+from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
+from dataharvest.errors import Rejected
 from dataharvest.messages import Progress, RuleReady, decode_progress
-from dataharvest.ports import Deliveries, LockedSet, Sender, Sets
+from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.progress import SetProgress
+from dataharvest.stages.compare_totals import compare_totals
+from dataharvest.stages.judge import send_unsent_judgements
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +26,17 @@ class Fold:
     """Applies the facts of ``progress`` to the table and acts when something is full."""
 
     sets: Sets
-    deliveries: Deliveries
+    judgements: Judgements
+    removals: Removals
+    contracts: Contracts
     sender: Sender
     rules: Mapping[str, Rule]
-    required: Collection[str]
+    settle_s: float
+    clock: Callable[[], float] = time.monotonic
+    _later: dict[SetKey, float] = field(default_factory=dict)
+    """Sets to be decided again, and when by the clock; those that get lost with this worker are found by the sweep."""
+    _removing: set[SetKey] = field(default_factory=set)
+    """Sets that may have rows to be removed."""
     _trusted: set[bytes] = field(default_factory=set)
     _ended: dict[tuple[bytes, str], None] = field(default_factory=dict)
     """Deliveries and rules decided about, the latest of them; what is still said of them changes nothing."""
@@ -53,7 +65,8 @@ class Fold:
         has_ended = not progress.lists(known, fact)
         state, concluded = await self._conclude(key, known if has_ended else progress.advance(known, fact))
         if concluded or has_ended:
-            # Also when it ended before: perhaps in a worker that was killed before it could decide.
+            # Also when it ended before: perhaps in a worker that was killed before it could send or decide.
+            await send_unsent_judgements(key, judgements=self.judgements, sender=self.sender)
             await self.decide(key)
         if has_ended:
             self._note_end(subject)
@@ -73,24 +86,68 @@ class Fold:
 
     async def decide(self, key: SetKey) -> None:
         """Make the version that is due, announce every rule that is ready, and send what is unsent."""
+        contract = await self._contract(key)
+        if contract is None:
+            return
         async with self.sets.locked(key) as locked:
-            await self._make_version(locked, key)
+            rules = self.rules.values()
+            totals = await compare_totals(locked, await locked.view(), manifest_rule=contract.manifest, rules=rules)
+            if totals.may_go_on:
+                await self._make_version(locked, key, contract, settle_s=0.0 if totals.is_vouched_for else self.settle_s)
             view = await locked.view()
             for version in view.versions:
-                if version.state == "open" and versions.is_published(version, rules=self.rules.values()):
+                if version.state == "open" and versions.is_published(version, rules=rules):
                     await locked.set_published(version.version)
                     logger.info("set published", extra={**key_details(key), "version": version.version})
-            for number, rule in versions.announcements(await locked.view(), rules=self.rules.values()):
-                await locked.announce(number, rule)
+            view = await locked.view()
+            # A version that has begun to go out finishes, whatever the sender says now: half of it would help nobody.
+            outgoing = {version.version for version in view.versions if versions.is_publishing(version, rules=rules)}
+            for number, rule in versions.announcements(view, rules=rules):
+                if totals.may_go_on or number in outgoing:
+                    await locked.announce(number, rule)
         await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
+        self._removing.add(key)
 
-    async def _make_version(self, locked: LockedSet, key: SetKey) -> None:
+    async def _contract(self, key: SetKey) -> Contract | None:
+        try:
+            _, contract = await self.contracts.current(key.tenant)
+        except Rejected as reason:
+            # Stored by another version of the program. Nothing is lost: the sweep asks again once it is replaced.
+            logger.error("contract can't be read, the set waits", extra={**key_details(key), "reason": reason.message})
+            return None
+        return contract
+
+    async def _make_version(self, locked: LockedSet, key: SetKey, contract: Contract, *, settle_s: float) -> None:
         view = await locked.view()
-        due = versions.due_version(view, required=self.required)
+        threshold = contract.quarantine_threshold
+        due = versions.due_version(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
+        wait_s = versions.due_in_s(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
+        if wait_s is not None:
+            self._later[key] = self.clock() + wait_s
         if due is not None:
             number = view.versions[-1].version + 1 if view.versions else 1
             await locked.create_version(number, due)
             logger.info("set ready", extra={**key_details(key), "version": number})
+
+    async def decide_settled(self) -> int:
+        """Decide about the sets for which enough time has passed since their last seal, and remove what nobody needs.
+
+        Returns:
+            How many sets were decided about.
+
+        Raises:
+            Unavailable: PostgreSQL or Kafka is not there; call again.
+        """
+        now = self.clock()
+        settled = [key for key, due_at in self._later.items() if due_at <= now]
+        for key in settled:
+            await self.decide(key)
+            # Decided again it may have been put off again.
+            if self._later[key] <= now:
+                del self._later[key]
+        while self._removing:
+            await remove_rows(self._removing.pop(), removals=self.removals)
+        return len(settled)
 
     async def _known(self, fact: Progress, key: SetKey, table: Mapping[bytes, SetProgress]) -> SetProgress:
         state = table.get(fact.key)
@@ -102,7 +159,9 @@ class Fold:
     async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, bool]:
         concluded = False
         for delivery_id in progress.full_deliveries(state):
-            outcome = await self.deliveries.complete(delivery_id)
+            outcome = await self.judgements.begin(delivery_id)
+            if outcome == "broken":
+                logger.error("records are unaccounted for, the set is blocked", extra={"delivery_id": delivery_id})
             # "sealed": the ledger lacks a chunk that the table has. It will come again; keep waiting for it.
             if outcome != "sealed":
                 state = progress.without_delivery(state, delivery_id)
@@ -121,6 +180,14 @@ async def send_unsent_readiness(key: SetKey, *, sets: Sets, sender: Sender) -> N
         message = RuleReady(tenant=key.tenant, business_date=key.business_date, version=version, rule=rule)
         await sender.send("readiness", key=message.key, value=message.encode())
         await sets.mark_readiness_sent(key, version, rule)
+
+
+async def remove_rows(key: SetKey | None, *, removals: Removals) -> int:
+    """Remove the rows of superseded deliveries that nobody needs, of one set or of all; returns of how many."""
+    removed = 0
+    for delivery_id in await removals.due(key):
+        removed += await removals.remove(delivery_id)
+    return removed
 
 
 def key_details(key: SetKey) -> dict[str, str]:

@@ -56,6 +56,7 @@ def check(metadata: ChunkMetadata, data: bytes) -> CheckedChunk:
         byte_offset=metadata.byte_offset,
         header_raw=metadata.header,
         delimiter=metadata.delimiter,
+        decimal_mark=metadata.decimal_mark,
         misaligned_tail=metadata.misaligned_tail,
         byte_length=metadata.byte_length,
     )

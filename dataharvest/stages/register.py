@@ -2,18 +2,28 @@
 
 import logging
 
+from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
 from dataharvest.errors import ObjectTrouble, Rejected
 from dataharvest.objects import ObjectStore, ObjectVersion
-from dataharvest.ports import Deliveries
+from dataharvest.ports import Contracts, Deliveries
 from dataharvest.rules.events import objects_in
-from dataharvest.rules.keys import parse_object_key
+from dataharvest.rules.keys import parse_object_key, tenant_of
+from dataharvest.stages.register_manifest import ManifestRegister
 
 logger = logging.getLogger(__name__)
 
 
-async def register(value: bytes, *, bucket: str, objects: ObjectStore, deliveries: Deliveries) -> None:
-    """Insert a delivery for each object that an S3 notification hints at; one known already is left alone.
+async def register(
+    value: bytes,
+    *,
+    bucket: str,
+    objects: ObjectStore,
+    deliveries: Deliveries,
+    manifests: ManifestRegister,
+    contracts: Contracts,
+) -> None:
+    """Insert a delivery, or a manifest, for each object that an S3 notification hints at; a delivery known already is left alone.
 
     Raises:
         Rejected: the notification can't be read, or S3 forbids to look at the object.
@@ -24,12 +34,23 @@ async def register(value: bytes, *, bucket: str, objects: ObjectStore, deliverie
             logger.warning("event for another bucket ignored", extra={"bucket": hint.bucket})
             continue
         for key in hint.keys:
-            if await register_object(key, bucket=bucket, objects=objects, deliveries=deliveries):
+            found = await register_object(
+                key, bucket=bucket, objects=objects, deliveries=deliveries, manifests=manifests, contracts=contracts
+            )
+            if found:
                 break
 
 
-async def register_object(key: str, *, bucket: str, objects: ObjectStore, deliveries: Deliveries) -> bool:
-    """Insert a delivery for what is under the key now; False when nothing is."""
+async def register_object(
+    key: str,
+    *,
+    bucket: str,
+    objects: ObjectStore,
+    deliveries: Deliveries,
+    manifests: ManifestRegister,
+    contracts: Contracts,
+) -> bool:
+    """Insert a delivery, or a manifest, for what is under the key now; False when nothing is."""
     try:
         source = await objects.head(bucket, key)
     except ObjectTrouble as trouble:
@@ -37,22 +58,23 @@ async def register_object(key: str, *, bucket: str, objects: ObjectStore, delive
     if source is None:
         return False
     if not key.endswith("/"):
-        await _insert(source, deliveries=deliveries)
+        await _insert(source, deliveries=deliveries, manifests=manifests, contracts=contracts)
     return True
 
 
-async def _insert(source: ObjectVersion, *, deliveries: Deliveries) -> None:
+async def _insert(source: ObjectVersion, *, deliveries: Deliveries, manifests: ManifestRegister, contracts: Contracts) -> None:
     try:
-        name = parse_object_key(source.key, entities=all_entities())
+        contract_version, contract = await contracts.current(tenant_of(source.key))
+        name = parse_object_key(source.key, entities=all_entities(), date_form=contract.date_in_key)
     except Rejected as reason:
         delivery_id = await deliveries.register_rejected(source, reason)
         if delivery_id is not None:
             logger.warning("delivery rejected", extra={"delivery_id": delivery_id, "rule": reason.rule})
         return
     if name.kind == "manifest":
-        logger.info("manifest ignored", extra={"tenant": name.tenant, "business_date": name.business_date.isoformat()})
+        await manifests.register(source, SetKey(name.tenant, name.business_date))
         return
-    delivery_id = await deliveries.register(source, name)
+    delivery_id = await deliveries.register(source, name, contract_version=contract_version)
     if delivery_id is not None:
         details = {"delivery_id": delivery_id, "tenant": name.tenant, "entity": name.entity}
         logger.info("delivery registered", extra=details)

@@ -1,18 +1,18 @@
 """Relate: link clients, portfolios, accounts and transactions of a set version, and report what hangs in the air."""
 
 import logging
+from typing import Any
 
+from dataharvest.contracts import Contract
 from dataharvest.messages import Batch
-from dataharvest.ports import Work
+from dataharvest.ports import LockedBatch, Work
+from dataharvest.stages.judge import ContractOf, default_contract
 
 logger = logging.getLogger(__name__)
 
-BLOCKING = ("transactions without an account", "portfolios without an account", "portfolios without a client")
-"""Orphans that would make a value wrong. An account without a portfolio is reported and goes nowhere."""
 
-
-async def relate(batch: Batch, *, work: Work) -> bool:
-    """Store the links and the orphans; False when the version is cancelled, or blocked by orphans."""
+async def relate(batch: Batch, *, work: Work, contract_of: ContractOf = default_contract) -> bool:
+    """Store the links and the orphans; False when the version is cancelled, or blocked by what its contract does not allow."""
     async with work.open_batch(batch) as locked:
         if locked is None:
             return False
@@ -20,10 +20,23 @@ async def relate(batch: Batch, *, work: Work) -> bool:
             return True
         orphans = await locked.relate()
         await locked.mark_computed()
-        blocking = [f"{count} {kind}" for kind, count in orphans.items() if kind in BLOCKING]
-        if blocking:
-            await locked.block({"rule": "orphans", "message": ", ".join(blocking)})
-            logger.error("set blocked", extra={"tenant": batch.tenant, "rule": "orphans"})
+        contract = await contract_of(batch.tenant, locked.opened.contract_version)
+        if failure := _orphans_that_block(orphans, contract) or await _mixed_currency(locked, contract):
+            await locked.block(failure)
+            logger.error("set blocked", extra={"tenant": batch.tenant, "rule": failure["rule"]})
             return False
         await locked.mark_done()
     return True
+
+
+def _orphans_that_block(orphans: dict[str, int], contract: Contract) -> dict[str, Any] | None:
+    blocking = [f"{count} {kind}" for kind, count in orphans.items() if kind in contract.orphans_block]
+    return {"rule": "orphans", "message": ", ".join(blocking)} if blocking else None
+
+
+async def _mixed_currency(locked: LockedBatch, contract: Contract) -> dict[str, Any] | None:
+    if contract.mixed_currency == "sum":
+        return None
+    count = await locked.mixed_currency_count()
+    message = f"{count} {'client has' if count == 1 else 'clients have'} accounts in more than one currency"
+    return {"rule": "mixed_currency", "message": message} if count else None

@@ -5,11 +5,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dataharvest.deliveries import Announcement, Lease
+from dataharvest.deliveries import LEASES_PER_TENANT, Announcement, Lease
 from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import DeliveryRemoved, DeliverySealed
 from dataharvest.ports import Deliveries, Sender
-from dataharvest.stages.split import LeaseLost, Splitter
+from dataharvest.stages.fairness import TenantPaused
+from dataharvest.stages.flight import LeaseLost
+from dataharvest.stages.split import Splitter
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ class SplitLoop:
             async with self.deliveries.wake_ups() as woken:
                 while not self.stopping():
                     woken.clear()
+                    await self.splitter.fairness.look_for_pauses()
                     await announce_endings(deliveries=self.deliveries, sender=self.sender)
                     await self._fill()
                     await self._wait(woken)
@@ -46,7 +49,9 @@ class SplitLoop:
 
     async def _fill(self) -> None:
         while len(self._running) < self.concurrency:
-            lease = await self.deliveries.lease()
+            # A tenant's further files take no more than half the places: a few large tenants must not fill them all.
+            per_tenant = LEASES_PER_TENANT if len(self._running) < self.concurrency / 2 else 1
+            lease = await self.deliveries.lease(per_tenant=per_tenant)
             if lease is None:
                 return
             self._running.add(asyncio.create_task(self._split(lease)))
@@ -73,6 +78,9 @@ class SplitLoop:
             failure = {"rule": f"object_{trouble.code}", "message": str(trouble)}
             await self.deliveries.wait_for_object(lease, failure)
             logger.warning("delivery waits for its object", extra={**details, "code": trouble.code})
+        except TenantPaused:
+            await self.deliveries.release(lease)
+            logger.info("tenant paused, delivery given back", extra=details)
         except LeaseLost:
             logger.info("lease lost", extra=details)
         except Unavailable as outage:
@@ -90,16 +98,23 @@ class SplitLoop:
         await asyncio.gather(*running, return_exceptions=True)
 
 
-async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> None:
-    """Tell the sets of deliveries that were sealed or ended and not announced."""
-    for one in await deliveries.unannounced():
-        message = _announcement(one)
-        await sender.send("progress", key=message.key, value=message.encode())
+async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> int:
+    """Tell the sets of deliveries that were sealed or ended and not announced; how many there were."""
+    unannounced = await deliveries.unannounced()
+    for one in unannounced:
+        await announce(one, sender=sender)
         await deliveries.mark_announced(one.delivery_id)
+    return len(unannounced)
+
+
+async def announce(one: Announcement, *, sender: Sender) -> None:
+    """Tell a set what became of a delivery."""
+    message = _announcement(one)
+    await sender.send("progress", key=message.key, value=message.encode())
 
 
 def _announcement(one: Announcement) -> DeliverySealed | DeliveryRemoved:
-    if one.state in ("sealed", "complete") and one.chunk_count is not None:
+    if one.state in ("sealed", "judging", "complete") and one.chunk_count is not None:
         return DeliverySealed(
             tenant=one.tenant,
             business_date=one.business_date,

@@ -1,33 +1,27 @@
 """Sweep: finds what a lost event or a crash between two steps has left behind, and gives the hint again."""
 
-import asyncio
 import logging
 from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from dataharvest.objects import ObjectStore
-from dataharvest.ports import Deliveries, Sender, Sets, SweepState, Work
-from dataharvest.stages.fan_out import send_unsent_batches
-from dataharvest.stages.fold import send_unsent_readiness
-from dataharvest.stages.register import register_object
-from dataharvest.stages.split_deliveries import announce_endings
+from dataharvest.stages.sweep_deliveries import SweptDeliveries
+from dataharvest.stages.sweep_effects import SweptSets
+from dataharvest.sweeping import SweepState
 
 logger = logging.getLogger(__name__)
 
-_BETWEEN_PAGES_S = 1.0
+Repair = Callable[[], Awaitable[int]]
+"""Looks for one kind of trouble, repairs it, and returns how often; doing it twice changes nothing."""
 
 
 @dataclass
 class Sweep:
-    """Looks through the bucket and the effects; whatever it gives again is idempotent."""
+    """Looks for everything that may be stuck, one kind after the other; whatever it gives again is idempotent."""
 
-    bucket: str
-    objects: ObjectStore
-    deliveries: Deliveries
-    sets: Sets
-    work: Work
-    sender: Sender
     state: SweepState
+    repairs: Mapping[str, Repair]
+    """By the name of what they find."""
 
     async def once(self) -> Counter[str]:
         """Look once; returns how much of each kind was repaired. Nothing happens while somebody else sweeps.
@@ -39,30 +33,32 @@ class Sweep:
         async with self.state.turn() as mine:
             if not mine:
                 return found
-            found["objects"] = await self._register_missed()
-            await announce_endings(deliveries=self.deliveries, sender=self.sender)
-            for key in await self.state.overdue_readiness():
-                await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
-                found["readiness"] += 1
-            for ready in await self.state.overdue_batches():
-                await send_unsent_batches(ready, work=self.work, sender=self.sender)
-                found["batches"] += 1
+            for kind, repair in self.repairs.items():
+                found[kind] = await repair()
         if found.total():
-            logger.warning("sweep found work", extra=dict(found))
+            logger.warning("sweep found work", extra={kind.replace(" ", "_"): count for kind, count in found.items() if count})
         return found
 
-    async def _register_missed(self) -> int:
-        missed = 0
-        start_after: str | None = ""
-        while start_after is not None:
-            page = await self.objects.list_keys(self.bucket, start_after=start_after)
-            known = await self.deliveries.known(self.bucket, [one.key for one in page.objects])
-            for one in page.objects:
-                if (one.key, one.etag) not in known:
-                    await register_object(one.key, bucket=self.bucket, objects=self.objects, deliveries=self.deliveries)
-                    missed += 1
-            start_after = page.next_start_after
-            if start_after is not None:
-                # At most one listing a second: a bucket may hold millions of objects.
-                await asyncio.sleep(_BETWEEN_PAGES_S)
-        return missed
+
+def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepState) -> Sweep:
+    """The sweep that looks for everything, in the order of the journey."""
+    return Sweep(
+        state,
+        {
+            "objects without a delivery": deliveries.objects_without_delivery,
+            "lapsed leases": deliveries.lapsed_leases,
+            "unsent announcements": deliveries.unsent_announcements,
+            "untold manifests": deliveries.untold_manifests,
+            "deliveries to be concluded": deliveries.untold_deliveries,
+            "missing chunks": deliveries.missing_chunks,
+            "unsent judgements": sets.unsent_judgements,
+            "sets to be decided": sets.undecided_sets,
+            "unsent readiness": sets.unsent_readiness,
+            "unsent batches": sets.unsent_batches,
+            "batches without values": sets.batches_without_values,
+            "rules to be concluded": sets.untold_rules,
+            "unsent outbound messages": sets.unsent_outbound,
+            "deliveries with rows to remove": sets.unneeded_rows,
+            "late sets": sets.late_sets,
+        },
+    )

@@ -1,32 +1,38 @@
-"""Work: one batch of one rule. Which of relate, transform and publish it is, the rule's name tells."""
+"""Work: a delivery to be judged, or one batch of one rule: relate, transform and publish are told apart by the rule's name."""
 
 from dataharvest.errors import Rejected
-from dataharvest.messages import Batch, BatchDone, decode_batch
+from dataharvest.messages import Batch, BatchDone, Judgement, decode_work
 from dataharvest.outbound import all_outbound
 from dataharvest.ports import Sender, Work
 from dataharvest.rulebook import RELATIONSHIP
+from dataharvest.stages.fan_out import send_next_batches
+from dataharvest.stages.judge import ContractOf, Judge
 from dataharvest.stages.publish import publish
 from dataharvest.stages.relate import relate
 from dataharvest.stages.transform import transform
 from dataharvest.transformers import all_transformers
 
 
-async def work_on(value: bytes, *, work: Work, sender: Sender) -> None:
-    """Do a batch and tell its set; a batch done before only tells again.
+async def work_on(value: bytes, *, work: Work, sender: Sender, judge: Judge) -> None:
+    """Judge a delivery or do a batch, and tell its set; what was done before is only told again.
 
     Raises:
         Rejected: the message can't be read, or no rule has this name.
-        Unavailable: PostgreSQL or Kafka is not there.
+        Unavailable: PostgreSQL, Kafka or the object store is not there.
     """
-    batch = decode_batch(value)
-    if await _do(batch, work=work, sender=sender):
+    batch = decode_work(value)
+    if isinstance(batch, Judgement):
+        await judge.judge(batch)
+        return
+    if await _do(batch, work=work, sender=sender, contract_of=judge.contract_of):
         done = BatchDone(**batch.model_dump(exclude={"type"}))
         await sender.send("progress", key=done.key, value=done.encode())
+    await send_next_batches(batch.tenant, work=work, sender=sender)
 
 
-async def _do(batch: Batch, *, work: Work, sender: Sender) -> bool:
+async def _do(batch: Batch, *, work: Work, sender: Sender, contract_of: ContractOf) -> bool:
     if batch.rule == RELATIONSHIP:
-        return await relate(batch, work=work)
+        return await relate(batch, work=work, contract_of=contract_of)
     if transformer := all_transformers().get(batch.rule):
         return await transform(batch, transformer, work=work)
     if outbound := all_outbound().get(batch.rule):

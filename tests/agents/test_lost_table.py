@@ -33,7 +33,14 @@ class Journey:
         for key, content in example_files().items():
             await self.world.objects.put(BUCKET, key, content)
             services = self.world.services
-            await register(s3_event(key), bucket=BUCKET, objects=services.objects, deliveries=services.deliveries)
+            await register(
+                s3_event(key),
+                bucket=BUCKET,
+                objects=services.objects,
+                deliveries=services.deliveries,
+                manifests=services.manifests,
+                contracts=services.contracts,
+            )
         await self.world.split_everything()
         return self.world.unread()
 
@@ -49,7 +56,7 @@ class Journey:
             case "readiness":
                 await fan_out(message.value, work=services.work, sender=sender)
             case "work":
-                await work_on(message.value, work=services.work, sender=sender)
+                await work_on(message.value, work=services.work, sender=sender, judge=services.judge)
         return self.world.unread()
 
     def lose(self, table: Table) -> None:

@@ -15,20 +15,30 @@ from faust.types import EventT
 
 from dataharvest import pipeline
 from dataharvest.adapters.memory_chunks import MemoryChunks
+from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
+from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemovals
 from dataharvest.adapters.memory_kafka import MemoryDeadLetters, MemorySender, Sent
 from dataharvest.adapters.memory_ledger import MemoryLedger
-from dataharvest.adapters.memory_operations import MemoryJournal, MemorySweepState
+from dataharvest.adapters.memory_manifests import MemoryManifests
+from dataharvest.adapters.memory_operations import MemoryJournal
 from dataharvest.adapters.memory_sets import MemorySets
 from dataharvest.adapters.memory_store import MemoryObjectStore
+from dataharvest.adapters.memory_sweeping import MemoryConsumption, MemorySweepState
+from dataharvest.adapters.memory_tenants import MemoryTenants
 from dataharvest.adapters.memory_work import MemoryWork
 from dataharvest.delivery import Delivery
-from dataharvest.rulebook import all_rules, required_entities
+from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
 from dataharvest.stages.fold import Fold
+from dataharvest.stages.judge import Judge
+from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import announce_endings
-from dataharvest.stages.sweep import Sweep
+from dataharvest.stages.sweep import full_sweep
+from dataharvest.stages.sweep_deliveries import SweptDeliveries
+from dataharvest.stages.sweep_effects import SweptSets
 from dataharvest.suspects import Suspects
 
 BUCKET = "uploads"
@@ -41,11 +51,13 @@ class World:
     """The fakes, the application and how far each topic was read."""
 
     chunk_bytes: int = 60
+    settle_s: float = 0.0
     objects: MemoryObjectStore = field(default_factory=lambda: MemoryObjectStore(versioned=True))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     sender: MemorySender = field(default_factory=MemorySender)
     dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
+    consumption: MemoryConsumption = field(default_factory=MemoryConsumption)
     read_count: int = 0
 
     def __post_init__(self) -> None:
@@ -61,26 +73,69 @@ class World:
 
     def _services(self) -> Services:
         deliveries = MemoryDeliveries(self.ledger, chunk_bytes=self.chunk_bytes, lease_s=30)
+        manifests = ManifestRegister(self.objects, MemoryManifests(self.ledger), self.sender)
         sets, work, sender = MemorySets(self.ledger), MemoryWork(self.ledger), self.sender
+        contracts = MemoryContracts()
+        judgements = MemoryJudgements(self.ledger)
+        removals = MemoryRemovals(self.ledger)
+        fold = Fold(
+            sets=sets,
+            judgements=judgements,
+            removals=removals,
+            contracts=contracts,
+            sender=sender,
+            rules=all_rules(),
+            settle_s=self.settle_s,
+            clock=self.ledger.clock,
+        )
+        splitter = Splitter(
+            objects=self.objects,
+            deliveries=deliveries,
+            contracts=contracts,
+            sender=sender,
+            tenants=MemoryTenants(self.ledger),
+            chunks_in_flight=1000,
+            max_content_bytes=1 << 20,
+            lease_s=30,
+        )
+        self.sweep_state = MemorySweepState(self.ledger, deliveries.lease_of)
+        swept = SweptDeliveries(
+            bucket=BUCKET,
+            objects=self.objects,
+            deliveries=deliveries,
+            manifests=manifests,
+            contracts=contracts,
+            splitter=splitter,
+            sender=sender,
+            state=self.sweep_state,
+            consumption=self.consumption,
+        )
+        swept_sets = SweptSets(
+            sets=sets,
+            work=work,
+            judgements=judgements,
+            removals=removals,
+            fold=fold,
+            sender=sender,
+            rules=all_rules(),
+            state=self.sweep_state,
+            consumption=self.consumption,
+        )
         return Services(
             bucket=BUCKET,
             objects=self.objects,
             sender=sender,
             deliveries=deliveries,
+            manifests=manifests,
+            contracts=contracts,
             chunks=MemoryChunks(self.ledger),
             sets=sets,
             work=work,
-            sweep=Sweep(BUCKET, self.objects, deliveries, sets, work, sender, MemorySweepState(self.ledger)),
+            sweep=full_sweep(swept, swept_sets, state=self.sweep_state),
             dead_letters=self.dead_letters,
-            fold=Fold(sets=sets, deliveries=deliveries, sender=sender, rules=all_rules(), required=required_entities()),
-            splitter=Splitter(
-                objects=self.objects,
-                deliveries=deliveries,
-                sender=sender,
-                chunks_in_flight=1000,
-                max_content_bytes=1 << 20,
-                lease_s=30,
-            ),
+            fold=fold,
+            judge=Judge(judgements, deliveries, self.objects, sender, contracts.version),
+            splitter=splitter,
         )
 
     @asynccontextmanager
@@ -93,7 +148,12 @@ class World:
     async def split_everything(self) -> None:
         """What the splitters' loop does, until nothing is left to split."""
         while lease := await self.services.deliveries.lease():
-            await self.services.splitter.split(lease)
+            try:
+                await self.services.splitter.split(lease)
+            except Rejected as reason:
+                await self.services.deliveries.reject(lease.delivery_id, reason)
+            except ObjectTrouble as trouble:
+                await self.services.deliveries.wait_for_object(lease, {"rule": f"object_{trouble.code}"})
         await announce_endings(deliveries=self.services.deliveries, sender=self.sender)
 
     def unread(self) -> list[Sent]:
@@ -133,6 +193,7 @@ class Agents:
         """Deliver and split until nothing is left to do."""
         while True:
             await self._world.split_everything()
+            await self._world.services.fold.decide_settled()
             fresh = [one for one in self._world.unread() if one.topic in pipeline.CONSUMED]
             if not fresh:
                 return

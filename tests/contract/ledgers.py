@@ -9,23 +9,30 @@ from itertools import count
 
 from dataharvest.adapters.memory_chunks import MemoryChunks
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
+from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemovals
 from dataharvest.adapters.memory_ledger import MemoryLedger
+from dataharvest.adapters.memory_manifests import MemoryManifests
 from dataharvest.adapters.memory_sets import MemorySets
+from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.memory_work import MemoryWork
 from dataharvest.adapters.postgres.chunks import PostgresChunks
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
+from dataharvest.adapters.postgres.judgement import PostgresJudgements
+from dataharvest.adapters.postgres.manifests import PostgresManifests
+from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.deliveries import ChunkOutcome, Lease, Sealing, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
-from dataharvest.ports import Chunks, Deliveries, Position, Sets, Work
+from dataharvest.ports import Chunks, Deliveries, Judgements, Manifests, Position, Removals, Sender, Sets, Work
 from dataharvest.rules.header import read_header
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.splitting import RecordSplitter
+from dataharvest.stages.judge import Judge
 from dataharvest.stages.persist import check
 
 DAY = date(2026, 11, 23)
@@ -64,8 +71,11 @@ class Ledger:
     hasty_deliveries: Deliveries
     """Leases that lapse at once."""
     chunks: Chunks
+    judgements: Judgements
+    removals: Removals
     sets: Sets
     work: Work
+    manifests: Manifests
     database: Database | None = None
     rows: MemoryLedger | None = None
     """What the fakes share."""
@@ -97,8 +107,16 @@ class Ledger:
         lease = await self.lease(tenant, entity, age_s=age_s)
         await self.store(lease, content)
         assert await self.deliveries.seal(lease, sealing_of(content, lease=lease))
-        assert await self.deliveries.complete(lease.delivery_id) == "complete"
+        assert await self.judgements.begin(lease.delivery_id) == "judging"
+        assert await self.judge(lease.delivery_id) == "complete"
         return lease.delivery_id
+
+    async def judge(self, delivery_id: int) -> str:
+        """Judge a delivery without duplicates; its state afterwards."""
+        async with self.judgements.open(delivery_id) as judgement:
+            assert judgement is not None
+            assert not await judgement.weigh()
+            return await judgement.complete()
 
     async def version(self, tenant: str, *, number: int = 1, files: Mapping[str, bytes] = FILES) -> dict[str, int]:
         """A set version made of newly completed deliveries."""
@@ -109,7 +127,12 @@ class Ledger:
 
     async def state_of(self, delivery_id: int) -> str:
         """The state of a delivery that is not sealed, or is."""
-        return await self.deliveries.complete(delivery_id)
+        return await self.judgements.begin(delivery_id)
+
+
+def judge_of(ledger: Ledger, sender: Sender) -> Judge:
+    """The stage that judges, for what needs no object read again."""
+    return Judge(ledger.judgements, ledger.deliveries, MemoryObjectStore(versioned=True), sender)
 
 
 def source_of(tenant: str, entity: str, *, age_s: float = 0) -> ObjectVersion:
@@ -125,9 +148,9 @@ def source_of(tenant: str, entity: str, *, age_s: float = 0) -> ObjectVersion:
     )
 
 
-def chunks_of(lease: Lease, content: bytes, *, chunk_bytes: int = CHUNK_BYTES) -> list[Chunk]:
+def chunks_of(lease: Lease, content: bytes, *, chunk_bytes: int | None = None) -> list[Chunk]:
     """The chunks of a content with their checked records, as splitting and persisting would have them."""
-    return [(metadata, check(metadata, data)) for metadata, data in _cut(lease, content, chunk_bytes)]
+    return [(metadata, check(metadata, data)) for metadata, data in _cut(lease, content, chunk_bytes or CHUNK_BYTES)]
 
 
 def _cut(lease: Lease, content: bytes, chunk_bytes: int) -> Iterator[tuple[ChunkMetadata, bytes]]:
@@ -178,10 +201,13 @@ def memory_ledger() -> Ledger:
     shared = MemoryLedger()
     return Ledger(
         deliveries=MemoryDeliveries(shared, chunk_bytes=CHUNK_BYTES, lease_s=30),
-        hasty_deliveries=MemoryDeliveries(shared, chunk_bytes=CHUNK_BYTES, lease_s=0.001),
+        hasty_deliveries=MemoryDeliveries(shared, chunk_bytes=CHUNK_BYTES, lease_s=0.001, owner="hasty"),
         chunks=MemoryChunks(shared),
+        judgements=MemoryJudgements(shared),
+        removals=MemoryRemovals(shared),
         sets=MemorySets(shared),
         work=MemoryWork(shared),
+        manifests=MemoryManifests(shared),
         rows=shared,
     )
 
@@ -195,8 +221,11 @@ async def postgres_ledger(url: str) -> AsyncIterator[Ledger]:
         deliveries=PostgresDeliveries(database, owner="one", chunk_bytes=CHUNK_BYTES, lease_s=30),
         hasty_deliveries=PostgresDeliveries(database, owner="hasty", chunk_bytes=CHUNK_BYTES, lease_s=0.001),
         chunks=PostgresChunks(database),
+        judgements=PostgresJudgements(database),
+        removals=PostgresRemovals(database),
         sets=PostgresSets(database),
         work=PostgresWork(database),
+        manifests=PostgresManifests(database),
         database=database,
     )
     await database.close()

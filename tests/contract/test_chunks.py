@@ -69,10 +69,12 @@ async def test_a_chunk_of_a_complete_delivery_is_seen(ledger: Ledger) -> None:
     lease = await ledger.lease("acme")
     chunks = await ledger.store(lease, ACCOUNTS)
     assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
-    assert await ledger.deliveries.complete(lease.delivery_id) == "complete"
-    assert await persist(ledger, chunks[0]) is ChunkOutcome.SEEN
     beyond = chunks[0][0].model_copy(update={"index": 99})
-    assert await persist(ledger, (beyond, chunks[0][1])) is ChunkOutcome.NOT_ACCEPTED
+    for state in ("judging", "complete"):
+        assert await ledger.judgements.begin(lease.delivery_id) == "judging"
+        assert state == "judging" or await ledger.judge(lease.delivery_id) == state
+        assert await persist(ledger, chunks[0]) is ChunkOutcome.SEEN
+        assert await persist(ledger, (beyond, chunks[0][1])) is ChunkOutcome.NOT_ACCEPTED
 
 
 @pytest.mark.parametrize("workers", [2, 4])

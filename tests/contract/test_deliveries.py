@@ -6,7 +6,6 @@ import pytest
 
 from dataharvest.deliveries import ChunkOutcome, Lease, SetKey
 from dataharvest.errors import Rejected
-from dataharvest.rules.tiling import ConservationBroken
 from tests.contract.ledgers import ACCOUNTS, CHUNK_BYTES, DAY, POSITION, Ledger, chunks_of, sealing_of, source_of, stale
 
 REASON = Rejected("not text", rule="not_text", line=1)
@@ -48,6 +47,15 @@ async def test_a_rejected_delivery_supersedes_nothing(ledger: Ledger) -> None:
     older = await ledger.register("acme", age_s=11)
     assert older is not None
     assert await ledger.state_of(older) == "registered"
+
+
+async def test_a_repeat_keeps_older_deliveries_away_as_the_content_it_repeats_would(ledger: Ledger) -> None:
+    await ledger.complete("acme", "accounts", ACCOUNTS, age_s=20)
+    again = await ledger.lease("acme", age_s=10)
+    assert await ledger.deliveries.seal(again, sealing_of(ACCOUNTS, lease=again))
+    between = await ledger.register("acme", age_s=15)
+    assert between is not None
+    assert [await ledger.state_of(one) for one in (again.delivery_id, between)] == ["repeat", "superseded"]
 
 
 @pytest.mark.parametrize("other", [("zen", "accounts"), ("acme", "clients")])
@@ -171,25 +179,30 @@ async def test_a_sealed_delivery_completes_only_when_every_chunk_is_stored(ledge
     assert len(chunks) > 1
     assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
     for number, (metadata, checked) in enumerate(chunks):
-        assert await ledger.deliveries.complete(lease.delivery_id) == "sealed"
+        assert await ledger.judgements.begin(lease.delivery_id) == "sealed"
         assert await ledger.chunks.persist(metadata, checked, position=POSITION) is ChunkOutcome.STORED
         assert await ledger.deliveries.stored_chunk_count(lease.delivery_id) == number + 1
-    assert await ledger.deliveries.complete(lease.delivery_id) == "complete"
-    assert await ledger.deliveries.complete(lease.delivery_id) == "complete"
+    assert await ledger.judgements.begin(lease.delivery_id) == "judging"
+    assert await ledger.judgements.begin(lease.delivery_id) == "judging"
+    assert await ledger.judge(lease.delivery_id) == "complete"
+    assert await ledger.judgements.begin(lease.delivery_id) == "complete"
     stored = await ledger.deliveries.stored_chunks(lease.delivery_id)
     assert stored == {metadata.index: bytes.fromhex(metadata.sha256) for metadata, _ in chunks}
 
 
-async def test_chunks_that_do_not_tile_the_content_stop_the_worker(ledger: Ledger) -> None:
+async def test_chunks_that_do_not_tile_the_content_hold_the_delivery_up(ledger: Ledger) -> None:
     lease = await ledger.lease("acme")
     [first, second] = chunks_of(lease, ACCOUNTS)
     assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
     await ledger.chunks.persist(*first, position=POSITION)
     shifted = second[0].model_copy(update={"byte_offset": second[0].byte_offset + 1})
     await ledger.chunks.persist(shifted, second[1], position=POSITION)
-    with pytest.raises(ConservationBroken):
-        await ledger.deliveries.complete(lease.delivery_id)
-    assert await ledger.deliveries.unannounced() != []
+    for _ in range(2):
+        assert await ledger.judgements.begin(lease.delivery_id) == "broken"
+    async with ledger.sets.locked(SetKey("acme", DAY)) as locked:
+        [delivery] = (await locked.view()).deliveries
+    assert (delivery.state, delivery.is_broken) == ("sealed", True)
+    assert (await ledger.sets.progress(SetKey("acme", DAY), rules=())) == {"deliveries": {}, "rules": {}}
 
 
 async def test_a_delivery_without_records_completes_without_chunks(ledger: Ledger) -> None:
@@ -249,7 +262,7 @@ async def test_a_complete_delivery_is_not_rejected_any_more(ledger: Ledger) -> N
 
 async def test_a_delivery_nobody_knows_is_not_rejected_and_has_no_state(ledger: Ledger) -> None:
     assert not await ledger.deliveries.reject(4711, REASON)
-    assert await ledger.deliveries.complete(4711) == "unknown"
+    assert await ledger.judgements.begin(4711) == "unknown"
 
 
 async def test_ends_are_announced_until_they_are_marked(ledger: Ledger) -> None:

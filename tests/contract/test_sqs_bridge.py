@@ -17,6 +17,7 @@ from dataharvest.adapters.kafka_admin import apply
 from dataharvest.adapters.sqs import SqsQueue, sqs_client
 from dataharvest.bridge import QueuedEvent, bridge_once, message_key, run_bridge
 from dataharvest.errors import Unavailable
+from dataharvest.ports import Position
 from dataharvest.rules.events import objects_in
 from dataharvest.topics import difference, load_topics
 
@@ -45,8 +46,9 @@ class Uploads:
         self.sent: list[tuple[bytes, bytes]] = []
         self.failures: list[Unavailable] = []
 
-    async def send(self, topic: str, *, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         await self.send_many(topic, [(key, value)])
+        return Position(topic, 0, len(self.sent) - 1)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         assert topic == "uploads"
@@ -210,9 +212,9 @@ class OnTopic:
     def __init__(self, sender: KafkaSender, topic: str) -> None:
         self._sender, self._topic = sender, topic
 
-    async def send(self, topic: str, *, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         assert topic == "uploads"
-        await self._sender.send(self._topic, key=key, value=value)
+        return await self._sender.send(self._topic, key=key, value=value)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         raise NotImplementedError

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
+from dataharvest.contracts import Contract, read_contract
 from dataharvest.outbound import all_outbound
 from dataharvest.settings import Settings
 from dataharvest.settings_table import README, settings_table, with_settings_table
@@ -110,3 +111,13 @@ def test_the_changelog_knows_the_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
     assert f"\n## {version} " in (ROOT / "CHANGELOG.md").read_text("utf-8")
+
+
+def test_every_field_of_a_contract_is_explained_and_the_example_is_one() -> None:
+    text = (ROOT / "docs/contracts.md").read_text("utf-8")
+    example = re.search(r"```yaml\n(.+?)```", text, re.DOTALL)
+
+    explained = [name for row in re.findall(r"^\| (`.+?) \|", text, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)]
+    assert explained == list(Contract.model_fields)
+    assert example is not None
+    assert read_contract(example[1], source="docs/contracts.md").date_in_key == "DD.MM.YYYY"

@@ -28,10 +28,10 @@ def test_a_badly_named_file_is_uploaded_and_belongs_to_no_set(tmp_path: Path, na
     assert (upload.key, upload.business_date, upload.is_manifest) == (f"t/{name}", None, False)
 
 
-def test_a_manifest_is_uploaded_and_makes_no_set_by_itself(tmp_path: Path) -> None:
+def test_a_manifest_is_part_of_its_set(tmp_path: Path) -> None:
     plan = plan_uploads(filled(tmp_path, "manifest_20240328.json"), tenant="t", entities=ENTITIES)
     assert plan.uploads[0].is_manifest
-    assert plan.dates == []
+    assert plan.dates == [date(2024, 3, 28)]
 
 
 def test_folders_hidden_and_other_files_are_skipped_by_name(tmp_path: Path) -> None:
@@ -55,3 +55,10 @@ def test_a_folder_without_files_to_upload_is_wrong_usage(tmp_path: Path) -> None
 def test_a_file_in_place_of_a_folder_is_wrong_usage(tmp_path: Path) -> None:
     with pytest.raises(WrongUsage, match="is not a folder that can be read"):
         plan_uploads(filled(tmp_path, "a.csv") / "a.csv", tenant="t", entities=ENTITIES)
+
+
+def test_dates_are_found_where_the_tenants_contract_says(tmp_path: Path) -> None:
+    filled(tmp_path, "accounts_28.03.2024.csv", "clients_20240329.csv", "manifest_28.03.2024.json")
+    plan = plan_uploads(tmp_path, tenant="t", entities=ENTITIES).dated("DD.MM.YYYY", entities=ENTITIES)
+    assert [one.business_date for one in plan.uploads] == [date(2024, 3, 28), None, date(2024, 3, 28)]
+    assert [one.is_manifest for one in plan.uploads] == [False, False, True]

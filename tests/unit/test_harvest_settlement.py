@@ -19,14 +19,14 @@ def sight(state: str | None, standing: State | None = None) -> Sight:
     return Sight(uploads={"t/a.csv": state}, sets=sets)
 
 
-@pytest.mark.parametrize("state", ["complete", "repeat", "rejected", "superseded", "abandoned", "overwritten"])
-@pytest.mark.parametrize("standing", [State.PUBLISHED, State.BLOCKED, State.INCOMPLETE])
+@pytest.mark.parametrize("state", ["complete", "repeat", "rejected", "superseded", "abandoned", "compared", "overwritten"])
+@pytest.mark.parametrize("standing", [State.PUBLISHED, State.BLOCKED, State.DISPUTED, State.INCOMPLETE])
 def test_it_is_over_when_uploads_have_ended_and_sets_stand_still(state: str, standing: State) -> None:
     assert is_settled(sight(state, standing), tenant="t", dates=[DAY])
     assert awaited(sight(state, standing), tenant="t", dates=[DAY]) == []
 
 
-@pytest.mark.parametrize("state", [None, "registered", "waiting", "splitting", "sealed"])
+@pytest.mark.parametrize("state", [None, "registered", "waiting", "splitting", "sealed", "judging", "kept"])
 def test_it_is_not_over_while_an_upload_moves_whatever_the_set_says(state: str | None) -> None:
     assert not is_settled(sight(state, State.PUBLISHED), tenant="t", dates=[DAY])
     [sentence] = awaited(sight(state, State.PUBLISHED), tenant="t", dates=[DAY])

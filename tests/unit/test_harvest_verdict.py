@@ -5,7 +5,7 @@ from typing import Any
 
 from dataharvest.harvest.verdict import verdict_of
 from dataharvest.rules.standing import State
-from dataharvest.status import Counts, DeliveryStatus, Orphans, Quarantined, SetStatus, StatusReport
+from dataharvest.status import Counts, DeliveryStatus, ManifestStatus, Orphans, Quarantined, SetStatus, StatusReport
 
 NOW = datetime(2024, 3, 28, tzinfo=UTC)
 
@@ -93,6 +93,18 @@ def test_what_is_no_problem_is_remarked() -> None:
         "2024-03-28: warning: mixed_currency: look.",
         "t/a.csv: ignored columns: x, y",
     )
+
+
+def test_an_unusable_manifest_of_ours_is_3_although_the_set_is_published() -> None:
+    failure = {"rule": "invalid_manifest", "message": "line 1: /x is an unknown field"}
+    one = ManifestStatus(manifest_id=4, file="t/manifest_20240328.json", state="rejected", failure=failure, registered_at=NOW)
+    found = report(State.PUBLISHED, delivery(), manifests=[one])
+    verdict = verdict_of(found, uploaded=[1], manifests=[4])
+    assert verdict.exit_code == 3
+    assert verdict.problems == (
+        "manifest, t/manifest_20240328.json, rejected, rule invalid_manifest: line 1: /x is an unknown field",
+    )
+    assert verdict_of(found, uploaded=[1], manifests=[5]).exit_code == 0
 
 
 def test_the_equation_of_counts_holds_for_sums() -> None:

@@ -13,8 +13,10 @@ from dataharvest.messages import (
     BatchDone,
     ChunkMetadata,
     ChunkPersisted,
+    DeliveryJudged,
     DeliveryRemoved,
     DeliverySealed,
+    ManifestRead,
     Message,
     RuleReady,
     decode_batch,
@@ -36,7 +38,9 @@ progress = st.one_of(
     st.builds(DeliverySealed, **common, delivery_id=indexes, entity=texts, chunk_count=indexes),
     st.builds(ChunkPersisted, **common, delivery_id=indexes, entity=texts, index=indexes),
     st.builds(DeliveryRemoved, **common, delivery_id=indexes, entity=texts, state=texts),
+    st.builds(DeliveryJudged, **common, delivery_id=indexes, entity=texts),
     st.builds(BatchDone, **common, **sets, **batches),
+    st.builds(ManifestRead, **common, manifest_id=indexes),
 )
 chunk_metadata = st.builds(
     ChunkMetadata,

@@ -3,12 +3,16 @@
 import orjson
 import pytest
 
+from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
+from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_ledger import MemoryLedger
+from dataharvest.adapters.memory_manifests import MemoryManifests
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.errors import ObjectTrouble, Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.stages.register import register
+from dataharvest.stages.register_manifest import ManifestRegister
 
 BUCKET = "uploads"
 KEY = "acme/end of day/accounts_20261123.csv"
@@ -36,7 +40,10 @@ class Site:
 
     async def hear(self, value: bytes) -> list[tuple[str, str]]:
         deliveries = MemoryDeliveries(self.ledger, chunk_bytes=100, lease_s=30)
-        await register(value, bucket=BUCKET, objects=self.objects, deliveries=deliveries)
+        manifests, contracts = ManifestRegister(self.objects, MemoryManifests(self.ledger), MemorySender()), MemoryContracts()
+        await register(
+            value, bucket=BUCKET, objects=self.objects, deliveries=deliveries, manifests=manifests, contracts=contracts
+        )
         return [(row.source.key, row.state) for row in self.ledger.deliveries.values()]
 
 

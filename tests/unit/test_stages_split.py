@@ -10,18 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataharvest.adapters.memory_chunks import MemoryChunks
+from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
+from dataharvest.adapters.memory_judgement import MemoryJudgements
 from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_store import MemoryObjectStore
+from dataharvest.adapters.memory_tenants import MemoryTenants
 from dataharvest.deliveries import ChunkOutcome, Lease
 from dataharvest.entities import all_entities
 from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import decode_chunk, decode_progress
 from dataharvest.ports import Position
 from dataharvest.rules.keys import parse_object_key
+from dataharvest.stages.flight import LeaseLost
 from dataharvest.stages.persist import check, persist
-from dataharvest.stages.split import LeaseLost, Splitter
+from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import SplitLoop, announce_endings
 
 HEADER = b"record_id,account_number,cash_balance,currency,taxes_paid\n"
@@ -41,7 +45,9 @@ class Site:
         self.splitter = Splitter(
             objects=self.objects,
             deliveries=self.deliveries,
+            contracts=MemoryContracts(),
             sender=self.sender,
+            tenants=MemoryTenants(self.ledger),
             chunks_in_flight=chunks_in_flight,
             max_content_bytes=1 << 16,
             lease_s=30,
@@ -91,7 +97,7 @@ async def test_the_chunks_are_the_records_and_the_seal_says_how_many(chunk_bytes
     assert (sealing.content_start, sealing.content_end) == (len(HEADER), len(content))
     for one in site.sender.sent:
         assert await site.store(one.value) is ChunkOutcome.STORED
-    assert await site.deliveries.complete(lease.delivery_id) == "complete"
+    assert await MemoryJudgements(site.ledger).begin(lease.delivery_id) == "judging"
 
 
 @given(st.sets(st.integers(0, 9)))

@@ -4,14 +4,18 @@ from datetime import date
 
 import pytest
 
+from dataharvest.adapters.memory_deliveries import MemoryDeliveries
+from dataharvest.adapters.memory_judgement import MemoryJudgements
 from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredVersion
+from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.memory_work import MemoryWork
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady, decode_batch, decode_progress
 from dataharvest.rulebook import RELATIONSHIP
 from dataharvest.stages.fan_out import fan_out
+from dataharvest.stages.judge import Judge
 from dataharvest.stages.work import work_on
 
 DAY = date(2026, 11, 23)
@@ -22,8 +26,11 @@ class Site:
 
     def __init__(self) -> None:
         self.version = StoredVersion(1, 1, {})
-        self.work = MemoryWork(MemoryLedger(versions={SetKey("acme", DAY): [self.version]}))
+        ledger = MemoryLedger(versions={SetKey("acme", DAY): [self.version]})
+        self.work = MemoryWork(ledger)
         self.sender = MemorySender()
+        deliveries = MemoryDeliveries(ledger, chunk_bytes=60, lease_s=30)
+        self.judge = Judge(MemoryJudgements(ledger), deliveries, MemoryObjectStore(versioned=True), self.sender)
 
     async def ready(self, rule: str, *, version: int = 1) -> list[Batch]:
         message = RuleReady(tenant="acme", business_date=DAY, version=version, rule=rule)
@@ -31,7 +38,7 @@ class Site:
         return [decode_batch(one.value) for one in self.sender.sent]
 
     async def work_on(self, batch: Batch) -> None:
-        await work_on(batch.encode(), work=self.work, sender=self.sender)
+        await work_on(batch.encode(), work=self.work, sender=self.sender, judge=self.judge)
 
 
 def batch_of(rule: str) -> Batch:
@@ -44,11 +51,14 @@ async def test_a_rule_that_is_ready_becomes_batches_that_are_sent_once() -> None
         assert await site.ready("tax") == [batch_of("tax")]
 
 
-async def test_only_what_was_not_sent_is_sent_again() -> None:
+async def test_two_batches_of_a_tenant_are_under_way_and_the_next_follows_when_one_is_done() -> None:
     site = Site()
-    await site.work.plan(RuleReady(tenant="acme", business_date=DAY, version=1, rule="tax"), batch_count=3)
-    await site.work.mark_sent(batch_of("tax").model_copy(update={"batch": 1, "batch_count": 3}))
-    assert [(one.batch, one.batch_count) for one in await site.ready("tax")] == [(0, 3), (2, 3)]
+    await site.work.plan(RuleReady(tenant="acme", business_date=DAY, version=1, rule="tax"), batch_count=4)
+    await site.work.mark_sent(batch_of("tax").model_copy(update={"batch": 1, "batch_count": 4}))
+    assert [(one.batch, one.batch_count) for one in await site.ready("tax")] == [(0, 4)]
+    site.version.batches["tax"][0].is_computed = site.version.batches["tax"][0].is_done = True
+    await site.work_on(batch_of("tax").model_copy(update={"batch_count": 4}))
+    assert [decode_batch(one.value).batch for one in site.sender.sent if one.topic == "work"] == [0, 2]
 
 
 @pytest.mark.parametrize("state", ["cancelled", "blocked", "published"])

@@ -1,5 +1,6 @@
 """Where a set stands, for every state, from what is stored."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -152,4 +153,13 @@ def test_a_blocked_version_gives_its_reason() -> None:
 
 
 def test_only_what_lasts_by_itself_is_settled() -> None:
-    assert {"incomplete", "blocked", "published"} == SETTLED
+    assert {"incomplete", "blocked", "disputed", "published"} == SETTLED
+
+
+def test_a_delivery_that_does_not_add_up_blocks_the_set_until_a_newer_one_replaces_it() -> None:
+    accounts, clients = both()
+    broken = replace(delivery(1, "accounts", "judging"), is_broken=True)
+    found = stands(broken, clients)
+    assert (found.state, found.waits_for) == (State.BLOCKED, ("conservation of accounts",))
+    replaced = stands(broken, replace(accounts, delivery_id=4, last_modified=accounts.last_modified.replace(year=2025)), clients)
+    assert replaced.state is not State.BLOCKED

@@ -15,6 +15,7 @@ from dataharvest.rules.versions import (
     SetView,
     VersionView,
     announcements,
+    due_in_s,
     due_version,
     is_published,
     is_publishing,
@@ -81,6 +82,40 @@ def test_a_version_is_due(
 ) -> None:
     view = SetView(deliveries=tuple(deliveries), versions=tuple(versions))
     assert due_version(view, required=REQUIRED) == expected, what
+
+
+@pytest.mark.parametrize(
+    ("versions", "since_seal_s", "due", "due_in"),
+    [
+        ([], 0.0, NEW, None),
+        ([FIRST], 0.0, None, 5.0),
+        ([FIRST], 4.5, None, 0.5),
+        ([FIRST], 5.0, NEW, None),
+        ([version(1, NEW)], 0.0, None, None),
+    ],
+)
+def test_a_later_version_is_due_once_the_set_has_settled(
+    versions: list[VersionView], since_seal_s: float, due: dict[str, int] | None, due_in: float | None
+) -> None:
+    view = SetView(deliveries=(A, C, NEW_A), versions=tuple(versions), since_seal_s=since_seal_s)
+    assert due_version(view, required=REQUIRED, settle_s=5) == due
+    assert due_in_s(view, required=REQUIRED, settle_s=5) == due_in
+
+
+def test_as_many_quarantined_records_as_the_contract_allows_hold_nobody_up() -> None:
+    view = SetView(deliveries=(A, delivery(2, "clients", bad=3)), versions=())
+    assert due_version(view, required=REQUIRED, quarantine_threshold=3) == OLD
+    assert due_version(view, required=REQUIRED, quarantine_threshold=2) is None
+
+
+@pytest.mark.parametrize("state", ["sealed", "judging"])
+def test_what_does_not_add_up_holds_the_set_up_until_it_is_replaced(state: str) -> None:
+    broken = replace(delivery(7, "accounts", state, at_s=9), is_broken=True)
+    later = delivery(8, "accounts", at_s=10)
+    for versions in ((), (FIRST,)):
+        assert due_version(SetView(deliveries=(A, C, broken), versions=versions), required=REQUIRED) is None
+        replaced = SetView(deliveries=(A, C, broken, later), versions=versions)
+        assert due_version(replaced, required=REQUIRED) == {"accounts": 8, "clients": 2}
 
 
 @given(st.permutations([A, C, NEW_A, delivery(4, "clients", "sealed", at_s=9), delivery(5, "accounts", at_s=5)]))

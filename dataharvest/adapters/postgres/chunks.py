@@ -1,12 +1,14 @@
 """Chunks in PostgreSQL: rows, quarantined records and ledger row in one transaction."""
 
+from collections.abc import Sequence
+
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
 from dataharvest.messages import ChunkMetadata
 from dataharvest.ports import Position
-from dataharvest.rules.records import CheckedChunk
-from dataharvest.rules.versions import IN_PROGRESS
+from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
+from dataharvest.rules.versions import ACCEPTING
 from dataharvest.sql import queries
 
 _SQL = queries("chunks")
@@ -22,6 +24,7 @@ _QUARANTINE_COLUMNS = (
     "rule",
     "message",
     "raw",
+    "record_count",
 )
 
 
@@ -41,8 +44,9 @@ class PostgresChunks:
             async with self._database.transaction() as connection:
                 refusal = await _refusal(connection, metadata)
                 if refusal is None:
-                    await _copy_rows(connection, metadata, checked)
-                    await _copy_quarantine(connection, metadata, checked)
+                    await copy_rows(connection, metadata.entity, metadata.delivery_id, checked)
+                    where = (metadata.delivery_id, metadata.index, metadata.tenant)
+                    await copy_quarantined(connection, *where, checked.quarantined)
                     await _insert_ledger_row(connection, metadata, checked, position)
         except _SeenMeanwhile:
             return ChunkOutcome.SEEN
@@ -56,15 +60,16 @@ async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutc
     if row["stored_sha256"] is not None:
         same = row["stored_sha256"].hex() == metadata.sha256
         return ChunkOutcome.SEEN if same else ChunkOutcome.CONFLICT
-    return None if row["state"] in IN_PROGRESS else ChunkOutcome.NOT_ACCEPTED
+    return None if row["state"] in ACCEPTING else ChunkOutcome.NOT_ACCEPTED
 
 
-async def _copy_rows(connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk) -> None:
+async def copy_rows(connection: Connection, entity: str, delivery_id: int, checked: CheckedChunk) -> None:
+    """Store the good records of a chunk."""
     if not checked.copy_text:
         return
-    await connection.fetchval(_SQL["name_delivery"], str(metadata.delivery_id))
+    await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
     await connection.copy_to_table(
-        all_entities()[metadata.entity].table,
+        all_entities()[entity].table,
         source=_once(checked.copy_text),
         columns=list(checked.copy_columns),
         format="text",
@@ -73,15 +78,18 @@ async def _copy_rows(connection: Connection, metadata: ChunkMetadata, checked: C
     )
 
 
-async def _copy_quarantine(connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk) -> None:
-    if not checked.quarantined:
+async def copy_quarantined(
+    connection: Connection, delivery_id: int, index: int, tenant: str, quarantined: Sequence[QuarantinedRecord]
+) -> None:
+    """Store what a chunk leaves in quarantine."""
+    if not quarantined:
         return
-    where = (metadata.delivery_id, metadata.index)
     records = [
         (
-            *where,
+            delivery_id,
+            index,
             one.position,
-            metadata.tenant,
+            tenant,
             one.line,
             one.byte_offset,
             one.byte_length,
@@ -89,8 +97,9 @@ async def _copy_quarantine(connection: Connection, metadata: ChunkMetadata, chec
             one.rule,
             one.message,
             one.raw,
+            one.record_count,
         )
-        for one in checked.quarantined
+        for one in quarantined
     ]
     await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
 

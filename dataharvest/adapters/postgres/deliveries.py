@@ -8,12 +8,12 @@ from typing import Any
 import asyncpg
 
 from dataharvest.adapters.postgres.connection import Connection, Database, translated
-from dataharvest.deliveries import SPLITTER_VERSION, Announcement, Lease, Sealing
+from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
-from dataharvest.rules.tiling import LedgerRow, Totals, totals_of
+from dataharvest.rules.versions import IN_PROGRESS
 from dataharvest.sql import queries
 
 _SQL = queries("deliveries")
@@ -29,7 +29,7 @@ class PostgresDeliveries:
         self._chunk_bytes = chunk_bytes
         self._lease_s = lease_s
 
-    async def register(self, source: ObjectVersion, name: ObjectName) -> int | None:
+    async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
         """See the port."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock_set"], name.tenant, name.business_date)
@@ -41,6 +41,7 @@ class PostgresDeliveries:
                 *_object_columns(source),
                 self._chunk_bytes,
                 SPLITTER_VERSION,
+                contract_version,
             )
             if delivery_id is not None:
                 # What could not be read is replaced now; nobody has to wait for it any longer.
@@ -58,11 +59,13 @@ class PostgresDeliveries:
             )
         return delivery_id
 
-    async def lease(self) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
         """See the port."""
-        async with self._database.connection() as connection:
-            row = await connection.fetchrow(_SQL["lease"], self._owner, self._lease_s)
-        return None if row is None else _lease_of(row)
+        while True:
+            async with self._database.connection() as connection:
+                row = await connection.fetchrow(_SQL["lease"], self._owner, self._lease_s, per_tenant)
+            if row is None or not row["contended"]:
+                return None if row is None else lease_of(row)
 
     async def renew(self, lease: Lease) -> bool:
         """See the port."""
@@ -92,6 +95,11 @@ class PostgresDeliveries:
             rows = await connection.fetch(_SQL["stored_chunks"], delivery_id)
         return {row["chunk_index"]: row["sha256"] for row in rows}
 
+    async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["note_sent"], lease.delivery_id, lease.epoch, dict(offsets))
+
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """See the port."""
         async with self._database.connection() as connection:
@@ -105,9 +113,14 @@ class PostgresDeliveries:
             if await connection.fetchrow(_SQL["lock_leased"], lease.delivery_id, lease.epoch) is None:
                 return False
             newest = await connection.fetchrow(
-                _SQL["newest_content"], lease.tenant, lease.business_date, lease.entity, lease.delivery_id
+                _SQL["newest_content"],
+                lease.tenant,
+                lease.business_date,
+                lease.entity,
+                lease.delivery_id,
+                lease.contract_version,
             )
-            if newest is not None and newest["content_sha256"] == sealing.content_sha256:
+            if newest is not None and newest["is_read_alike"] and newest["content_sha256"] == sealing.content_sha256:
                 await _end(
                     connection, lease.delivery_id, lease.entity, "repeat", repeat_of=newest["delivery_id"], sealing=sealing
                 )
@@ -120,6 +133,7 @@ class PostgresDeliveries:
                     sealing.content_end,
                     sealing.chunk_count,
                     list(sealing.ignored_columns),
+                    sealing.object_sha256,
                 )
         return True
 
@@ -127,25 +141,10 @@ class PostgresDeliveries:
         """See the port."""
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock_delivery"], delivery_id)
-            if row is None or row["state"] not in ("registered", "waiting", "splitting", "sealed"):
+            if row is None or row["state"] not in IN_PROGRESS:
                 return False
             await _end(connection, delivery_id, row["entity"], "rejected", failure=failure_of(reason))
         return True
-
-    async def complete(self, delivery_id: int) -> str:
-        """See the port."""
-        async with self._database.transaction() as connection:
-            row = await connection.fetchrow(_SQL["lock_delivery"], delivery_id)
-            if row is None:
-                return "unknown"
-            if row["state"] != "sealed":
-                return str(row["state"])
-            ledger = [LedgerRow(*one) for one in await connection.fetch(_SQL["ledger"], delivery_id)]
-            if len(ledger) != row["chunk_count"]:
-                return "sealed"
-            totals: Totals = totals_of(ledger, start=row["content_start"], end=row["content_end"])
-            await connection.execute(_SQL["complete"], delivery_id, *totals)
-        return "complete"
 
     async def unannounced(self) -> list[Announcement]:
         """See the port."""
@@ -203,8 +202,9 @@ def _object_columns(source: ObjectVersion) -> tuple[Any, ...]:
     )
 
 
-def _lease_of(row: Any) -> Lease:
-    source = ObjectVersion(
+def source_of(row: Any) -> ObjectVersion:
+    """The object that a delivery's row describes."""
+    return ObjectVersion(
         bucket=row["bucket"],
         key=row["object_key"],
         version_id=row["version_id"],
@@ -212,15 +212,20 @@ def _lease_of(row: Any) -> Lease:
         last_modified=row["last_modified"],
         size_bytes=row["size_bytes"],
     )
+
+
+def lease_of(row: Any) -> Lease:
+    """The lease that a delivery's row describes."""
     return Lease(
         delivery_id=row["delivery_id"],
         epoch=row["lease_epoch"],
         tenant=row["tenant"],
         business_date=row["business_date"],
         entity=row["entity"],
-        source=source,
+        source=source_of(row),
         chunk_bytes=row["chunk_bytes"],
         splitter_version=row["splitter_version"],
+        contract_version=row["contract_version"],
     )
 
 

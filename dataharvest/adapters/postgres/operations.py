@@ -1,11 +1,6 @@
-"""What the workers remember of themselves: runs, attempts, dead letters, and the right to sweep."""
-
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+"""What the workers remember of themselves: runs and attempts."""
 
 from dataharvest.adapters.postgres.connection import Database
-from dataharvest.deliveries import SetKey
-from dataharvest.messages import RuleReady
 from dataharvest.ports import Position
 from dataharvest.sql import queries
 
@@ -47,31 +42,3 @@ class PostgresJournal:
         """See the port."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["remove_attempt"], *position)
-
-
-class PostgresSweepState:
-    """Which effects are overdue, and whose turn it is to sweep."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[bool]:
-        """Whether nobody else sweeps now; held until the block ends."""
-        async with self._database.connection() as connection:
-            mine: bool = await connection.fetchval(_SQL["try_sweep"])
-            try:
-                yield mine
-            finally:
-                if mine:
-                    await connection.execute(_SQL["end_sweep"])
-
-    async def overdue_readiness(self) -> list[SetKey]:
-        """See the port."""
-        async with self._database.connection() as connection:
-            return [SetKey(*row) for row in await connection.fetch(_SQL["stale_readiness"])]
-
-    async def overdue_batches(self) -> list[RuleReady]:
-        """See the port."""
-        async with self._database.connection() as connection:
-            return [RuleReady(**dict(row)) for row in await connection.fetch(_SQL["stale_batches"])]

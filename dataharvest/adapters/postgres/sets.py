@@ -1,10 +1,14 @@
 """Sets in PostgreSQL: progress from the ledger, versions, facts and readiness."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest
 from dataharvest.deliveries import SetKey
+from dataharvest.rules.control_totals import DeliveryTotals
+from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
 from dataharvest.rules.progress import SetProgress, rule_key
 from dataharvest.rules.ranges import Ranges, union
@@ -49,6 +53,11 @@ class PostgresSets:
             await connection.fetchval(_SQL["lock_set"], *key)
             yield LockedSet(connection, key)
 
+    async def sets_due(self, *, settle_s: float) -> list[SetKey]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return [SetKey(*row) for row in await connection.fetch(_SQL["sets_due"], settle_s)]
+
     async def unsent_readiness(self, key: SetKey) -> list[tuple[int, str]]:
         """See the port."""
         async with self._database.connection() as connection:
@@ -84,7 +93,21 @@ class LockedSet:
                 )
                 for row in versions
             ),
+            since_seal_s=await self._connection.fetchval(_SQL["since_seal"], *self._key),
         )
+
+    async def manifest(self) -> Manifest | None:
+        """See the port."""
+        return await newest_manifest(self._connection, self._key)
+
+    async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
+        """See the port."""
+        return await delivery_totals(self._connection, delivery_ids)
+
+    async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["set_totals_problem"], *self._key, problem)
+        await self._connection.execute(_SQL["mark_manifests_decided"], *self._key)
 
     async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
         """See the port."""

@@ -18,6 +18,8 @@ from dataharvest.status import (
     Counts,
     DeadLetters,
     DeliveryStatus,
+    DuplicateKey,
+    ManifestStatus,
     Orphans,
     Quarantined,
     RuleStatus,
@@ -35,8 +37,12 @@ _SETS_LOOKED_INTO = 50
 class UploadView(NamedTuple):
     """What became of an upload."""
 
-    delivery_id: int
+    delivery_id: int | None
+    """None for a manifest."""
+    manifest_id: int | None
+    """None for a delivery."""
     state: str
+    """Of a delivery; of a manifest kept until its set was decided about with it, then compared or rejected."""
     stored_chunk_count: int
     expected_chunk_count: int
     """An estimate until the file was read to its end."""
@@ -58,7 +64,7 @@ class PostgresStatus:
         return moment
 
     async def uploads(self, versions: Sequence[ObjectVersion]) -> dict[ObjectVersion, UploadView]:
-        """Delivery and state of those versions of objects that are registered; all of one bucket."""
+        """What became of those versions of objects that are registered; all of one bucket."""
         if not versions:
             return {}
         keys, identities = [one.key for one in versions], [one.identity for one in versions]
@@ -96,14 +102,14 @@ class PostgresStatus:
         return StatusReport(
             at=at,
             sets=[self._set_status(one, samples, parts) for one in sets],
-            deliveries_without_set=[_delivery_status(row, {}) for row in others],
+            deliveries_without_set=[_delivery_status(row, {}, {}) for row in others],
             dead_letter_count=sum(one.count for one in dead),
             dead_letters=dead,
         )
 
     def _set_status(self, rows: SetRows, samples: Mapping[int, list[Quarantined]], parts: "_Parts") -> SetStatus:
         stands = rows.standing(required=self._required, rules=self._rules)
-        deliveries = [_delivery_status(row, samples) for row in rows.deliveries]
+        deliveries = [_delivery_status(row, samples, parts.duplicates) for row in rows.deliveries]
         newest = {one.delivery_id for one in newest_complete(rows.view().deliveries).values()}
         current = rows.versions[-1] if rows.versions else None
         identity = current["set_version_id"] if current else 0
@@ -116,10 +122,13 @@ class PostgresStatus:
             waits_for=list(stands.waits_for),
             reason=stands.reason,
             counts=sum((one.counts for one in deliveries if one.delivery_id in newest), Counts()),
-            warnings=parts.warnings.get(identity, []),
+            warnings=[*parts.warnings.get(identity, []), *rows.tolerated(), *rows.lateness()],
             orphans=parts.orphans.get(identity, []),
             rules=parts.rules.get(identity, []),
             deliveries=deliveries,
+            problem=rows.problem,
+            late_at=rows.late_at,
+            manifests=[ManifestStatus(file=row["object_key"], **fields_of(ManifestStatus, row)) for row in rows.manifests],
         )
 
     @asynccontextmanager
@@ -138,6 +147,8 @@ class _Parts:
     rules: Mapping[int, list[RuleStatus]]
     orphans: Mapping[int, list[Orphans]]
     warnings: Mapping[int, list[str]]
+    duplicates: Mapping[int, list[DuplicateKey]]
+    """By delivery."""
 
 
 async def _quarantined(connection: Connection, deliveries: Iterable[Row], sample: int) -> dict[int, list[Quarantined]]:
@@ -146,6 +157,14 @@ async def _quarantined(connection: Connection, deliveries: Iterable[Row], sample
     for row in await connection.fetch(_SQL["quarantined"], wanted, sample) if wanted else ():
         one = Quarantined(column=row["column_name"], **fields_of(Quarantined, row))
         found.setdefault(row["delivery_id"], []).append(one)
+    return found
+
+
+async def _duplicates(connection: Connection, sets: Sequence[SetRows]) -> dict[int, list[DuplicateKey]]:
+    found: dict[int, list[DuplicateKey]] = {}
+    shown = [row["delivery_id"] for one in sets for row in one.deliveries]
+    for row in await connection.fetch(_SQL["duplicate_keys"], shown):
+        found.setdefault(row["delivery_id"], []).append(DuplicateKey(**fields_of(DuplicateKey, row)))
     return found
 
 
@@ -162,7 +181,7 @@ async def _version_parts(connection: Connection, sets: Sequence[SetRows]) -> _Pa
         orphans.setdefault(row["set_version_id"], []).append(kind)
     looked_into = newest if len(newest) <= _SETS_LOOKED_INTO else []
     warnings = {row["set_version_id"]: await _warnings(connection, row) for row in looked_into}
-    return _Parts(rules=rules, orphans=orphans, warnings=warnings)
+    return _Parts(rules=rules, orphans=orphans, warnings=warnings, duplicates=await _duplicates(connection, sets))
 
 
 async def _warnings(connection: Connection, version: Row) -> list[str]:
@@ -174,11 +193,14 @@ async def _warnings(connection: Connection, version: Row) -> list[str]:
     return [f"mixed_currency: {who} accounts in more than one currency; their taxes are summed as if it were one"]
 
 
-def _delivery_status(row: Row, samples: Mapping[int, list[Quarantined]]) -> DeliveryStatus:
+def _delivery_status(
+    row: Row, samples: Mapping[int, list[Quarantined]], duplicates: Mapping[int, list[DuplicateKey]]
+) -> DeliveryStatus:
     counts = {name: row[f"{name}_count"] for name in Counts.model_fields if name != "read"}
     return DeliveryStatus(
         file=row["object_key"],
         counts=Counts(read=row["record_count"], **counts),
         quarantined=samples.get(row["delivery_id"], []),
+        duplicates=duplicates.get(row["delivery_id"], []),
         **fields_of(DeliveryStatus, row),
     )

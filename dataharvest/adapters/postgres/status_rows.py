@@ -2,21 +2,30 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import asyncpg
 
 from dataharvest.adapters.postgres.connection import Connection
+from dataharvest.adapters.postgres.contracts import newest_contracts
+from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import Standing, standing
-from dataharvest.rules.versions import IN_PROGRESS, DeliveryView, SetView, VersionView
+from dataharvest.rules.versions import IN_PROGRESS, DeliveryView, SetView, VersionView, newest_complete
 from dataharvest.sql import queries
 
 _SQL = queries("status")
+_MANIFESTS = queries("manifests")
 
 Row = asyncpg.Record
+
+_NOTES = {
+    "judging": "all stored, sums and duplicates are being counted",
+    "registered": "registered, nobody reads it yet",
+}
+"""What a delivery in one of these states is doing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +35,39 @@ class SetRows:
     key: SetKey
     deliveries: list[Row]
     versions: list[Row]
+    manifests: list[Row]
+    problem: dict[str, Any] | None
+    late_at: datetime | None
+    contract: Contract | None
+    """The tenant's newest."""
 
     def standing(self, *, required: Collection[str], rules: Collection[Rule]) -> Standing:
-        """Where the set stands."""
+        """Where the set stands; ``required`` unless the tenant's contract says otherwise."""
         failure = self.versions[-1]["failure"] if self.versions else None
         notes = {row["delivery_id"]: _note(row) for row in self.deliveries}
-        return standing(self.view(), required=required, rules=rules, failure=failure, notes=notes)
+        return standing(
+            self.view(),
+            required=self.contract.required if self.contract else required,
+            rules=rules,
+            quarantine_threshold=self.contract.quarantine_threshold if self.contract else 0,
+            failure=failure,
+            problem=self.problem,
+            notes=notes,
+        )
+
+    def lateness(self) -> list[str]:
+        """A sentence for a set that was not complete when it was due."""
+        return [f"late: it had no version at its cut-off, {self.late_at:%F %T} UTC"] if self.late_at else []
+
+    def tolerated(self) -> list[str]:
+        """A sentence for each file that counts although some of its records are in quarantine."""
+        threshold = self.contract.quarantine_threshold if self.contract else 0
+        newest = newest_complete(self.view().deliveries)
+        return [
+            f"quarantine: {one.open_quarantine:,} of {entity}, the contract allows {threshold:,}"
+            for entity, one in sorted(newest.items())
+            if 0 < one.open_quarantine <= threshold
+        ]
 
     def view(self) -> SetView:
         """The set as the rules see it."""
@@ -55,14 +91,28 @@ async def read_sets(
 ) -> tuple[list[SetRows], list[Row]]:
     """The rows by set, and the deliveries that belong to no set shown."""
     wanted = tenant, None if dates is None else list(dates)
-    keys = [SetKey(*row) for row in await connection.fetch(_SQL["sets"], *wanted)]
-    by_set: dict[SetKey, SetRows] = {key: SetRows(key=key, deliveries=[], versions=[]) for key in keys}
+    by_set: dict[SetKey, SetRows] = {}
+    sets = await connection.fetch(_SQL["sets"], *wanted)
+    contracts = await newest_contracts(connection, {row["tenant"] for row in sets})
+    for row in sets:
+        key = SetKey(row["tenant"], row["business_date"])
+        by_set[key] = SetRows(
+            key=key,
+            deliveries=[],
+            versions=[],
+            manifests=[],
+            problem=row["problem"],
+            late_at=row["late_at"],
+            contract=contracts.get(key.tenant),
+        )
     others: list[Row] = []
     for row in await connection.fetch(_SQL["deliveries"], *wanted, list(delivery_ids)):
         found = by_set.get(SetKey(row["tenant"], row["business_date"]))
         (found.deliveries if found else others).append(row)
     for row in await connection.fetch(_SQL["versions"], *wanted):
         by_set[SetKey(row["tenant"], row["business_date"])].versions.append(row)
+    for row in await connection.fetch(_MANIFESTS["of_sets"], *wanted):
+        by_set[SetKey(row["tenant"], row["business_date"])].manifests.append(row)
     return list(by_set.values()), others
 
 
@@ -75,9 +125,17 @@ def fields_of(kind: Any, row: Row) -> dict[str, Any]:
 def _note(row: Row) -> str:
     if row["state"] not in IN_PROGRESS:
         return str(row["state"])
+    if row["state"] in ("registered", "waiting", "splitting") and row["pause_reason"] is not None:
+        return _pause(row["pause_reason"])
     if row["state"] == "waiting":
         return f"waits for its object ({(row['failure'] or {}).get('message', 'it cannot be read now')})"
-    if row["state"] == "registered":
-        return "registered, nobody reads it yet"
+    if row["is_broken"]:
+        return f"records are unaccounted for ({row['failure']['message']})"
+    if plain := _NOTES.get(row["state"]):
+        return plain
     total = row["chunk_count"]
     return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}"
+
+
+def _pause(reason: str) -> str:
+    return f"waits until the tenant is resumed: it is paused{f' ({reason})' if reason else ''}"

@@ -11,6 +11,7 @@ from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.messages import Batch, RuleReady
+from dataharvest.ports import Position
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
@@ -42,10 +43,22 @@ class PostgresWork:
         named = ready.model_dump(include={"tenant", "business_date", "version", "rule"})
         return [Batch(**named, batch=row["batch_index"], batch_count=row["batch_count"]) for row in rows]
 
-    async def mark_sent(self, batch: Batch) -> None:
+    async def mark_sent(self, batch: Batch, position: Position | None = None) -> None:
         """See the port."""
         async with self._database.connection() as connection:
-            await connection.execute(_SQL["sent"], *_version(batch), batch.rule, batch.batch)
+            await _mark_sent(connection, batch, position)
+
+    @asynccontextmanager
+    async def next_batches(self, tenant: str, *, at_once: int) -> AsyncIterator["BatchesToSend"]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            if not await connection.fetchval(_SQL["any_unsent"], tenant):
+                yield BatchesToSend(connection, [])
+                return
+            async with connection.transaction():
+                await connection.execute(_SQL["lock_batches"], tenant)
+                rows = await connection.fetch(_SQL["next_batches"], tenant, at_once)
+                yield BatchesToSend(connection, [Batch(**row) for row in rows])
 
     @asynccontextmanager
     async def open_batch(self, batch: Batch) -> AsyncIterator["LockedBatch | None"]:
@@ -58,7 +71,9 @@ class PostgresWork:
             # The rows came a moment ago and have no statistics yet: the planner takes thousands for a few, and a nested loop
             # over them runs for minutes. What a batch joins is never small enough for one to be worth it.
             await connection.execute("SET LOCAL enable_nestloop = off")
-            opened = OpenBatch(row["set_version_id"], row["computed_at"] is not None, row["deliveries"])
+            opened = OpenBatch(
+                row["set_version_id"], row["computed_at"] is not None, row["deliveries"], row["contract_version"] or 0
+            )
             yield LockedBatch(connection, batch, opened)
 
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
@@ -76,6 +91,18 @@ class PostgresWork:
         """See the port."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["done"], opened.set_version_id, batch.rule, batch.batch)
+
+
+class BatchesToSend:
+    """Batches whose turn it is, and nobody else's until the block ends."""
+
+    def __init__(self, connection: Connection, batches: list[Batch]) -> None:
+        self._connection = connection
+        self.batches = batches
+
+    async def mark_sent(self, batch: Batch, position: Position) -> None:
+        """See the port."""
+        await _mark_sent(self._connection, batch, position)
 
 
 class LockedBatch:
@@ -96,6 +123,12 @@ class LockedBatch:
     async def values(self, takes: Reads) -> pl.DataFrame:
         """See the port."""
         return await read_values(self._connection, takes, opened=self.opened, batch=self._batch)
+
+    async def mixed_currency_count(self) -> int:
+        """See the port."""
+        query = queries("status")["mixed_currency"]
+        count: int = await self._connection.fetchval(query, self.opened.set_version_id, self.opened.deliveries["accounts"])
+        return count
 
     async def relate(self) -> dict[str, int]:
         """See the port."""
@@ -162,3 +195,8 @@ class LockedBatch:
 
 def _version(message: RuleReady | Batch) -> tuple[Any, ...]:
     return (*SetKey(message.tenant, message.business_date), message.version)
+
+
+async def _mark_sent(connection: Connection, batch: Batch, position: Position | None) -> None:
+    place = (position.partition, position.offset) if position else (None, None)
+    await connection.execute(_SQL["sent"], *_version(batch), batch.rule, batch.batch, *place)

@@ -23,8 +23,13 @@ CREATE TABLE manifest (
     content         jsonb,
     failure         jsonb,
     registered_at   timestamptz NOT NULL DEFAULT now(),
+    -- When the set was told.
+    announced_at    timestamptz,
+    -- When the set was first decided about with it.
+    decided_at      timestamptz,
     UNIQUE (bucket, object_key, object_identity)
 );
+CREATE INDEX manifest_unannounced ON manifest (registered_at) WHERE announced_at IS NULL;
 CREATE INDEX manifest_of_set ON manifest (tenant, business_date);
 
 -- A tenant's work can be paused; nothing of it is split until it is resumed.
@@ -60,5 +65,20 @@ ALTER TABLE delivery ADD CONSTRAINT delivery_state_check CHECK (state IN (
     'registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete', 'repeat', 'rejected', 'abandoned', 'superseded'));
 -- The judgement's effect: the message on `work`.
 ALTER TABLE delivery ADD COLUMN judgement_sent_at timestamptz;
--- Chunks sent by the splitters of this delivery, for the limit per tenant.
-ALTER TABLE delivery ADD COLUMN sent_chunk_count integer NOT NULL DEFAULT 0;
+-- Fairness: whose chunks a splitter may send. `turn` rises with every lease of the tenant's, so that two splitters that look at
+-- the same moment cannot both take one.
+CREATE TABLE tenant_turn (
+    tenant text COLLATE "C" PRIMARY KEY,
+    turn   bigint NOT NULL
+);
+CREATE INDEX delivery_splitting ON delivery (tenant) WHERE state = 'splitting';
+CREATE INDEX delivery_sealed ON delivery (tenant) WHERE state = 'sealed';
+-- The largest offset by partition of the chunks that the last splitter sent, {"3": 1207}: once the group has passed them all, what
+-- the ledger still lacks was lost. For the same reason a batch knows its message.
+ALTER TABLE delivery ADD COLUMN sent_offsets jsonb NOT NULL DEFAULT '{}';
+ALTER TABLE batch ADD COLUMN topic_partition integer;
+ALTER TABLE batch ADD COLUMN topic_offset bigint;
+CREATE INDEX batch_undone ON batch (set_version_id) WHERE sent_at IS NOT NULL AND done_at IS NULL;
+CREATE INDEX set_version_open ON set_version (tenant) WHERE state = 'open';
+-- Of duplicates without number only the first are kept as they are; one row stands for the others of a chunk.
+ALTER TABLE quarantine ADD COLUMN record_count integer NOT NULL DEFAULT 1;

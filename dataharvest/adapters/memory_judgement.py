@@ -1,0 +1,90 @@
+"""Judgements and removals in memory: the fakes of their ports, under the same contract as PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
+from dataharvest.adapters.memory_locked_judgement import MemoryLockedJudgement, require_conservation
+from dataharvest.deliveries import SetKey
+from dataharvest.messages import Judgement
+from dataharvest.rules.tiling import ConservationBroken
+
+
+class MemoryJudgements:
+    """The port ``Judgements`` without a server."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+        self._rows = ledger.deliveries
+
+    async def begin(self, delivery_id: int) -> str:
+        """See the port."""
+        row = self._rows.get(delivery_id)
+        if row is None:
+            return "unknown"
+        if row.state == "sealed" and row.sealing and len(row.chunks) == row.sealing.chunk_count:
+            try:
+                require_conservation(row)
+            except ConservationBroken as broken:
+                await self.note_broken(delivery_id, str(broken))
+                return "broken"
+            row.state, row.judgement_is_sent = "judging", False
+        return row.state
+
+    async def unsent(self, key: SetKey) -> list[Judgement]:
+        """See the port."""
+        return [_message(one) for one in self._ledger.of_set(key) if one.state == "judging" and not one.judgement_is_sent]
+
+    async def overdue(self, *, age_s: float) -> list[Judgement]:
+        """See the port; nothing is too young."""
+        return [_message(one) for one in self._rows.values() if one.state == "judging" and not one.is_broken]
+
+    async def mark_sent(self, delivery_id: int) -> None:
+        """See the port."""
+        self._rows[delivery_id].judgement_is_sent = True
+
+    @asynccontextmanager
+    async def open(self, delivery_id: int) -> AsyncIterator[MemoryLockedJudgement | None]:
+        """See the port."""
+        row = self._rows.get(delivery_id)
+        yield MemoryLockedJudgement(self._ledger, row) if row and row.state == "judging" else None
+
+    async def note_broken(self, delivery_id: int, message: str) -> None:
+        """See the port."""
+        self._rows[delivery_id].failure = {"rule": "conservation", "message": message}
+
+
+class MemoryRemovals:
+    """The port ``Removals`` without a server."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def due(self, key: SetKey | None = None) -> list[int]:
+        """See the port."""
+        rows = self._ledger.deliveries.values()
+        of_set = [one for one in rows if key is None or (one.tenant, one.business_date) == key]
+        return [one.delivery_id for one in of_set if self._is_due(one)]
+
+    async def remove(self, delivery_id: int) -> bool:
+        """See the port."""
+        row = self._ledger.deliveries[delivery_id]
+        if not self._is_due(row):
+            return False
+        row.is_removed = True
+        for version in self._ledger.all_versions():
+            if delivery_id in version.deliveries.values() and version.state == "cancelled":
+                version.links.clear()
+                version.values.clear()
+        return True
+
+    def _is_due(self, row: StoredDelivery) -> bool:
+        if row.state != "superseded" or row.is_removed or row.sealing is None:
+            return False
+        users = (one for one in self._ledger.all_versions() if row.delivery_id in one.deliveries.values())
+        return not any(one.state in ("open", "blocked") for one in users)
+
+
+def _message(row: StoredDelivery) -> Judgement:
+    assert row.business_date is not None and row.entity is not None
+    return Judgement(tenant=row.tenant, business_date=row.business_date, delivery_id=row.delivery_id, entity=row.entity)

@@ -1,0 +1,171 @@
+"""A delivery under judgement in memory: the fake of the port, under the same contract as PostgreSQL."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from dataharvest.adapters.memory_frames import cells_of, frame_of, rows_of
+from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
+from dataharvest.contracts.vocabulary import DuplicateRule
+from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
+from dataharvest.entities import Kind, all_entities
+from dataharvest.rules.duplicates import LISTED_COPIES, LISTED_KEYS, Copy, further_copies, quarantined_copy
+from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
+from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
+
+Spot = tuple[int, int]
+"""Chunk, and number of the row within it."""
+
+
+class MemoryLockedJudgement:
+    """A delivery under judgement; nothing of it changes before it is complete."""
+
+    def __init__(self, ledger: MemoryLedger, row: StoredDelivery) -> None:
+        assert row.entity is not None and row.business_date is not None
+        self._ledger = ledger
+        self._row = row
+        self._rule: DuplicateRule = "reject"
+        self._spots: dict[str, list[Spot]] = {}
+        self._listed: set[str] = set()
+        self._copies: dict[int, list[Copy]] = {}
+        self.subject = JudgedDelivery(
+            delivery_id=row.delivery_id,
+            tenant=row.tenant,
+            business_date=row.business_date,
+            entity=row.entity,
+            source=row.source,
+            contract_version=row.contract_version,
+        )
+
+    async def weigh(self) -> bool:
+        """See the port."""
+        found: dict[str, list[Spot]] = {}
+        for index, (_, checked) in sorted(self._row.chunks.items()):
+            keys = _keys(self.subject.entity, checked)
+            if len(keys) != checked.persisted_count:
+                raise ConservationBroken(f"{len(keys)} rows are there, {checked.persisted_count} in the ledger")
+            for number, key in enumerate(keys):
+                found.setdefault(key, []).append((index, number))
+        self._spots = {key: spots for key, spots in found.items() if len(spots) > 1}
+        return bool(self._spots)
+
+    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace]:
+        """See the port."""
+        self._rule = rule
+        self._listed = set(sorted(self._spots, key=lambda key: (self._spots[key][0][0], key))[:LISTED_KEYS])
+        wanted = {index for key in self._listed for index, _ in self._spots[key][:LISTED_COPIES]}
+        wanted |= {index for key in self._spots if (index := self._ambiguous_in(key)) is not None}
+        places = [metadata for index, (metadata, _) in sorted(self._row.chunks.items()) if index in wanted]
+        return [
+            ChunkPlace(one.index, one.byte_offset, one.byte_length, one.first_line, bytes.fromhex(one.sha256)) for one in places
+        ]
+
+    async def keys_in(self, index: int) -> set[str]:
+        """See the port."""
+        listed = {key for key in self._listed if index in {chunk for chunk, _ in self._spots[key][:LISTED_COPIES]}}
+        return listed | {key for key in self._spots if self._ambiguous_in(key) == index}
+
+    async def settle(self, index: int, copies: Sequence[Copy], *, check: Callable[[bytes], CheckedChunk]) -> None:
+        """See the port."""
+        self._copies[index] = list(copies)
+
+    async def complete(self) -> str:
+        """See the port."""
+        fates = {spot: fate for key in self._spots for spot, fate in self._fates(key)}
+        chunks = {index: (metadata, self._left(index, checked, fates)) for index, (metadata, checked) in self._row.chunks.items()}
+        dropped = Counter(index for (index, _), fate in fates.items() if fate == "duplicate")
+        judged = replace(self._row, chunks=chunks, duplicates=dict(dropped))
+        require_conservation(judged)
+        self._row.chunks, self._row.duplicates, self._row.sums = chunks, dict(dropped), _sums(judged)
+        self._row.duplicate_lines = {key: self._lines(key) for key in self._listed}
+        newer = [
+            one
+            for one in self._ledger.of_set(SetKey(self.subject.tenant, self.subject.business_date))
+            if one.entity == self._row.entity and one.state == "complete" and one.order > self._row.order
+        ]
+        self._row.state = "superseded" if newer else "complete"
+        return self._row.state
+
+    def _winner(self, key: str) -> Spot | None:
+        return None if self._rule == "reject" else self._spots[key][0 if self._rule == "first_wins" else -1]
+
+    def _ambiguous_in(self, key: str) -> int | None:
+        winner = self._winner(key)
+        return winner[0] if winner and sum(index == winner[0] for index, _ in self._spots[key]) > 1 else None
+
+    def _fates(self, key: str) -> list[tuple[Spot, str]]:
+        winner, ambiguous = self._winner(key), self._ambiguous_in(key)
+        is_unsettled = ambiguous is not None and ambiguous not in self._copies
+        fates = []
+        for spot in self._spots[key]:
+            if winner is None or (is_unsettled and spot[0] == ambiguous):
+                fates.append((spot, "quarantine"))
+            elif spot != winner:
+                fates.append((spot, "duplicate"))
+        return fates
+
+    def _left(self, index: int, checked: CheckedChunk, fates: dict[Spot, str]) -> CheckedChunk:
+        lines = checked.copy_text.splitlines(keepends=True)
+        kept = [line for number, line in enumerate(lines) if (index, number) not in fates]
+        here = ((key, spot) for key, spots in self._spots.items() for spot in spots if spot[0] == index)
+        held = Counter(key for key, spot in here if fates.get(spot) == "quarantine")
+        return replace(
+            checked,
+            copy_text=b"".join(kept),
+            persisted_count=len(kept),
+            quarantined=(*checked.quarantined, *self._entries(index, held)),
+        )
+
+    def _entries(self, index: int, held: Counter[str]) -> list[QuarantinedRecord]:
+        column = all_entities()[self.subject.entity].natural_key
+        entries = []
+        for one in self._copies.get(index, ()):
+            key = one.natural_key
+            if key in self._listed and held[key] and one.line in self._lines(key):
+                count = len(self._spots[key])
+                entries.append(quarantined_copy(one, column=column, record_count=count, lines=self._lines(key)))
+        if further := held.total() - len(entries):
+            metadata, _ = self._row.chunks[index]
+            place = {name: getattr(metadata, name) for name in ("first_line", "byte_offset", "byte_length")}
+            entries.append(further_copies(further, column=column, **place))
+        return entries
+
+    def _lines(self, key: str) -> list[int]:
+        found = [one.line for _, copies in sorted(self._copies.items()) for one in copies if one.natural_key == key]
+        return found[:LISTED_COPIES]
+
+
+def require_conservation(row: StoredDelivery) -> None:
+    """Raise ConservationBroken unless the chunks tile the content and every record is accounted for."""
+    assert row.sealing is not None
+    ledger = [
+        LedgerRow(
+            metadata.byte_offset,
+            metadata.byte_length,
+            checked.record_count,
+            checked.persisted_count,
+            sum(one.record_count for one in checked.quarantined),
+            row.duplicates.get(index, 0),
+            0,
+        )
+        for index, (metadata, checked) in sorted(row.chunks.items())
+    ]
+    totals_of(ledger, start=row.sealing.content_start, end=row.sealing.content_end)
+
+
+def _keys(entity: str, checked: CheckedChunk) -> list[str]:
+    if not checked.copy_text:
+        return []
+    kind = all_entities()[entity]
+    place = checked.copy_columns.index(kind.natural_key)
+    keys = [str(cells_of(line)[place]) for line in checked.copy_text.splitlines()]
+    is_uuid = any(one.name == kind.natural_key and one.kind is Kind.UUID for one in kind.columns)
+    return [key.lower() for key in keys] if is_uuid else keys
+
+
+def _sums(row: StoredDelivery) -> dict[str, str]:
+    assert row.entity is not None
+    money = tuple(one.name for one in all_entities()[row.entity].columns if one.kind is Kind.MONEY)
+    frame = frame_of(row.entity, money, rows_of(row))
+    return {name: str(sum(frame[name].to_list(), Decimal(0))) for name in money}

@@ -1,0 +1,53 @@
+"""Tenants kept in memory: the fake of the port, under the same contract as PostgreSQL."""
+
+from collections.abc import Mapping
+
+from dataharvest.adapters.memory_ledger import MemoryLedger
+from dataharvest.ports import Position
+from dataharvest.rules.versions import ACCEPTING
+from dataharvest.tenants import ChunkKey
+
+
+class MemoryTenants:
+    """The port ``Tenants`` without a server."""
+
+    def __init__(self, ledger: MemoryLedger) -> None:
+        self._ledger = ledger
+
+    async def paused(self) -> frozenset[str]:
+        """See the port."""
+        return frozenset(self._ledger.paused)
+
+    async def in_flight(self, tenant: str) -> set[ChunkKey]:
+        """See the port."""
+        sealed = [row for row in self._ledger.deliveries.values() if row.tenant == tenant and row.state == "sealed"]
+        counts = {row.delivery_id: row.sealing.chunk_count for row in sealed if row.sealing}
+        return {
+            ChunkKey(row.delivery_id, index)
+            for row in sealed
+            for index in range(counts[row.delivery_id])
+            if index not in row.chunks
+        }
+
+    async def landed(self, sent: Mapping[ChunkKey, Position | None]) -> set[ChunkKey]:
+        """See the port."""
+        return {key for key in sent if self._has_landed(key)}
+
+    async def pause(self, tenant: str, *, reason: str) -> None:
+        """Let nothing of the tenant be split from the next chunk on."""
+        self._ledger.paused[tenant] = reason
+        self._wake()
+
+    async def resume(self, tenant: str) -> bool:
+        """Go on with the tenant's files; False when it was not paused."""
+        resumed = self._ledger.paused.pop(tenant, None) is not None
+        self._wake()
+        return resumed
+
+    def _has_landed(self, key: ChunkKey) -> bool:
+        row = self._ledger.deliveries.get(key.delivery_id)
+        return row is None or row.state not in ACCEPTING or key.chunk_index in row.chunks
+
+    def _wake(self) -> None:
+        for woken in self._ledger.wake_ups:
+            woken.set()

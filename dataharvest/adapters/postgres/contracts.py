@@ -1,0 +1,84 @@
+"""Contracts in PostgreSQL: numbered from 1 for each tenant, never changed once stored."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.contracts import DEFAULT, Contract
+from dataharvest.errors import Rejected
+from dataharvest.sql import queries
+
+_SQL = queries("contracts")
+
+
+class PostgresContracts:
+    """The port ``Contracts`` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: dict[tuple[str, int], Contract] = {}
+
+    async def current(self, tenant: str) -> tuple[int, Contract]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return await _current(connection, tenant)
+
+    async def version(self, tenant: str, number: int) -> Contract:
+        """See the port."""
+        if number == 0:
+            return DEFAULT
+        if (tenant, number) not in self._known:
+            async with self._database.connection() as connection:
+                content = await connection.fetchval(_SQL["version"], tenant, number)
+            self._known[tenant, number] = _contract(content, tenant=tenant, number=number)
+        return self._known[tenant, number]
+
+    async def apply(self, tenant: str, contract: Contract) -> int:
+        """See the port. Set versions that were blocked and would not be under this contract go on."""
+        async with self._database.transaction() as connection:
+            await connection.execute(_SQL["lock_tenant"], tenant)
+            row = await connection.fetchrow(_SQL["current"], tenant)
+            number, stored = (int(row["version"]), _sound(row["content"])) if row else (0, DEFAULT)
+            if contract != stored:
+                number += 1
+                await connection.execute(_SQL["insert"], tenant, number, contract.model_dump(mode="json"))
+            mixed_currency_blocks = contract.mixed_currency == "block"
+            await connection.execute(_SQL["unblock"], tenant, list(contract.orphans_block), mixed_currency_blocks)
+        return number
+
+
+async def newest_contracts(connection: Connection, tenants: Iterable[str]) -> dict[str, Contract]:
+    """The newest contract of each tenant that has one; one that can't be read any more is left out."""
+    rows = await connection.fetch(_SQL["newest"], list(tenants))
+    found = {row["tenant"]: _sound(row["content"]) for row in rows}
+    return {tenant: contract for tenant, contract in found.items() if contract}
+
+
+def _sound(content: dict[str, Any]) -> Contract | None:
+    # One that can't be read any more has to be replaceable.
+    try:
+        return Contract.model_validate(content)
+    except ValidationError:
+        return None
+
+
+async def _current(connection: Connection, tenant: str) -> tuple[int, Contract]:
+    row = await connection.fetchrow(_SQL["current"], tenant)
+    if row is None:
+        return 0, DEFAULT
+    return row["version"], _contract(row["content"], tenant=tenant, number=row["version"])
+
+
+def _contract(content: dict[str, Any] | None, *, tenant: str, number: int) -> Contract:
+    place = f"Contract version {number} of {tenant}"
+    if content is None:
+        raise Rejected(f"{place} is not stored.", rule="unknown_contract", tenant=tenant, version=number)
+    try:
+        return Contract.model_validate(content)
+    except ValidationError as error:
+        # It was sound when it was stored: an entity or a field that it names has gone since.
+        fields = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
+        message = f"{place} says what this version of the program does not know: {fields}."
+        raise Rejected(message, rule="invalid_contract", tenant=tenant, version=number) from error

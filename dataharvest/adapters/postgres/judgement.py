@@ -1,0 +1,66 @@
+"""Judgements in PostgreSQL: from a sealed delivery that is all there to one that counts."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
+from dataharvest.deliveries import SetKey
+from dataharvest.messages import Judgement
+from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
+from dataharvest.sql import queries
+
+_SQL = queries("judgement")
+
+
+class PostgresJudgements:
+    """The port ``Judgements`` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def begin(self, delivery_id: int) -> str:
+        """See the port."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["lock_delivery"], delivery_id)
+            if row is None:
+                return "unknown"
+            if row["state"] != "sealed":
+                return str(row["state"])
+            ledger = [LedgerRow(*one) for one in await connection.fetch(_SQL["ledger"], delivery_id)]
+            if len(ledger) != row["chunk_count"]:
+                return "sealed"
+            try:
+                totals = totals_of(ledger, start=row["content_start"], end=row["content_end"])
+            except ConservationBroken as broken:
+                await connection.execute(_SQL["note_broken"], delivery_id, str(broken))
+                return "broken"
+            await connection.execute(_SQL["begin"], delivery_id, *totals)
+        return "judging"
+
+    async def unsent(self, key: SetKey) -> list[Judgement]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return [Judgement(**dict(row)) for row in await connection.fetch(_SQL["unsent"], *key)]
+
+    async def overdue(self, *, age_s: float) -> list[Judgement]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return [Judgement(**dict(row)) for row in await connection.fetch(_SQL["overdue"], age_s)]
+
+    async def mark_sent(self, delivery_id: int) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["sent"], delivery_id)
+
+    @asynccontextmanager
+    async def open(self, delivery_id: int) -> AsyncIterator[LockedJudgement | None]:
+        """See the port."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_SQL["lock"], delivery_id)
+            yield None if row is None else LockedJudgement(connection, row)
+
+    async def note_broken(self, delivery_id: int, message: str) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["note_broken"], delivery_id, message)

@@ -1,0 +1,146 @@
+"""A delivery under judgement in PostgreSQL: its sums and duplicates, counted set-wise under its row's lock."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dataharvest.adapters.postgres.chunks import copy_quarantined, copy_rows
+from dataharvest.adapters.postgres.connection import Connection
+from dataharvest.adapters.postgres.deliveries import source_of
+from dataharvest.adapters.postgres.sums import sums_query
+from dataharvest.contracts.vocabulary import DuplicateRule
+from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
+from dataharvest.entities import all_entities
+from dataharvest.errors import Rejected
+from dataharvest.rules.duplicates import LISTED_COPIES, LISTED_KEYS, Copy, further_copies, quarantined_copy
+from dataharvest.rules.records import CheckedChunk
+from dataharvest.rules.tiling import ConservationBroken, LedgerRow, Totals, totals_of
+from dataharvest.sql import queries
+
+_SQL = queries("judgement")
+
+
+class LockedJudgement:
+    """A delivery whose row is locked until the block ends."""
+
+    def __init__(self, connection: Connection, row: Any) -> None:
+        self._connection = connection
+        self._row = row
+        self._entity = all_entities()[row["entity"]]
+        self._rule: DuplicateRule | None = None
+        """None as long as there are no duplicates."""
+        self._sums: dict[str, str] = {}
+        self._copies: dict[int, list[Copy]] = {}
+        """Copies of the listed keys that were found, by chunk."""
+        names = ("delivery_id", "tenant", "business_date", "entity", "contract_version")
+        self.subject = JudgedDelivery(source=source_of(row), **{name: row[name] for name in names})
+
+    async def weigh(self) -> bool:
+        """See the port."""
+        await self._connection.execute(_SQL["room"])
+        await self._count(expected=self._row["persisted_count"])
+        return bool(await self._fetchval("any_duplicate", self.subject.delivery_id))
+
+    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace]:
+        """See the port."""
+        self._rule = rule
+        await self._execute("make_duplicates")
+        await self._execute("fill_duplicates", self.subject.delivery_id)
+        await self._execute("analyze_duplicates")
+        if await self._fetchval("any_unknown_chunk"):
+            message = "The database was restored while the file was being read: it must be uploaded again."
+            raise Rejected(message, rule="rows_without_chunk")
+        await self._execute("list_keys", LISTED_KEYS)
+        if rule != "reject":
+            await self._execute(rule)
+        rows = await self._fetch("chunks_to_read", self.subject.delivery_id, LISTED_COPIES)
+        return [ChunkPlace(*row) for row in rows]
+
+    async def keys_in(self, index: int) -> set[str]:
+        """See the port."""
+        return {row["natural_key"] for row in await self._fetch("keys_in_chunk", index, LISTED_COPIES)}
+
+    async def settle(self, index: int, copies: Sequence[Copy], *, check: Callable[[bytes], CheckedChunk]) -> None:
+        """See the port."""
+        self._copies[index] = list(copies)
+        if self._rule == "reject":
+            return
+        ambiguous = {row["natural_key"] for row in await self._fetch("ambiguous_in_chunk", index)}
+        # Of a dictionary's values for one key the last one stays.
+        in_turn = copies if self._rule == "last_wins" else list(reversed(copies))
+        winners = {one.natural_key: one for one in in_turn if one.natural_key in ambiguous}
+        await self._execute("settle", index, list(winners))
+        for one in winners.values():
+            await copy_rows(self._connection, self.subject.entity, self.subject.delivery_id, check(one.raw + b"\n"))
+        listed = await self._listed()
+        self._copies[index] = [one for one in copies if one.natural_key in listed]
+
+    async def complete(self) -> str:
+        """See the port."""
+        if self._rule is not None:
+            await self._apply()
+        await self._connection.fetchval(_SQL["lock_set"], *SetKey(self.subject.tenant, self.subject.business_date))
+        totals = await self._ledger_totals()
+        if self._rule is not None:
+            await self._count(expected=totals.persisted_count)
+        state: str = await self._fetchval("complete", self.subject.delivery_id, *totals, self._sums)
+        return state
+
+    async def _apply(self) -> None:
+        await self._execute("quarantine_unsettled")
+        listed = await self._listed()
+        lines = self._lines(listed)
+        await self._quarantine(listed, lines)
+        for key, count in listed.items():
+            known = lines.get(key, [])
+            await self._execute("add_key", self.subject.delivery_id, self.subject.tenant, key, count, known)
+        await self._execute("delete_rows", self.subject.delivery_id)
+        await self._execute("count_in_chunks", self.subject.delivery_id)
+
+    async def _listed(self) -> dict[str, int]:
+        return {row["natural_key"]: row["record_count"] for row in await self._fetch("listed_keys")}
+
+    def _lines(self, listed: dict[str, int]) -> dict[str, list[int]]:
+        lines: dict[str, list[int]] = {key: [] for key in listed}
+        for _, copies in sorted(self._copies.items()):
+            for one in copies:
+                if one.natural_key in listed and len(lines[one.natural_key]) < LISTED_COPIES:
+                    lines[one.natural_key].append(one.line)
+        return lines
+
+    async def _quarantine(self, listed: dict[str, int], lines: dict[str, list[int]]) -> None:
+        keys = {row["natural_key"] for row in await self._fetch("quarantined_keys")}
+        column = self._entity.natural_key
+        for row in await self._fetch("quarantined_in_chunks", self.subject.delivery_id):
+            found = [one for one in self._copies.get(row["chunk_index"], ()) if one.natural_key in keys]
+            named = [one for one in found if one.line in lines[one.natural_key]]
+            entries = [
+                quarantined_copy(one, column=column, record_count=listed[one.natural_key], lines=lines[one.natural_key])
+                for one in named
+            ]
+            if further := row["record_count"] - len(named):
+                place = {name: row[name] for name in ("first_line", "byte_offset", "byte_length")}
+                entries.append(further_copies(further, column=column, **place))
+            where = (self.subject.delivery_id, row["chunk_index"], self.subject.tenant)
+            await copy_quarantined(self._connection, *where, entries)
+
+    async def _count(self, *, expected: int) -> None:
+        found: Any = await self._connection.fetchrow(sums_query(self._entity), self.subject.delivery_id)
+        if found["count"] != expected:
+            raise ConservationBroken(f"{found['count']} rows are there, {expected} in the ledger")
+        self._sums = found["sums"]
+
+    async def _ledger_totals(self) -> Totals:
+        ledger = [LedgerRow(*one) for one in await self._fetch("ledger", self.subject.delivery_id)]
+        return totals_of(ledger, start=self._row["content_start"], end=self._row["content_end"])
+
+    async def _execute(self, name: str, *arguments: Any) -> None:
+        await self._connection.execute(self._query(name), *arguments)
+
+    async def _fetch(self, name: str, *arguments: Any) -> Any:
+        return await self._connection.fetch(self._query(name), *arguments)
+
+    async def _fetchval(self, name: str, *arguments: Any) -> Any:
+        return await self._connection.fetchval(self._query(name), *arguments)
+
+    def _query(self, name: str) -> str:
+        return _SQL[name].replace("{table}", self._entity.table).replace("{key}", self._entity.natural_key)

@@ -1,0 +1,102 @@
+"""Records of one delivery with the same natural key: where they stand, and what is said of them."""
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from dataharvest.rules.records import MAX_RAW_BYTES, QuarantinedRecord
+from dataharvest.rules.scanning import RecordScanner, line_count
+
+LISTED_KEYS = 100
+"""Natural keys whose records are named by line; of the rest only counts are kept."""
+LISTED_COPIES = 10
+"""Records of such a key that are named."""
+FURTHER_POSITION = -1
+"""Position of the quarantine entry that stands for all other copies of a chunk: before every record."""
+
+_BLANK_LINES = re.compile(rb"[\r\n]++")
+
+
+class Copy(NamedTuple):
+    """A record whose natural key occurs more than once."""
+
+    natural_key: str
+    position: int
+    """Index of the record in its chunk, from 0, blank lines not counted."""
+    line: int
+    byte_offset: int
+    """Of its first byte, in the content."""
+    raw: bytes
+    """The record without its line end."""
+
+
+def copies_in(
+    data: bytes,
+    *,
+    scanner: RecordScanner,
+    key_index: int,
+    keys: Collection[str],
+    left_out: Collection[int],
+    first_line: int,
+    byte_offset: int,
+) -> Iterator[Copy]:
+    """The records of a chunk that have one of these natural keys, in order.
+
+    Args:
+        data: the chunk's bytes.
+        scanner: finds the records.
+        key_index: field that holds the natural key.
+        keys: natural keys as stored; a UUID in lower case.
+        left_out: positions of the records that are no rows.
+        first_line: physical line of the chunk's first byte.
+        byte_offset: place of that byte in the content.
+    """
+    data = data if data.endswith((b"\n", b"\r")) else data + b"\n"
+    start, position, line = 0, 0, first_line
+    while start < len(data):
+        if blank := _BLANK_LINES.match(data, start):
+            line += line_count(blank[0])
+            start = blank.end()
+            continue
+        record = scanner.record_at(data, start, len(data))
+        if record is None:
+            return
+        if position not in left_out:
+            raw = data[record.start : record.stop]
+            cell = scanner.fields(raw)[key_index].decode()
+            key = cell if cell in keys else cell.lower()
+            if key in keys:
+                yield Copy(key, position, line, byte_offset + start, raw)
+        line += line_count(data[start : record.following])
+        start, position = record.following, position + 1
+
+
+def quarantined_copy(copy: Copy, *, column: str, record_count: int, lines: Sequence[int]) -> QuarantinedRecord:
+    """What the quarantine keeps of a copy."""
+    others = ", ".join(str(line) for line in lines if line != copy.line) or "unknown"
+    more = " and further lines" if record_count > len(lines) else ""
+    return QuarantinedRecord(
+        position=copy.position,
+        line=copy.line,
+        byte_offset=copy.byte_offset,
+        byte_length=len(copy.raw),
+        column=column,
+        rule="duplicate",
+        message=f"{record_count} records of this file have the same {column}; the others are in line {others}{more}.",
+        raw=copy.raw[:MAX_RAW_BYTES],
+    )
+
+
+def further_copies(record_count: int, *, column: str, first_line: int, byte_offset: int, byte_length: int) -> QuarantinedRecord:
+    """The one entry for all copies of a chunk that are not kept by themselves; its place is the whole chunk."""
+    return QuarantinedRecord(
+        position=FURTHER_POSITION,
+        line=first_line,
+        byte_offset=byte_offset,
+        byte_length=byte_length,
+        column=column,
+        rule="duplicate",
+        message=f"{record_count} further records from this line on have a {column} that occurs more than once.",
+        raw=b"",
+        record_count=record_count,
+    )

@@ -1,0 +1,139 @@
+"""The statement of a set from file to message: what each step holds, in counts and exact sums, and where two steps disagree.
+
+The steps are: ``file`` (what the manifest says), ``chunks`` (the ledger), ``table`` (the rows, counted again), ``values``
+(what the transformers stored) and ``outbound`` (the newest message of each client or portfolio).
+
+What two steps must have in common:
+
+* chunks: read = persisted + quarantined + duplicate + accepted, and the delivery's own figures are the sums of its chunks';
+* table: as many rows as the ledger says were persisted, and the sums that were noted when the delivery was complete;
+* file: the manifest's control totals against the newest complete deliveries;
+* values: one per client or portfolio of the version, once the transformer is done;
+* outbound: as many as values, none unsent, and equal sums of every amount that is passed on unchanged, once it is published.
+
+A step that is not reached yet is no difference.
+"""
+
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from typing import NamedTuple
+
+from dataharvest.rules import control_totals
+from dataharvest.rules.control_totals import Difference, figure_text
+from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, Statement
+
+_COUNTS = ("read", "persisted", "quarantined", "duplicate", "accepted")
+
+
+class Line(NamedTuple):
+    """One figure of the statement."""
+
+    step: str
+    subject: str
+    """Entity, transformer or outbound topic."""
+    delivery_id: int | None
+    what: str
+    figure: Decimal | int | str
+
+    @property
+    def text(self) -> str:
+        """The figure as it is printed."""
+        return figure_text(self.figure)
+
+
+def lines(statement: Statement) -> Iterator[Line]:
+    """Every figure, in the order of the journey."""
+    for entity, totals in sorted(statement.manifest.entities.items()) if statement.manifest else ():
+        if totals.records is not None:
+            yield Line("file", entity, None, "records", totals.records)
+        if totals.sha256 is not None:
+            yield Line("file", entity, None, "sha256", totals.sha256)
+        yield from (Line("file", entity, None, f"sum of {name}", amount) for name, amount in sorted(totals.sums.items()))
+    for one in statement.deliveries:
+        for what, count in zip(_COUNTS, one.ledger, strict=True):
+            yield Line("chunks", one.entity, one.delivery_id, what, count)
+    for one in statement.deliveries:
+        yield Line("table", one.entity, one.delivery_id, "rows", one.row_count)
+        yield from _sum_lines("table", one.entity, one.delivery_id, one.row_sums)
+    for value in statement.values:
+        yield Line("values", value.transformer, None, "references", value.reference_count)
+        yield from _sum_lines("values", value.transformer, None, value.sums)
+    for message in statement.outbound:
+        yield Line("outbound", message.topic, None, "messages", message.message_count)
+        yield Line("outbound", message.topic, None, "withdrawn", message.withdrawn_count)
+        yield Line("outbound", message.topic, None, "unsent", message.unsent_count)
+        yield from _sum_lines("outbound", message.topic, None, message.sums)
+
+
+def differences(statement: Statement) -> list[Difference]:
+    """Every two steps that disagree, in the order of the journey; empty when all is exact."""
+    newest = {entity: one.totals for entity, one in statement.newest.items()}
+    found = control_totals.differences(statement.manifest, newest) if statement.manifest else []
+    for one in statement.deliveries:
+        found += _delivery_differences(one)
+    for value in statement.values:
+        if value.is_done and value.reference_count != value.expected_count:
+            found.append(_difference(value.transformer, "number of references", value.expected_count, value.reference_count))
+    for message in statement.outbound:
+        if message.is_done:
+            found += _outbound_differences(message, statement)
+    return found
+
+
+def notes(statement: Statement) -> list[str]:
+    """What is not a difference but should be known when reading the statement."""
+    said = [] if statement.manifest else ["there is no manifest: nothing says what the sender meant to send"]
+    if statement.version is None:
+        return [*said, "there is no set version yet: values and outbound messages come later"]
+    if statement.version_state != "published":
+        said.append(f"version {statement.version} is {statement.version_state}: what is not done yet is not compared")
+    newest = {entity: one.delivery_id for entity, one in statement.newest.items()}
+    for entity, delivery_id in sorted(statement.version_deliveries.items()):
+        if newest.get(entity, delivery_id) != delivery_id:
+            said.append(f"version {statement.version} has delivery {delivery_id} of {entity}, {newest[entity]} is newer")
+    return said
+
+
+def _delivery_differences(one: DeliveryFigures) -> Iterator[Difference]:
+    accounted = sum(one.ledger[1:])
+    if one.ledger.record_count != accounted:
+        yield _difference(one.entity, "records accounted for in the ledger", one.ledger.record_count, accounted)
+    for what, recorded, counted in zip(_COUNTS, one.recorded, one.ledger, strict=True):
+        if recorded != counted:
+            yield _difference(one.entity, f"records {what} by its chunks", recorded, counted)
+    if one.row_count != one.ledger.persisted_count:
+        yield _difference(one.entity, "number of rows", one.ledger.persisted_count, one.row_count)
+    for column, amount in (one.recorded_sums or {}).items():
+        stored = one.row_sums.get(column, Decimal(0))
+        if stored != amount:
+            yield _difference(one.entity, f"sum of {column} in the table", amount, stored)
+
+
+def _outbound_differences(message: OutboundFigures, statement: Statement) -> Iterator[Difference]:
+    if message.unsent_count:
+        yield _difference(message.topic, "number of unsent messages", 0, message.unsent_count)
+    for value in statement.values:
+        if value.transformer in message.takes:
+            if value.reference_count != message.message_count:
+                what = f"number of messages for values of {value.transformer}"
+                yield _difference(message.topic, what, value.reference_count, message.message_count)
+            yield from _sums_differ(message, message.takes[value.transformer], value.sums, f"values of {value.transformer}")
+    for entity, sums in message.copied_sums.items():
+        yield from _sums_differ(message, tuple(sums), sums, f"rows of {entity}")
+
+
+def _sums_differ(
+    message: OutboundFigures, fields: tuple[str, ...], sums: Mapping[str, Decimal | int], source: str
+) -> Iterator[Difference]:
+    for name in fields:
+        if name in sums and name in message.sums and sums[name] != message.sums[name]:
+            yield _difference(message.topic, f"sum of {name} from {source}", sums[name], message.sums[name])
+
+
+def _sum_lines(step: str, subject: str, delivery_id: int | None, sums: Mapping[str, Decimal | int]) -> Iterator[Line]:
+    for name, amount in sums.items():
+        yield Line(step, subject, delivery_id, f"sum of {name}", amount)
+
+
+def _difference(subject: str, what: str, expected: Decimal | int, found: Decimal | int) -> Difference:
+    return Difference(entity=subject, what=what, expected=expected, found=found)

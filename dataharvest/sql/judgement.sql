@@ -1,0 +1,149 @@
+-- {table} and {key} are the entity's table and the column of its natural key.
+
+-- name: lock_delivery
+SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE
+
+-- name: ledger
+SELECT byte_offset, byte_length, record_count, persisted_count, quarantined_count, duplicate_count, accepted_count
+FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index
+
+-- name: begin
+UPDATE delivery
+SET state = 'judging', judgement_sent_at = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4,
+    duplicate_count = $5, accepted_count = $6
+WHERE delivery_id = $1
+
+-- name: note_broken
+UPDATE delivery SET failure = jsonb_build_object('rule', 'conservation', 'message', $2::text) WHERE delivery_id = $1
+
+-- name: unsent
+SELECT tenant, business_date, delivery_id, entity FROM delivery
+WHERE state = 'judging' AND judgement_sent_at IS NULL AND tenant = $1 AND business_date = $2
+ORDER BY delivery_id
+
+-- name: overdue
+-- Never sent, or sent so long ago that the message must have got lost.
+SELECT tenant, business_date, delivery_id, entity FROM delivery
+WHERE state = 'judging' AND coalesce(judgement_sent_at, sealed_at) < clock_timestamp() - make_interval(secs => $1)
+  AND failure->>'rule' IS DISTINCT FROM 'conservation'
+ORDER BY delivery_id
+
+-- name: sent
+UPDATE delivery SET judgement_sent_at = clock_timestamp() WHERE delivery_id = $1
+
+-- name: lock
+SELECT * FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR UPDATE
+
+-- name: room
+-- The one large statement of a clean delivery groups all its keys; spilling that to disk costs more than the grouping.
+SET LOCAL work_mem = '64MB'
+
+-- name: any_duplicate
+-- Hashes are shorter than keys and grouped faster; two keys with one hash cost a second look, nothing else.
+SELECT EXISTS (SELECT FROM {table} WHERE delivery_id = $1 GROUP BY hashtextextended({key}::text, 0) HAVING count(*) > 1)
+
+-- name: make_duplicates
+-- fate: 'keep', 'quarantine', 'duplicate' (dropped), 'ambiguous' (only the bytes tell), 'replaced' (stored anew).
+CREATE TEMPORARY TABLE duplicate_row (
+    place tid, natural_key text COLLATE "C", chunk_index integer, nth bigint, fate text DEFAULT 'quarantine', listed boolean
+) ON COMMIT DROP
+
+-- name: fill_duplicates
+-- A row and the ledger row of its chunk were written by one transaction, so both carry its number in xmin: this says which chunk
+-- a row came from without a byte stored per row. It holds until either is written again, or restored from a dump.
+INSERT INTO duplicate_row (place, natural_key, chunk_index, nth)
+SELECT r.ctid, r.{key}::text, c.chunk_index, row_number() OVER (PARTITION BY r.{key} ORDER BY c.chunk_index)
+FROM {table} r
+JOIN (SELECT {key} FROM {table} WHERE delivery_id = $1 GROUP BY {key} HAVING count(*) > 1) repeated USING ({key})
+LEFT JOIN (SELECT xmin AS written_by, chunk_index FROM chunk WHERE delivery_id = $1) c ON c.written_by = r.xmin
+WHERE r.delivery_id = $1
+
+-- name: analyze_duplicates
+ANALYZE duplicate_row
+
+-- name: any_unknown_chunk
+SELECT EXISTS (SELECT FROM duplicate_row WHERE chunk_index IS NULL)
+
+-- name: list_keys
+UPDATE duplicate_row SET listed = true
+WHERE natural_key IN (SELECT natural_key FROM duplicate_row GROUP BY natural_key ORDER BY min(chunk_index), natural_key LIMIT $1)
+
+-- name: first_wins
+UPDATE duplicate_row d
+SET fate = CASE WHEN d.chunk_index <> w.chunk_index THEN 'duplicate' WHEN w.copies = 1 THEN 'keep' ELSE 'ambiguous' END
+FROM (SELECT DISTINCT ON (natural_key) natural_key, chunk_index, count(*) AS copies
+      FROM duplicate_row GROUP BY natural_key, chunk_index ORDER BY natural_key, chunk_index) w
+WHERE w.natural_key = d.natural_key
+
+-- name: last_wins
+UPDATE duplicate_row d
+SET fate = CASE WHEN d.chunk_index <> w.chunk_index THEN 'duplicate' WHEN w.copies = 1 THEN 'keep' ELSE 'ambiguous' END
+FROM (SELECT DISTINCT ON (natural_key) natural_key, chunk_index, count(*) AS copies
+      FROM duplicate_row GROUP BY natural_key, chunk_index ORDER BY natural_key, chunk_index DESC) w
+WHERE w.natural_key = d.natural_key
+
+-- name: chunks_to_read
+SELECT chunk_index, byte_offset, byte_length, first_line, sha256 FROM chunk
+WHERE delivery_id = $1
+  AND chunk_index IN (SELECT chunk_index FROM duplicate_row WHERE fate = 'ambiguous' OR listed AND nth <= $2)
+ORDER BY chunk_index
+
+-- name: keys_in_chunk
+SELECT DISTINCT natural_key FROM duplicate_row WHERE chunk_index = $1 AND (fate = 'ambiguous' OR listed AND nth <= $2)
+
+-- name: ambiguous_in_chunk
+SELECT DISTINCT natural_key FROM duplicate_row WHERE chunk_index = $1 AND fate = 'ambiguous'
+
+-- name: settle
+-- Of the copies of one key one is stored anew and the others are dropped.
+UPDATE duplicate_row d
+SET fate = CASE WHEN d.place = w.place THEN 'replaced' ELSE 'duplicate' END
+FROM (SELECT natural_key, min(place) AS place FROM duplicate_row
+      WHERE chunk_index = $1 AND fate = 'ambiguous' AND natural_key = ANY($2) GROUP BY natural_key) w
+WHERE d.chunk_index = $1 AND d.natural_key = w.natural_key
+
+-- name: quarantine_unsettled
+UPDATE duplicate_row SET fate = 'quarantine' WHERE fate = 'ambiguous'
+
+-- name: delete_rows
+DELETE FROM {table} r USING duplicate_row d WHERE r.delivery_id = $1 AND r.ctid = d.place AND d.fate <> 'keep'
+
+-- name: count_in_chunks
+UPDATE chunk c
+SET persisted_count = c.persisted_count - f.quarantined - f.dropped,
+    quarantined_count = c.quarantined_count + f.quarantined, duplicate_count = c.duplicate_count + f.dropped
+FROM (SELECT chunk_index, count(*) FILTER (WHERE fate = 'quarantine') AS quarantined,
+             count(*) FILTER (WHERE fate = 'duplicate') AS dropped
+      FROM duplicate_row GROUP BY chunk_index) f
+WHERE c.delivery_id = $1 AND c.chunk_index = f.chunk_index
+
+-- name: listed_keys
+SELECT natural_key, count(*) AS record_count FROM duplicate_row WHERE listed GROUP BY natural_key
+
+-- name: quarantined_in_chunks
+SELECT c.chunk_index, c.byte_offset, c.byte_length, c.first_line, f.record_count
+FROM (SELECT chunk_index, count(*) AS record_count FROM duplicate_row WHERE fate = 'quarantine' GROUP BY chunk_index) f
+JOIN chunk c USING (chunk_index) WHERE c.delivery_id = $1 ORDER BY chunk_index
+
+-- name: quarantined_keys
+SELECT DISTINCT natural_key FROM duplicate_row WHERE fate = 'quarantine' AND listed
+
+-- name: add_key
+INSERT INTO duplicate_key (delivery_id, tenant, natural_key, record_count, lines) VALUES ($1, $2, $3, $4, $5)
+
+-- name: lock_set
+SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
+
+-- name: complete
+-- An older delivery that is done after a newer one was is history at once.
+UPDATE delivery d
+SET state = CASE WHEN EXISTS (
+        SELECT FROM delivery newer
+        WHERE (newer.tenant, newer.business_date, newer.entity) = (d.tenant, d.business_date, d.entity)
+          AND newer.state = 'complete'
+          AND (newer.last_modified, newer.object_key, newer.delivery_id) > (d.last_modified, d.object_key, d.delivery_id)
+    ) THEN 'superseded' ELSE 'complete' END,
+    completed_at = clock_timestamp(), record_count = $2, persisted_count = $3, quarantined_count = $4, duplicate_count = $5,
+    accepted_count = $6, sums = $7
+WHERE d.delivery_id = $1
+RETURNING d.state

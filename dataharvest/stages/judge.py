@@ -1,0 +1,97 @@
+"""Judge: counts a delivery's sums and duplicates once, applies the contract's rule to them, and completes it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from dataharvest.contracts import DEFAULT, Contract
+from dataharvest.deliveries import SetKey
+from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.messages import DeliveryJudged, Judgement
+from dataharvest.objects import ObjectStore
+from dataharvest.ports import Deliveries, Judgements, LockedJudgement, Sender
+from dataharvest.rules.tiling import ConservationBroken
+from dataharvest.stages.read_again import ReadingAgain
+
+logger = logging.getLogger(__name__)
+
+ContractOf = Callable[[str, int], Awaitable[Contract]]
+"""Contract of a tenant by its version."""
+
+
+async def default_contract(tenant: str, version: int) -> Contract:
+    """The defaults, whoever asks."""
+    return DEFAULT
+
+
+@dataclass
+class Judge:
+    """Judges deliveries; a delivery judged before is only told again."""
+
+    judgements: Judgements
+    deliveries: Deliveries
+    objects: ObjectStore
+    sender: Sender
+    contract_of: ContractOf = default_contract
+
+    async def judge(self, message: Judgement) -> None:
+        """Judge the delivery and tell its set.
+
+        Raises:
+            Unavailable: PostgreSQL, the object store or Kafka is not there.
+        """
+        try:
+            await self._judge(message)
+        except ConservationBroken as broken:
+            await self.judgements.note_broken(message.delivery_id, str(broken))
+            log_broken(message, str(broken))
+        except Rejected as reason:
+            await self.deliveries.reject(message.delivery_id, reason)
+            logger.warning("delivery rejected", extra={**_details(message), "rule": reason.rule})
+        fact = DeliveryJudged(**message.model_dump(exclude={"type"}))
+        await self.sender.send("progress", key=fact.key, value=fact.encode())
+
+    async def _judge(self, message: Judgement) -> None:
+        async with self.judgements.open(message.delivery_id) as judgement:
+            if judgement is None:
+                return
+            if await judgement.weigh():
+                await self._judge_duplicates(judgement)
+            state = await judgement.complete()
+        logger.info("delivery judged", extra={**_details(message), "state": state})
+
+    async def _judge_duplicates(self, judgement: LockedJudgement) -> None:
+        subject = judgement.subject
+        contract = await self.contract_of(subject.tenant, subject.contract_version)
+        rule = contract.duplicate_rule(subject.entity)
+        wanted = await judgement.find_duplicates(rule)
+        reading = ReadingAgain(subject, contract, self.objects)
+        try:
+            async for place, data in reading.chunks(wanted):
+                copies = reading.copies(place, data, keys=await judgement.keys_in(place.index))
+                await judgement.settle(place.index, copies, check=reading.check_record)
+        except ObjectTrouble as trouble:
+            # The rows are safe; which line they stood on, and which of two came first, nobody can tell any more.
+            details = {"delivery_id": subject.delivery_id, "code": trouble.code}
+            logger.warning("source removed, duplicates without lines", extra=details)
+
+
+async def send_unsent_judgements(key: SetKey, *, judgements: Judgements, sender: Sender) -> None:
+    """Send what was begun and not sent, by whomever."""
+    for message in await judgements.unsent(key):
+        await send_judgement(message, judgements=judgements, sender=sender)
+
+
+async def send_judgement(message: Judgement, *, judgements: Judgements, sender: Sender) -> None:
+    """Send a judgement that was begun, and note it."""
+    await sender.send("work", key=message.key, value=message.encode())
+    await judgements.mark_sent(message.delivery_id)
+
+
+def log_broken(about: Judgement, reason: str) -> None:
+    """Say loudly that a delivery does not add up."""
+    logger.error("records are unaccounted for, the set is blocked", extra={**_details(about), "reason": reason})
+
+
+def _details(about: Judgement) -> dict[str, object]:
+    return {"tenant": about.tenant, "delivery_id": about.delivery_id, "entity": about.entity}

@@ -1,0 +1,143 @@
+"""Read again: another look at some chunks of a delivery, from the object version that it was read from."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+from dataharvest.contracts import Contract
+from dataharvest.deliveries import ChunkPlace, JudgedDelivery
+from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.messages import ChunkMetadata
+from dataharvest.objects import ObjectStore
+from dataharvest.rules.decompression import decompressor_for
+from dataharvest.rules.duplicates import Copy, copies_in
+from dataharvest.rules.header import Header, read_header
+from dataharvest.rules.records import CheckedChunk
+from dataharvest.rules.scanning import scanner_for
+from dataharvest.rules.transcoding import transcoder_for
+from dataharvest.stages.persist import check
+
+_MAX_CONTENT_BYTES = 1 << 62
+"""The content was read before and was not too long."""
+
+
+@dataclass
+class ReadingAgain:
+    """Another look at some chunks of a delivery, from its pinned object."""
+
+    subject: JudgedDelivery
+    contract: Contract
+    objects: ObjectStore
+    _header: Header | None = None
+
+    async def chunks(self, wanted: Sequence[ChunkPlace]) -> AsyncIterator[tuple[ChunkPlace, bytes]]:
+        """The bytes of each chunk, in order.
+
+        Raises:
+            ObjectTrouble: the object is gone, or has other bytes than it had.
+        """
+        if not wanted:
+            return
+        try:
+            self._header = await self._read_header()
+        except Rejected as reason:
+            raise _other_content() from reason
+        is_plain = self.contract.encoding == "utf-8" and self.subject.source.key.lower().endswith(".csv")
+        ranges = self._plain_ranges(wanted) if is_plain else self._decoded_ranges(wanted)
+        async for place, data in ranges:
+            if sha256(data).digest() != place.sha256:
+                raise _other_content()
+            yield place, data
+
+    def copies(self, place: ChunkPlace, data: bytes, *, keys: set[str]) -> list[Copy]:
+        """The records of a chunk with one of these natural keys, in order."""
+        assert self._header is not None
+        entity = self.contract.entity(self.subject.entity)
+        checked = check(self._metadata(data, place.byte_offset, place.first_line), data)
+        found = copies_in(
+            data,
+            scanner=scanner_for(self.contract.delimiter),
+            key_index=self._header.columns.index(entity.natural_key),
+            keys=keys,
+            left_out={one.position for one in checked.quarantined},
+            first_line=place.first_line,
+            byte_offset=place.byte_offset,
+        )
+        return list(found)
+
+    def check_record(self, record: bytes) -> CheckedChunk:
+        """The row to store of one record with its line end."""
+        return check(self._metadata(record, 0, 1), record)
+
+    async def _read_header(self) -> Header:
+        start = b""
+        async for piece in self._content():
+            start += piece
+            if header := self._header_in(start, at_end=False):
+                return header
+        header = self._header_in(start, at_end=True)
+        assert header is not None, "a delivery that was sealed has a header"
+        return header
+
+    def _header_in(self, start: bytes, *, at_end: bool) -> Header | None:
+        entity = self.contract.entity(self.subject.entity)
+        return read_header(start, entity=entity, at_end=at_end, delimiter=self.contract.delimiter)
+
+    async def _plain_ranges(self, wanted: Sequence[ChunkPlace]) -> AsyncIterator[tuple[ChunkPlace, bytes]]:
+        for place in wanted:
+            data = bytearray()
+            # A part as long as the chunk: nothing behind it is asked for.
+            pieces = self.objects.read(self.subject.source, start=place.byte_offset, part_bytes=max(1, place.byte_length))
+            async for piece in pieces:
+                data += piece
+                if len(data) >= place.byte_length:
+                    break
+            yield place, bytes(data[: place.byte_length])
+
+    async def _decoded_ranges(self, wanted: Sequence[ChunkPlace]) -> AsyncIterator[tuple[ChunkPlace, bytes]]:
+        waiting, kept, begin = list(wanted), bytearray(), 0
+        async for piece in self._content():
+            kept += piece
+            while waiting and begin + len(kept) >= waiting[0].byte_offset + waiting[0].byte_length:
+                place = waiting.pop(0)
+                start = place.byte_offset - begin
+                yield place, bytes(kept[start : start + place.byte_length])
+            if not waiting:
+                return
+            surplus = min(len(kept), max(0, waiting[0].byte_offset - begin))
+            del kept[:surplus]
+            begin += surplus
+
+    async def _content(self) -> AsyncIterator[bytes]:
+        decompressor = decompressor_for(self.subject.source.key, max_content_bytes=_MAX_CONTENT_BYTES)
+        transcoder = transcoder_for(self.contract.encoding)
+        async for raw in self.objects.read(self.subject.source):
+            try:
+                pieces = [transcoder.feed(piece) for piece in decompressor.feed(raw)]
+            except Rejected as reason:
+                raise _other_content() from reason
+            for piece in pieces:
+                yield piece
+        yield transcoder.finish()
+
+    def _metadata(self, data: bytes, byte_offset: int, first_line: int) -> ChunkMetadata:
+        assert self._header is not None
+        return ChunkMetadata(
+            tenant=self.subject.tenant,
+            business_date=self.subject.business_date,
+            delivery_id=self.subject.delivery_id,
+            entity=self.subject.entity,
+            index=0,
+            byte_offset=byte_offset,
+            byte_length=len(data),
+            first_line=first_line,
+            sha256=sha256(data).hexdigest(),
+            columns=self._header.columns,
+            header=self._header.raw,
+            delimiter=self.contract.delimiter,
+            decimal_mark=self.contract.decimal_mark,
+        )
+
+
+def _other_content() -> ObjectTrouble:
+    return ObjectTrouble("the object has other bytes than when it was read", code=412)

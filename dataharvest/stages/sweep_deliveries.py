@@ -1,0 +1,100 @@
+"""What a sweep does about uploads and deliveries: events, leases, announcements and chunks that got lost."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.objects import ObjectStore
+from dataharvest.ports import Contracts, Deliveries, Sender
+from dataharvest.stages.register import register_object
+from dataharvest.stages.register_manifest import ManifestRegister
+from dataharvest.stages.split import Splitter
+from dataharvest.stages.split_deliveries import announce, announce_endings
+from dataharvest.sweeping import Consumption, SweepState
+
+logger = logging.getLogger(__name__)
+
+_BETWEEN_PAGES_S = 1.0
+_OVERDUE_S = 60.0
+
+
+@dataclass(kw_only=True)
+class SweptDeliveries:
+    """Finds what is wrong with deliveries."""
+
+    bucket: str
+    objects: ObjectStore
+    deliveries: Deliveries
+    manifests: ManifestRegister
+    contracts: Contracts
+    splitter: Splitter
+    sender: Sender
+    state: SweepState
+    consumption: Consumption
+
+    async def objects_without_delivery(self) -> int:
+        """Register uploads whose event got lost."""
+        missed = 0
+        start_after: str | None = ""
+        while start_after is not None:
+            page = await self.objects.list_keys(self.bucket, start_after=start_after)
+            keys = [one.key for one in page.objects]
+            known = await self.deliveries.known(self.bucket, keys) | await self.manifests.known(self.bucket, keys)
+            for one in page.objects:
+                if (one.key, one.etag) not in known:
+                    await self._register(one.key)
+                    missed += 1
+            start_after = page.next_start_after
+            if start_after is not None:
+                # At most one listing a second: a bucket may hold millions of objects.
+                await asyncio.sleep(_BETWEEN_PAGES_S)
+        return missed
+
+    async def lapsed_leases(self) -> int:
+        """Wake the splitters for deliveries that one of them has left behind."""
+        return await self.state.wake_for_lapsed_leases()
+
+    async def unsent_announcements(self) -> int:
+        """Tell the sets of deliveries that were sealed or ended."""
+        return await announce_endings(deliveries=self.deliveries, sender=self.sender)
+
+    async def untold_deliveries(self) -> int:
+        """Tell again of deliveries whose chunks are all stored, for a message of theirs got lost."""
+        untold = await self.state.untold_deliveries()
+        for one in untold:
+            await announce(one, sender=self.sender)
+        return len(untold)
+
+    async def untold_manifests(self) -> int:
+        """Tell the sets of manifests that were kept and of which nobody told them."""
+        return await self.manifests.announce_missed(age_s=_OVERDUE_S)
+
+    async def missing_chunks(self) -> int:
+        """Send the chunks that the ledger lacks although every message of their delivery was read; how many."""
+        sent = 0
+        for lease, offsets in await self.state.gaps():
+            if await self.consumption.have_passed("chunks", offsets):
+                details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant}
+                try:
+                    sent += await self.splitter.resend(lease)
+                except ObjectTrouble as trouble:
+                    logger.error("missing chunks cannot be read again", extra={**details, "code": trouble.code})
+                except Rejected as reason:
+                    await self.deliveries.reject(lease.delivery_id, reason)
+                    logger.error("delivery rejected", extra={**details, "rule": reason.rule})
+        return sent
+
+    async def _register(self, key: str) -> None:
+        try:
+            await register_object(
+                key,
+                bucket=self.bucket,
+                objects=self.objects,
+                deliveries=self.deliveries,
+                manifests=self.manifests,
+                contracts=self.contracts,
+            )
+        except Rejected as reason:
+            # The sweep goes on: one object that cannot be looked at must not hide the others.
+            logger.warning("object cannot be registered", extra={"key": key, "rule": reason.rule})

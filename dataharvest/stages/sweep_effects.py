@@ -1,0 +1,104 @@
+"""What a sweep does about sets: effects that were not sent, messages that got lost, decisions not taken, sets that are late."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dataharvest.deliveries import SetKey
+from dataharvest.messages import Batch, BatchDone
+from dataharvest.ports import Judgements, Position, Removals, Sender, Sets, Work
+from dataharvest.rules.lateness import due_sets
+from dataharvest.rules.needs import Rule
+from dataharvest.stages.fan_out import send_next_batches
+from dataharvest.stages.fold import Fold, remove_rows, send_unsent_readiness
+from dataharvest.sweeping import Consumption, SweepState
+
+_OVERDUE_S = 120.0
+
+
+@dataclass(kw_only=True)
+class SweptSets:
+    """Finds what is wrong with sets."""
+
+    sets: Sets
+    work: Work
+    judgements: Judgements
+    removals: Removals
+    fold: Fold
+    sender: Sender
+    rules: Mapping[str, Rule]
+    state: SweepState
+    consumption: Consumption
+
+    async def unsent_readiness(self) -> int:
+        """Send readiness that nobody sent, and again what became of nothing."""
+        overdue, unplanned = await self.state.overdue_readiness(), await self.state.unplanned_rules()
+        for key in overdue:
+            await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
+        for ready in unplanned:
+            await self.sender.send("readiness", key=ready.key, value=ready.encode())
+        return len(overdue) + len(unplanned)
+
+    async def unsent_batches(self) -> int:
+        """Send batches that nobody sent, as far as it is their tenant's turn."""
+        tenants = await self.state.tenants_with_overdue_batches()
+        return sum([await send_next_batches(tenant, work=self.work, sender=self.sender) for tenant in tenants])
+
+    async def batches_without_values(self) -> int:
+        """Send batches again whose message was read and that are not done."""
+        lost = [batch for batch, place in await self.state.silent_batches() if place is None or await self._is_past(place)]
+        for batch in lost:
+            await self._send_again(batch)
+        return len(lost)
+
+    async def unsent_outbound(self) -> int:
+        """Let batches with unsent messages go out again."""
+        batches = await self.state.unsent_outbound()
+        for batch in batches:
+            await self.sender.send("work", key=batch.key, value=batch.encode())
+        return len(batches)
+
+    async def unsent_judgements(self) -> int:
+        """Send the judgements of deliveries that wait for theirs."""
+        overdue = await self.judgements.overdue(age_s=_OVERDUE_S)
+        for judgement in overdue:
+            await self.sender.send("work", key=judgement.key, value=judgement.encode())
+            await self.judgements.mark_sent(judgement.delivery_id)
+        return len(overdue)
+
+    async def untold_rules(self) -> int:
+        """Tell again of rules whose batches are all done, for a message of theirs got lost."""
+        batches = await self.state.untold_rules(self.rules.values())
+        for batch in batches:
+            done = BatchDone(**batch.model_dump(exclude={"type"}))
+            await self.sender.send("progress", key=done.key, value=done.encode())
+        return len(batches)
+
+    async def undecided_sets(self) -> int:
+        """Decide about sets that are complete but not ready, or in which nothing goes on; how many went on then."""
+        before = await self._undecided()
+        for key in sorted(before):
+            await self.fold.decide(key)
+        return len(before - await self._undecided())
+
+    async def unneeded_rows(self) -> int:
+        """Remove the rows of deliveries that nobody needs any more; of how many."""
+        return await remove_rows(None, removals=self.removals)
+
+    async def late_sets(self) -> int:
+        """Mark the sets that are not complete at their cut-off."""
+        late = 0
+        now = await self.state.now()
+        for tenant, due_at, since in await self.state.cutoffs():
+            for day, due in due_sets(due_at, now=now, since=since):
+                late += await self.state.mark_late(SetKey(tenant, day), due)
+        return late
+
+    async def _undecided(self) -> set[SetKey]:
+        return {*await self.state.idle_sets(), *await self.sets.sets_due(settle_s=self.fold.settle_s)}
+
+    async def _is_past(self, place: Position) -> bool:
+        return await self.consumption.have_passed(place.topic, {place.partition: place.offset})
+
+    async def _send_again(self, batch: Batch) -> None:
+        position = await self.sender.send("work", key=batch.key, value=batch.encode())
+        await self.work.mark_sent(batch, position)

@@ -1,0 +1,197 @@
+"""The sweep, case by case: a message that got lost, a mark that was never made; every set is published all the same."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+
+import pytest
+
+from dataharvest.adapters.memory_kafka import Sent
+from dataharvest.deliveries import SetKey
+from dataharvest.messages import decode_chunk, decode_progress
+from dataharvest.sweeping import Due
+from tests.agents.worlds import BUCKET, Agents, World, example_files
+
+Lost = Callable[[Sent], bool]
+QUIET: dict[str, int] = {}
+
+
+async def journey(world: World, agents: Agents, *, lost: Lost = lambda _: False) -> list[Sent]:
+    """Everything that happens by itself when these messages never arrive; returns them."""
+    dropped: list[Sent] = []
+    while True:
+        await world.split_everything()
+        fresh = [one for one in world.unread() if one.topic in ("uploads", "chunks", "progress", "readiness", "work")]
+        if not fresh:
+            return dropped
+        for one in fresh:
+            if lost(one):
+                dropped.append(one)
+            else:
+                await agents.give(one.topic, one.value, key=one.key)
+
+
+def of_type(topic: str, kind: str) -> Lost:
+    """The first message of the topic with this type, and every further one of it that follows from nothing new."""
+    return lambda one: one.topic == topic and f'"type":"{kind}"'.encode() in one.value.partition(b"\n")[0]
+
+
+def about_deliveries(one: Sent) -> bool:
+    """What sets are told of sealings and chunks; any of it would make the fold look at all deliveries of the set."""
+    return of_type("progress", "delivery_sealed")(one) or of_type("progress", "chunk_persisted")(one)
+
+
+def first(lost: Lost) -> Lost:
+    """Only the first of them."""
+    seen: list[Sent] = []
+
+    def is_first(one: Sent) -> bool:
+        if lost(one):
+            seen.append(one)
+        return lost(one) and len(seen) == 1
+
+    return is_first
+
+
+async def expected() -> list[Sent]:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        await journey(world, agents)
+    return sorted(world.outbound())
+
+
+async def swept(world: World) -> dict[str, int]:
+    """What a sweep found, without what it did not find."""
+    return {kind: count for kind, count in (await world.services.sweep.once()).items() if count}
+
+
+@pytest.mark.parametrize(
+    ("lost", "found"),
+    [
+        (first(of_type("readiness", "rule_ready")), {"unsent readiness": 1}),
+        (first(of_type("work", "batch")), {"batches without values": 1}),
+        (first(of_type("work", "judge")), {"unsent judgements": 1}),
+        (of_type("progress", "batch_done"), {"rules to be concluded": 1}),
+        (about_deliveries, {"deliveries to be concluded": 4}),
+        (first(of_type("chunks", "chunk")), {"missing chunks": 1}),
+    ],
+    ids=["readiness", "batch", "judgement", "batch done", "sealed", "chunk"],
+)
+async def test_a_message_that_got_lost_is_given_again(lost: Lost, found: dict[str, int]) -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        assert await journey(world, agents, lost=lost) != []
+        assert world.outbound() == []
+        report = await swept(world)
+        assert found.items() <= report.items()
+        await journey(world, agents)
+        assert await swept(world) == QUIET
+    assert sorted(set(world.outbound())) == await expected() != []
+
+
+async def test_a_healthy_journey_gives_the_sweep_nothing_to_do() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        await journey(world, agents)
+    assert await swept(world) == QUIET
+
+
+async def test_only_the_missing_chunks_are_sent_again_and_only_once_all_were_read() -> None:
+    world = World()
+    lost = first(of_type("chunks", "chunk"))
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        [dropped] = await journey(world, agents, lost=lost)
+        world.consumption.everything_was_read = False
+        assert "missing chunks" not in await swept(world)
+        world.consumption.everything_was_read = True
+        world.ledger.paused["acme"] = "audit"
+        assert "missing chunks" not in await swept(world)
+        del world.ledger.paused["acme"]
+        world.unread()
+        assert (await swept(world))["missing chunks"] == 1
+        again = [one for one in world.unread() if one.topic == "chunks"]
+        assert [decode_chunk(one.value)[0] for one in again] == [decode_chunk(dropped.value)[0]]
+
+
+async def test_announcements_that_were_never_sent_are_sent() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        while lease := await world.services.deliveries.lease():
+            await world.services.splitter.split(lease)
+        world.unread()
+        assert (await swept(world))["unsent announcements"] == len(example_files())
+        assert {decode_progress(one.value).type for one in world.unread() if one.topic == "progress"} == {"delivery_sealed"}
+
+
+async def test_outbound_messages_whose_mark_is_missing_go_out_again() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        await journey(world, agents)
+        before = sorted(world.outbound())
+        [version] = world.ledger.versions[set_key(world)]
+        for rows in version.outbound.values():
+            rows.update(dict.fromkeys(rows, False))
+        assert await swept(world) == {"unsent outbound messages": 2}
+        await journey(world, agents)
+        assert await swept(world) == QUIET
+    assert sorted(world.outbound()) == sorted([*before, *before])
+
+
+async def test_readiness_and_batches_that_were_never_sent_are_sent() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        await journey(world, agents, lost=first(of_type("readiness", "rule_ready")))
+        [version] = world.ledger.versions[set_key(world)]
+        version.readiness = dict.fromkeys(version.readiness, False)
+        assert (await swept(world))["unsent readiness"] == 1
+        await journey(world, agents, lost=of_type("work", "batch"))
+        for batches in version.batches.values():
+            for batch in batches:
+                batch.is_sent = False
+        assert (await swept(world))["unsent batches"] == 1
+        await journey(world, agents)
+    assert sorted(world.outbound()) == await expected()
+
+
+async def test_a_complete_set_nobody_decided_about_is_decided() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        await journey(world, agents, lost=of_type("progress", "delivery_judged"))
+        assert not world.ledger.versions.get(set_key(world))
+        assert (await swept(world))["sets to be decided"] == 1
+        await journey(world, agents)
+    assert sorted(world.outbound()) == await expected()
+
+
+async def test_an_object_that_cannot_be_registered_does_not_hide_the_next() -> None:
+    world = World()
+    await world.objects.put(BUCKET, "acme/nonsense.txt", b"")
+    await world.objects.put(BUCKET, "zen/accounts_20261123.csv", b"")
+    assert await swept(world) == {"objects without a delivery": 2}
+    assert {row.state for row in world.ledger.deliveries.values()} == {"rejected", "registered"}
+
+
+async def test_a_set_that_is_not_complete_at_its_cut_off_is_late_even_without_a_file() -> None:
+    world = World()
+    due = datetime(2026, 11, 23, 18, tzinfo=UTC)
+    key = SetKey("zen", date(2026, 11, 23))
+    world.sweep_state.dues = [Due("zen", lambda day: due if day == key.business_date else None, due.replace(hour=0))]
+    world.sweep_state.moment = due.replace(hour=17)
+    assert await swept(world) == QUIET
+    world.sweep_state.moment = due.replace(hour=19)
+    assert await swept(world) == {"late sets": 1}
+    assert await swept(world) == QUIET
+    assert world.ledger.late == {key: due}
+
+
+def set_key(world: World) -> SetKey:
+    row = world.ledger.deliveries[1]
+    assert row.business_date is not None
+    return SetKey(row.tenant, row.business_date)

@@ -1,0 +1,98 @@
+"""What keeping manifests promises: each content once, the newest that can be used counts, no digit is lost."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from dataharvest.deliveries import SetKey
+from dataharvest.errors import Rejected
+from dataharvest.objects import ObjectVersion
+from dataharvest.rules.manifest import Manifest, read_manifest
+from tests.contract.ledgers import DAY, START, Ledger
+
+KEY = SetKey("acme", DAY)
+
+
+def source(number: int, *, age_s: float = 0, name: str = "manifest_20261123.json") -> ObjectVersion:
+    return ObjectVersion(
+        bucket="contract",
+        key=f"acme/{name}",
+        version_id=f"v{number}",
+        etag=f'"{number}"',
+        last_modified=START - timedelta(seconds=age_s),
+        size_bytes=10,
+    )
+
+
+def manifest(records: int) -> Manifest:
+    return read_manifest(b'{"entities": {"accounts": {"records": %d}}}' % records)
+
+
+async def newest(ledger: Ledger, key: SetKey = KEY) -> Manifest | None:
+    async with ledger.sets.locked(key) as locked:
+        return await locked.manifest()
+
+
+async def test_a_manifest_comes_back_with_every_digit(ledger: Ledger) -> None:
+    kept = ledger.manifests
+    said = read_manifest(
+        b'{"entities": {"accounts": {"records": 3, "sums": {"cash_balance": 1234567890123456789.1234}}, "clients": {"sha256": "'
+        + b"A" * 64
+        + b'"}}}'
+    )
+    assert await newest(ledger) is None
+    await kept.insert(KEY, source(1), said)
+    assert await newest(ledger) == said
+    assert said.entities["accounts"].sums["cash_balance"] == Decimal("1234567890123456789.1234")
+    assert await newest(ledger, SetKey("other", DAY)) is None
+
+
+async def test_a_content_seen_again_has_its_number_and_changes_nothing(ledger: Ledger) -> None:
+    kept = ledger.manifests
+    first = await kept.insert(KEY, source(1), manifest(1))
+    assert await kept.insert(KEY, source(1), manifest(2)) == first
+    assert await kept.insert(KEY, source(2), manifest(3)) != first
+    assert await newest(ledger) == manifest(3)
+    assert await kept.known("contract", ["acme/manifest_20261123.json"]) == {
+        ("acme/manifest_20261123.json", '"1"'),
+        ("acme/manifest_20261123.json", '"2"'),
+    }
+    assert await kept.known("other", ["acme/manifest_20261123.json"]) == set()
+
+
+async def test_a_manifest_is_untold_until_it_is_marked(ledger: Ledger) -> None:
+    kept = ledger.manifests
+    first = await kept.insert(KEY, source(1), manifest(1))
+    second = await kept.insert(SetKey("other", DAY), source(2), manifest(2))
+    assert [(one.tenant, one.manifest_id) for one in await kept.unannounced(age_s=0)] == [("acme", first), ("other", second)]
+    if ledger.database:
+        assert await kept.unannounced(age_s=60) == []
+    await kept.mark_announced(first)
+    await kept.insert(KEY, source(1), manifest(1))
+    assert [one.manifest_id for one in await kept.unannounced(age_s=0)] == [second]
+
+
+async def test_the_newest_that_can_be_used_counts_whatever_the_order_of_arrival(ledger: Ledger) -> None:
+    kept = ledger.manifests
+    await kept.insert(KEY, source(1, age_s=5), manifest(1))
+    await kept.insert(KEY, source(2, age_s=9), manifest(2))
+    assert await newest(ledger) == manifest(1)
+    await kept.insert(
+        KEY, source(3), Rejected("unreadable", rule="invalid_manifest", problems=("line 1: /a is an unknown field",))
+    )
+    assert await newest(ledger) == manifest(1)
+    await kept.insert(KEY, replace(source(4, age_s=5), key="acme/x/manifest_20261123.json"), manifest(4))
+    assert await newest(ledger) == manifest(4)
+
+
+async def test_why_a_manifest_cannot_be_used_is_kept(real_ledger: Ledger) -> None:
+    try:
+        read_manifest(b'{"entities": {"acc\\u0000\\ud800": {"records": 1}}}')
+    except Rejected as reason:
+        await real_ledger.manifests.insert(KEY, source(1), reason)
+    assert real_ledger.database is not None
+    async with real_ledger.database.connection() as connection:
+        row = await connection.fetchrow("SELECT state, content, failure FROM manifest")
+    assert row is not None
+    assert (row["state"], row["content"], row["failure"]["rule"]) == ("rejected", None, "invalid_manifest")
+    assert len(row["failure"]["problems"]) == 1
