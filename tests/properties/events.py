@@ -62,6 +62,13 @@ class Duplicate:
 
 
 @dataclass(frozen=True)
+class Lose:
+    """A message that waits to be read is gone."""
+
+    seed: int
+
+
+@dataclass(frozen=True)
 class Wait:
     """Seconds pass."""
 
@@ -81,7 +88,7 @@ class Rest:
     """Nothing happens until nothing is left to do."""
 
 
-Event = Upload | UploadAll | Again | ManifestComes | Deliver | Duplicate | Wait | Restart | Rest
+Event = Upload | UploadAll | Again | ManifestComes | Deliver | Duplicate | Lose | Wait | Restart | Rest
 
 _seeds = st.integers(0, 1000)
 _entities = st.sampled_from(ENTITIES)
@@ -108,7 +115,7 @@ def events(place_count: int, *, restarts: bool) -> st.SearchStrategy[Event]:
         st.just(Rest()),
     ]
     if restarts:
-        found += [st.just(Restart()), st.builds(Restart, st.integers(1, 40), st.booleans())]
+        found += [st.just(Restart()), st.builds(Restart, st.integers(1, 40), st.booleans()), st.builds(Lose, _seeds)]
     return st.one_of(found)
 
 

@@ -80,7 +80,8 @@ class Journey:
     pending: list[Sent] = field(default_factory=list)
     read: list[Sent] = field(default_factory=list)
     dead_letters: list[tuple[Sent, Rejected]] = field(default_factory=list)
-    restart_count: int = 0
+    is_swept: bool = False
+    """Whether something happened that only the sweep can mend."""
     numbers: dict[tuple[str, datetime], int] = field(default_factory=dict)
     """By key and moment of an object, its number among all uploads, from 1."""
 
@@ -109,7 +110,7 @@ class Journey:
 
     def restart(self) -> None:
         """End the worker and begin another: no table, no timers, leases lapsed, and the last messages are read again."""
-        self.restart_count += 1
+        self.is_swept = True
         self.table = {}
         fold = self.services.fold
         fold.forget()
@@ -118,6 +119,13 @@ class Journey:
         for row in self.world.ledger.deliveries.values():
             row.leased_until = 0.0
         self.pending += self.read[-_READ_AGAIN:]
+
+    def lose(self, chosen: random.Random) -> None:
+        """Lose a message; on a bucket without versions no chunk, for what it held may be overwritten by now."""
+        losable = [one for one in self.pending if self.versioned or one.topic != "chunks"]
+        if losable:
+            self.is_swept = True
+            self.pending.remove(chosen.choice(losable))
 
     async def split(self) -> None:
         """Split whatever is there, also when the worker ends over it."""
@@ -155,7 +163,7 @@ class Journey:
         await self.split()
 
     async def come_to_rest(self) -> None:
-        """Go on until nothing is left to do; the sweep helps only after a restart."""
+        """Go on until nothing is left to do; the sweep helps only where it has to."""
         chosen = random.Random(0)
         for _ in range(_MOST_STEPS):
             await self.split()
@@ -168,7 +176,7 @@ class Journey:
         raise AssertionError("it never comes to rest")
 
     async def _swept(self) -> bool:
-        if self.restart_count:
+        if self.is_swept:
             try:
                 await self.services.sweep.once()
             except Killed:

@@ -56,6 +56,8 @@ class Story:
             case ev.Duplicate():
                 if self.journey.read:
                     self.journey.pending.append(random.Random(event.seed).choice(self.journey.read))
+            case ev.Lose():
+                self.journey.lose(random.Random(event.seed))
             case ev.Wait():
                 await self.journey.pass_time(event.seconds)
             case ev.Restart(sends=0):
@@ -125,9 +127,9 @@ class Story:
                 await self.journey.split()
 
     def _look_at_all(self) -> None:
-        for message in self.journey.pending:
-            if message.topic == "uploads":
-                self.oracle.look(message.key.decode())
+        # Their events wait to be read, or the sweep finds them.
+        for key in self.oracle.bucket:
+            self.oracle.look(key)
 
     def _of_messages(self) -> list[str]:
         sent = self.journey.world.outbound()

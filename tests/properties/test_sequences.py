@@ -8,8 +8,8 @@ from tests.properties.events import MOST_SETS, Event, sequences
 from tests.properties.journey import Journey
 from tests.properties.story import Story
 
-_SOME = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-_FEW = settings(_SOME, max_examples=150)
+_SOME = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+_FEW = settings(_SOME, max_examples=60)
 
 
 @given(sequence=sequences(1))
@@ -20,7 +20,7 @@ def test_any_sequence_on_one_set_ends_as_the_oracle_says(sequence: list[Event]) 
 
 @given(sequence=sequences(1, restarts=False))
 @_FEW
-def test_without_a_restart_no_sweep_is_needed(sequence: list[Event]) -> None:
+def test_while_nothing_gets_lost_no_sweep_is_needed(sequence: list[Event]) -> None:
     asyncio.run(Story(Journey()).play(sequence))
 
 
