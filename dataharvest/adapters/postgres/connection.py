@@ -1,5 +1,6 @@
 """The pool, and the one place that turns the driver's errors into ours."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +18,9 @@ _REJECTED_CLASSES = ("22", "23")
 _MISCONFIGURED_CLASSES = ("28", "3D")
 """Not let in, or no such database."""
 
+_BROKEN_CONNECTION = (asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
+"""The driver calls a connection that breaks in the middle of a statement an internal error of its own."""
+
 
 @asynccontextmanager
 async def translated() -> AsyncIterator[None]:
@@ -33,7 +37,7 @@ async def translated() -> AsyncIterator[None]:
         if state.startswith(_MISCONFIGURED_CLASSES):
             raise Misconfigured(f"PostgreSQL: {error}; see DATAHARVEST_DATABASE_URL.") from error
         raise
-    except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except _BROKEN_CONNECTION as error:
         raise Unavailable(f"PostgreSQL: {type(error).__name__}: {error}") from error
 
 
@@ -45,14 +49,18 @@ class Database:
         self._pool_size = pool_size
         self._application_name = application_name
         self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
 
     async def open(self) -> None:
-        """Connect; Unavailable when PostgreSQL is not there."""
-        if self._pool is not None:
-            return
+        """Connect; Unavailable when PostgreSQL is not there. Two first uses at once open one pool."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await self._connect()
+
+    async def _connect(self) -> asyncpg.Pool:
         settings = {"application_name": self._application_name, "lock_timeout": "5s", "timezone": "UTC"}
         async with translated():
-            self._pool = await asyncpg.create_pool(
+            return await asyncpg.create_pool(
                 self._url, min_size=1, max_size=self._pool_size, init=_prepare, server_settings=settings, timeout=10
             )
 
