@@ -131,6 +131,29 @@ async def test_a_gap_ends_the_worker_before_the_event_behind_it_is_handled(broke
     assert [one["offset"] for one in apps.lines("handled")] == [0]
 
 
+async def test_a_start_behind_the_commit_ends_the_worker_before_anything_is_handled(broker: str, apps: SmallApps) -> None:
+    await produce(broker, TOPIC, [b"%d" % number for number in range(6)])
+
+    worker = apps.start(ASTRAY="1")
+    await eventually(lambda: ended(worker), what="end of the worker", within_s=WAIT_S)
+
+    assert worker.returncode == EXIT_BUG
+    assert not apps.lines("handled")
+
+
+async def test_a_start_behind_nothing_but_marks_of_transactions_is_passed(broker: str, apps: SmallApps) -> None:
+    await produce_with_gaps(broker, TOPIC, [b"first"])
+    first = apps.start()
+    await apps.until("handled", 1)
+    first.terminate()
+    await eventually(lambda: ended(first), what="end of the worker", within_s=WAIT_S)
+    await produce_with_gaps(broker, TOPIC, [b"second"])
+
+    apps.start()
+
+    assert (await apps.until("handled", 2))[1]["offset"] == 2
+
+
 async def test_an_event_given_up_for_a_rebalance_comes_again(broker: str, apps: SmallApps) -> None:
     apps.outage.touch()
     await produce(broker, TOPIC, [b"%d" % number for number in range(10)])
