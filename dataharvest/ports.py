@@ -104,7 +104,10 @@ class Deliveries(Protocol):
         """End the delivery and remove its rows; False when it had ended or completed before."""
 
     async def complete(self, delivery_id: int) -> str:
-        """Complete a sealed delivery whose chunks are all in the ledger and tile its content; returns its state."""
+        """Complete a sealed delivery whose chunks are all in the ledger and tile its content; returns its state.
+
+        One that a newer complete delivery has overtaken is superseded instead.
+        """
 
     async def unannounced(self) -> list[Announcement]:
         """Deliveries whose sealing or end the set has not been told of."""

@@ -126,7 +126,10 @@ class MemoryDeliveries:
         if row.state == "sealed" and row.sealing and len(row.chunks) == row.sealing.chunk_count:
             ledger = [_ledger_row(*row.chunks[index]) for index in sorted(row.chunks)]
             totals_of(ledger, start=row.sealing.content_start, end=row.sealing.content_end)
-            row.state = "complete"
+            if any(one.state == "complete" and one.order > row.order for one in self._siblings(row)):
+                self._end(row, "superseded")
+            else:
+                row.state = "complete"
         return row.state
 
     async def unannounced(self) -> list[Announcement]:

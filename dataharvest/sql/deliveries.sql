@@ -122,6 +122,13 @@ SELECT object_key, etag FROM delivery WHERE bucket = $1 AND object_key = ANY($2)
 SELECT byte_offset, byte_length, record_count, persisted_count, quarantined_count, duplicate_count, accepted_count
 FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index
 
+-- name: newer_complete
+SELECT EXISTS (
+    SELECT FROM delivery new, delivery old
+    WHERE old.delivery_id = $1 AND new.state = 'complete'
+      AND (new.tenant, new.business_date, new.entity) = (old.tenant, old.business_date, old.entity)
+      AND (new.last_modified, new.object_key, new.delivery_id) > (old.last_modified, old.object_key, old.delivery_id))
+
 -- name: complete
 UPDATE delivery
 SET state = 'complete', completed_at = clock_timestamp(), record_count = $2, persisted_count = $3,

@@ -180,6 +180,16 @@ async def test_a_sealed_delivery_completes_only_when_every_chunk_is_stored(ledge
     assert stored == {metadata.index: bytes.fromhex(metadata.sha256) for metadata, _ in chunks}
 
 
+async def test_a_delivery_that_a_newer_one_has_overtaken_is_superseded(ledger: Ledger) -> None:
+    slow = await ledger.lease("acme", age_s=20)
+    newer = await ledger.complete("acme", "accounts", ACCOUNTS + b"3,0014,1,EUR,0\n", age_s=10)
+    await ledger.store(slow, ACCOUNTS)
+    assert await ledger.deliveries.seal(slow, sealing_of(ACCOUNTS, lease=slow))
+    assert await ledger.deliveries.complete(slow.delivery_id) == "superseded"
+    assert await ledger.state_of(newer) == "complete"
+    assert await ledger.deliveries.stored_chunk_count(slow.delivery_id) == 0
+
+
 async def test_chunks_that_do_not_tile_the_content_stop_the_worker(ledger: Ledger) -> None:
     lease = await ledger.lease("acme")
     [first, second] = chunks_of(lease, ACCOUNTS)

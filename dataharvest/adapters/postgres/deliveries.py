@@ -144,6 +144,10 @@ class PostgresDeliveries:
             if len(ledger) != row["chunk_count"]:
                 return "sealed"
             totals: Totals = totals_of(ledger, start=row["content_start"], end=row["content_end"])
+            if await connection.fetchval(_SQL["newer_complete"], delivery_id):
+                # A newer one was read more quickly and counts already; this one is history before it was ever used.
+                await _end(connection, delivery_id, row["entity"], "superseded")
+                return "superseded"
             await connection.execute(_SQL["complete"], delivery_id, *totals)
         return "complete"
 
