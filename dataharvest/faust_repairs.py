@@ -60,7 +60,7 @@ def hold_flow_until_recovered(app: faust.App) -> None:
     app.on_rebalance_complete.connect(hold_flow, weak=False)
 
 
-class _CompleteSeek:
+class CompleteSeek:
     """Third repair: ``seek_to_committed`` leaves out a partition that was never committed; it must start at its beginning.
 
     Otherwise its position stays where it was before the rebalance, past events that were thrown away.
@@ -70,7 +70,7 @@ class _CompleteSeek:
 
     @staticmethod
     async def seek(consumer: AIOKafkaConsumer, *partitions: TopicPartition) -> dict[TopicPartition, int | None]:
-        offsets: dict[TopicPartition, int | None] = await _CompleteSeek.original(consumer, *partitions)
+        offsets: dict[TopicPartition, int | None] = await CompleteSeek.original(consumer, *partitions)
         for tp, offset in offsets.items():
             # A changelog's position belongs to the recovery, not to the group. Where retention has removed the log's
             # start, the broker answers "out of range" and auto_offset_reset=earliest moves to the first offset kept.
@@ -81,7 +81,7 @@ class _CompleteSeek:
 
 def complete_seek_to_committed() -> None:
     """Install the third repair; installing it twice changes nothing."""
-    AIOKafkaConsumer.seek_to_committed = _CompleteSeek.seek
+    AIOKafkaConsumer.seek_to_committed = CompleteSeek.seek
 
 
 class Tripwire:
