@@ -70,6 +70,7 @@ class CompleteSeek:
 
     @staticmethod
     async def seek(consumer: AIOKafkaConsumer, *partitions: TopicPartition) -> dict[TopicPartition, int | None]:
+        """As the original, and back to the start where there is no commit."""
         offsets: dict[TopicPartition, int | None] = await CompleteSeek.original(consumer, *partitions)
         for tp, offset in offsets.items():
             # A changelog's position belongs to the recovery, not to the group. Where retention has removed the log's
