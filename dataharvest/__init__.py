@@ -10,10 +10,15 @@ def __getattr__(name: str) -> Any:
     if name == "app":
         import dataharvest.cli
         from dataharvest.app import build_app
+        from dataharvest.errors import Misconfigured
         from dataharvest.settings import load_settings
 
         dataharvest.cli.register_commands()
+        try:
+            built = build_app(load_settings())
+        except Misconfigured as error:
+            raise dataharvest.cli.Refusal(str(error)) from error
         # Importing the submodule has bound the name to the module; what `faust -A dataharvest` wants is the application.
-        globals()["app"] = built = build_app(load_settings())
+        globals()["app"] = built
         return built
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -73,22 +73,34 @@ class Delivery:
     async def _handle_or_dead_letter(self, event: EventT[bytes], position: Position, handle: Handler, stage: str) -> bool:
         for attempt in count(1):
             try:
-                await self._attempt(event, position, handle, stage)
+                return await self._attempt(event, position, handle, stage)
             except Unavailable as outage:
                 delay_s = delay_before(attempt)
                 details = {"stage": stage, "attempt": attempt, "delay_s": delay_s, "reason": str(outage)}
                 logger.warning("stage unavailable, retrying", extra=details)
+                await self._withdraw(position)
                 if not await self._pause(delay_s):
-                    await self._withdraw(position)
                     return False
-            else:
-                return True
         raise AssertionError("unreachable: the count never ends")
 
-    async def _attempt(self, event: EventT[bytes], position: Position, handle: Handler, stage: str) -> None:
+    async def _attempt(self, event: EventT[bytes], position: Position, handle: Handler, stage: str) -> bool:
+        await self.tripwire.check_first(event)
+        crashes = await self.suspects.crashes_before(position)
+        if not crashes:
+            await self._handle(event, position, handle, stage, crashes=0)
+            return True
+        while self.suspects.alone.locked():
+            if not await self._pause(_SLICE_S):
+                return False
+        async with self.suspects.alone:
+            await self._handle(event, position, handle, stage, crashes=crashes)
+        return True
+
+    async def _handle(self, event: EventT[bytes], position: Position, handle: Handler, stage: str, *, crashes: int) -> None:
         try:
-            if await self.suspects.crashes_before(position) >= CRASHES_ALLOWED:
+            if crashes >= CRASHES_ALLOWED:
                 raise Rejected(f"the message ended its worker {CRASHES_ALLOWED} times", rule="crashed_worker")
+            await self.suspects.note(position)
             if event.message.value is None:
                 raise Rejected("the message has no value", rule="empty_message")
             await handle(event.message.value, position)
@@ -99,7 +111,7 @@ class Delivery:
         await self.suspects.clear(position)
 
     async def _withdraw(self, position: Position) -> None:
-        # Given up is not crashed: three rebalances during an outage must not make a good message a "crashed_worker".
+        # To wait is not to crash: three kills or rebalances in an outage must not make a good message a "crashed_worker".
         with suppress(Unavailable, TimeoutError):
             async with asyncio.timeout(_WITHDRAWAL_S):
                 await self.suspects.clear(position)

@@ -1,5 +1,6 @@
 """Which messages may be ending their workers: remembered across crashes, so that one message cannot stop a partition for ever."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -15,7 +16,9 @@ class Suspects:
     """Counts the crashes of a message, also of those that left no exception behind (panic, out of memory).
 
     Normally no query is made: the journal is read once per assignment, and written only when a message ends its worker.
-    After a worker was found dead, the first messages of every partition are written down before they are handled.
+    After a worker was found dead, the first messages of every partition are written down before they are handled. All that
+    are in hand when a worker dies are suspects; from then on they are handled one at a time, under ``alone``, so that the
+    next death counts against one of them only, and a poisonous message takes no good one along.
     """
 
     journal: AttemptJournal
@@ -24,23 +27,27 @@ class Suspects:
     _cautious: bool = False
     _seen: Counter[tuple[str, int]] = field(default_factory=Counter)
     _noted: set[Position] = field(default_factory=set)
+    alone: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def forget(self) -> None:
         """Read the journal again: partitions were assigned, perhaps from a worker that died."""
         self._loaded = False
 
     async def crashes_before(self, position: Position) -> int:
-        """How often this message ended its worker so far; writes down this attempt where caution is needed."""
+        """How often this message was in hand when its worker ended."""
         if not self._loaded:
             self._known, self._cautious = await self.journal.load()
             self._seen.clear()
             self._loaded = True
+        return self._known.get(position, 0)
+
+    async def note(self, position: Position) -> None:
+        """Write down that the message is in hand, where caution is needed."""
         if self._cautious and position not in self._noted:
             self._seen[position.topic, position.partition] += 1
             if self._seen[position.topic, position.partition] <= CAUTIOUS_MESSAGES:
                 await self.journal.add(position, error=None)
                 self._noted.add(position)
-        return self._known.get(position, 0)
 
     async def clear(self, position: Position) -> None:
         """The message was handled or dead-lettered."""

@@ -1,8 +1,21 @@
 """The one command-line program: Faust's own, with our commands beside its."""
 
 import sys
+from typing import IO, Any
 
 import click
+
+EXIT_MISCONFIGURED = 78
+
+
+class Refusal(click.ClickException):
+    """A misconfigured application, for whoever typed the command; any other error is a traceback in `faust -A dataharvest`."""
+
+    exit_code = EXIT_MISCONFIGURED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the one sentence."""
+        click.echo(f"dataharvest: {self.message}", file=file, err=True)
 
 
 def register_commands() -> None:

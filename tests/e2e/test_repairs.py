@@ -10,7 +10,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import RecordsToDelete
 
-from dataharvest.faust_repairs import EXIT_BUG, complete_seek_to_committed, halted
+from dataharvest.faust_repairs import EXIT_BUG, CompleteSeek, complete_seek_to_committed, halted
 from dataharvest.stack import Stack
 from tests.kills.small_app import GROUP, PARTITIONS, TOPIC
 from tests.kills.small_apps import WAIT_S, SmallApps, ended, produce, produce_with_gaps, topics
@@ -29,7 +29,8 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def original_seek(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AIOKafkaConsumer, "seek_to_committed", AIOKafkaConsumer.seek_to_committed)
+    # An application built by another test in this process has repaired the class already.
+    monkeypatch.setattr(AIOKafkaConsumer, "seek_to_committed", CompleteSeek.original)
 
 
 @asynccontextmanager
@@ -129,6 +130,29 @@ async def test_a_gap_ends_the_worker_before_the_event_behind_it_is_handled(broke
 
     assert worker.returncode == EXIT_BUG
     assert [one["offset"] for one in apps.lines("handled")] == [0]
+
+
+async def test_a_start_behind_the_commit_ends_the_worker_before_anything_is_handled(broker: str, apps: SmallApps) -> None:
+    await produce(broker, TOPIC, [b"%d" % number for number in range(6)])
+
+    worker = apps.start(ASTRAY="1")
+    await eventually(lambda: ended(worker), what="end of the worker", within_s=WAIT_S)
+
+    assert worker.returncode == EXIT_BUG
+    assert not apps.lines("handled")
+
+
+async def test_a_start_behind_nothing_but_marks_of_transactions_is_passed(broker: str, apps: SmallApps) -> None:
+    await produce_with_gaps(broker, TOPIC, [b"first"])
+    first = apps.start()
+    await apps.until("handled", 1)
+    first.terminate()
+    await eventually(lambda: ended(first), what="end of the worker", within_s=WAIT_S)
+    await produce_with_gaps(broker, TOPIC, [b"second"])
+
+    apps.start()
+
+    assert (await apps.until("handled", 2))[1]["offset"] == 2
 
 
 async def test_an_event_given_up_for_a_rebalance_comes_again(broker: str, apps: SmallApps) -> None:

@@ -75,6 +75,8 @@ async def _report(made: World, played: list[Round], *, duration_s: float) -> int
     violations = made.witness.violations
     for sentence in violations.all()[:200]:
         print(f"  {sentence}")
+    if violations.lost:
+        print(f"chunks committed and not in the ledger {violations.lost_chunk_count()}")
     sets = [one for each in played for one in each.sets]
     hits, planned = sum(one.hits for one in played), sum(one.planned for one in played)
     stored = await made.witness.ledger.stored_record_count([one.tenant for one in sets])
@@ -84,7 +86,7 @@ async def _report(made: World, played: list[Round], *, duration_s: float) -> int
     )
     print(
         f"kills {hits}, chunks {chunk_count}, lost {len(violations.lost)}, doubled {len(violations.doubled)}, "
-        f"early {len(violations.early)}, unready {len(violations.unready)}"
+        f"early {len(violations.early)}, unready {violations.unready_set_count()}"
     )
     if violations.all():
         return 1

@@ -179,7 +179,8 @@ def with_outage(service: str, *, length_s: float, times: int = 2) -> Script:
 
 async def _join_and_leave(one: Round, service: str, *, length_s: float) -> None:
     crew = one.world.crew
-    leaver = one.chance.choice(crew.alive)
+    # One that has only just been started does not listen yet.
+    leaver = one.chance.choice([worker for worker in crew.alive if _is_settled(worker)])
     await one.world.kill_service(service)
     crew.start()
     await one.pause(2)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import faust
+from aiokafka import AIOKafkaConsumer
 
 from dataharvest.delivery import Delivery
 from dataharvest.errors import Rejected, Unavailable
@@ -78,6 +79,8 @@ def build(report: Report) -> faust.App:
     delivery = Delivery(app=app, dead_letters=NoDeadLetters(), suspects=Suspects(ReportedJournal(report)))
     if "UNREPAIRED" not in os.environ:
         arm(app, delivery.tripwire)
+    if "ASTRAY" in os.environ:
+        _lead_astray()
 
     async def handle(value: bytes, position: Position) -> None:
         if "BUG" in os.environ:
@@ -94,6 +97,20 @@ def build(report: Report) -> faust.App:
 
     _probe(app, report)
     return app
+
+
+def _lead_astray() -> None:
+    # Every seek to the commit ends one message too late.
+    right = AIOKafkaConsumer.seek_to_committed
+
+    async def seek_to_committed(self: AIOKafkaConsumer, *partitions: Any) -> Any:
+        offsets = await right(self, *partitions)
+        for place, offset in offsets.items():
+            if place.topic == TOPIC:
+                self.seek(place, (offset or 0) + 1)
+        return offsets
+
+    AIOKafkaConsumer.seek_to_committed = seek_to_committed
 
 
 def _probe(app: faust.App, report: Report) -> None:

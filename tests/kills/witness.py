@@ -38,6 +38,14 @@ class Violations:
         named = vars(self).items()
         return [f"{kind}: {sentence}" for kind, sentences in named for sentence in sorted(sentences)]
 
+    def lost_chunk_count(self) -> int:
+        """Chunks that were committed and not stored; the other losses are rows and messages that follow from them."""
+        return sum(sentence.startswith("chunks-") for sentence in self.lost)
+
+    def unready_set_count(self) -> int:
+        """Sets of which something is missing; their sentences begin with the tenant."""
+        return len({sentence.partition(" ")[0] for sentence in self.unready})
+
 
 class Witness:
     """Looks on from the first upload to the end of the run."""

@@ -98,7 +98,7 @@ class World:
             await eventually(all_published, what="all sets published", within_s=within_s)
             await eventually(all_seen, what="all messages seen", within_s=10)
         except NotInTime as late:
-            self.witness.violations.unready.add(str(late))
+            self.witness.violations.other.add(str(late))
 
     def _message_count(self, one: FileSet) -> bool:
         found = self.witness.contents(one.tenant)

@@ -71,7 +71,9 @@ class Content:
     def sums(self) -> dict[str, Decimal]:
         """Sums of the stored rows by money column."""
         names = COLUMNS[self.entity]
-        return {name: sum((Decimal(row[names.index(name)]) for row in self.stored), Decimal(0)) for name in names if name in MONEY}
+        return {
+            name: sum((Decimal(row[names.index(name)]) for row in self.stored), Decimal(0)) for name in names if name in MONEY
+        }
 
     @property
     def sha256(self) -> str:
@@ -102,7 +104,9 @@ def orphan_count(choice: Choice) -> int:
     }
     accounts, clients = set(columns["accounts", "account_number"]), set(columns["clients", "client_reference"])
     users = columns["portfolios", "account_number"] + columns["transactions", "account_number"]
-    return sum(one not in accounts for one in users) + sum(one not in clients for one in columns["portfolios", "client_reference"])
+    return sum(one not in accounts for one in users) + sum(
+        one not in clients for one in columns["portfolios", "client_reference"]
+    )
 
 
 def values_of(tenant: str, choice: Choice) -> dict[tuple[str, str], Mapping[str, object]]:
@@ -178,5 +182,3 @@ def _amount(chance: random.Random) -> str:
 
 def _uuid(chance: random.Random) -> str:
     return str(UUID(int=chance.getrandbits(128), version=4))
-
-

@@ -88,7 +88,8 @@ class Rest:
     """Nothing happens until nothing is left to do."""
 
 
-Event = Upload | UploadAll | Again | ManifestComes | Deliver | Duplicate | Lose | Wait | Restart | Rest
+Sending = Upload | UploadAll | Again | ManifestComes
+Event = Sending | Deliver | Duplicate | Lose | Wait | Restart | Rest
 
 _seeds = st.integers(0, 1000)
 _entities = st.sampled_from(ENTITIES)

@@ -181,7 +181,7 @@ class Journey:
                 await self.services.sweep.once()
             except Killed:
                 self.restart()
-            self.pending += [one for one in self.world.unread() if one.topic in pipeline.CONSUMED]
+            await self.split()
         return bool(self.pending)
 
     async def _give(self, message: Sent) -> None:

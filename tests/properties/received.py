@@ -22,7 +22,8 @@ def held(messages: Iterable[Message]) -> dict[Place, Values]:
         values = found.setdefault(Place(message["tenant"], message["business_date"]), {})
         values[reference] = _content(message, topic)
     return {
-        place: {reference: one for reference, one in values.items() if not one.get("withdrawn")} for place, values in found.items()
+        place: {reference: one for reference, one in values.items() if not one.get("withdrawn")}
+        for place, values in found.items()
     }
 
 

@@ -41,7 +41,9 @@ async def test_a_crash_is_remembered_by_the_next_worker_until_the_message_is_han
 async def test_a_worker_that_died_without_a_word_is_counted_when_its_successor_is_cautious() -> None:
     journal = MemoryJournal(dead_lately=True)
     for crashes in range(3):
-        assert await Suspects(journal).crashes_before(FIRST) == crashes
+        suspects = Suspects(journal)
+        assert await suspects.crashes_before(FIRST) == crashes
+        await suspects.note(FIRST)
     assert journal.attempts == {FIRST: 3}
 
 
@@ -49,6 +51,7 @@ async def test_a_crash_that_was_written_down_before_counts_once() -> None:
     journal = MemoryJournal(dead_lately=True)
     suspects = Suspects(journal)
     await suspects.crashes_before(FIRST)
+    await suspects.note(FIRST)
     await suspects.record_crash(FIRST, ValueError("bug"))
     assert journal.attempts == {FIRST: 1}
 
@@ -59,15 +62,17 @@ async def test_caution_ends_after_the_first_messages_of_each_partition() -> None
     for offset in range(CAUTIOUS_MESSAGES + 10):
         for partition in (0, 1):
             await suspects.crashes_before(Position("work", partition, offset))
+            await suspects.note(Position("work", partition, offset))
     assert len(journal.attempts) == 2 * CAUTIOUS_MESSAGES
 
 
 async def test_retries_of_one_message_use_up_no_caution() -> None:
     journal = MemoryJournal(dead_lately=True)
     suspects = Suspects(journal)
+    await suspects.crashes_before(FIRST)
     for _ in range(CAUTIOUS_MESSAGES * 2):
-        await suspects.crashes_before(FIRST)
-    await suspects.crashes_before(SECOND)
+        await suspects.note(FIRST)
+    await suspects.note(SECOND)
     assert journal.attempts == {FIRST: 1, SECOND: 1}
 
 

@@ -1,0 +1,166 @@
+"""Four files in, exactly the expected messages out: in any order, once more, over crashes and outages."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import permutations
+from pathlib import Path
+
+import psutil
+import pytest
+
+from dataharvest.stack import Stack
+from tests.conftest import RunWorkers, Worker
+from tests.e2e.outside import Outside
+from tests.e2e.sets import ENTITIES, FileSet, make_set, values_of
+from tests.kills.ledger import Ledger, comparable
+from tests.kills.world import eventually
+
+RULES = {"relationship", "sum_of_deposits", "transactions", "tax", "outbound.clients", "outbound.portfolios"}
+MIDDLE = {
+    "DATAHARVEST_CHUNK_BYTES": "16384",
+    "DATAHARVEST_SESSION_TIMEOUT_S": "6",
+    "DATAHARVEST_LEASE_S": "4",
+    "DATAHARVEST_SWEEP_INTERVAL_S": "86400",
+}
+"""Some hundred chunks in a file of some megabytes, dead workers replaced quickly, and no sweep that helps."""
+LARGE_BYTES, RSS_LIMIT_BYTES = 60_000_000, 300 << 20
+
+
+@pytest.fixture(scope="module")
+def outside(stack_environment: dict[str, str]) -> Iterator[Outside]:
+    made = Outside(stack_environment)
+    yield made
+    made.s3.close()
+
+
+@pytest.fixture(scope="class")
+def pair(running_workers: RunWorkers) -> Iterator[list[Worker]]:
+    with running_workers(2, **MIDDLE) as workers:
+        yield workers
+
+
+async def assert_stored_once(outside: Outside, files: FileSet) -> None:
+    """Every row of every file is in its table, and nothing else."""
+    ledger = Ledger(outside.environment["DATAHARVEST_DATABASE_URL"])
+    for delivery in await outside.deliveries(files.tenant):
+        entity = delivery["entity"]
+        expected = Counter(comparable(entity, tuple(cell.strip('"') for cell in row)) for row in files.rows[entity])
+        assert await ledger.rows(entity, delivery["delivery_id"]) == expected
+        assert (delivery["record_count"], delivery["persisted_count"]) == (len(files.rows[entity]),) * 2
+    await ledger.close()
+
+
+@pytest.mark.usefixtures("pair")
+class TestTwoWorkers:
+    async def test_four_files_give_their_messages_once_and_the_same_events_again_give_nothing(self, outside: Outside) -> None:
+        files = make_set("journey-once")
+        await outside.put_set(files)
+        await outside.published([files.tenant])
+        [messages] = (await outside.outbound(files.tenant)).values()
+        assert values_of(messages, of=files) == files.outbound
+        assert await self.readiness(outside, files.tenant) == dict.fromkeys(RULES, 1)
+        before = await outside.deliveries(files.tenant)
+
+        events = [one.value for one in await outside.records("uploads") if one.value and b"journey-once/" in one.value]
+        assert len(events) == len(ENTITIES)
+        for event in events:
+            await outside.send_event(event)
+        await outside.events_handled()
+
+        assert await outside.deliveries(files.tenant) == before
+        assert await self.readiness(outside, files.tenant) == dict.fromkeys(RULES, 1)
+        assert await outside.outbound(files.tenant) == {files.tenant: messages}
+
+    async def readiness(self, outside: Outside, tenant: str) -> dict[str, int]:
+        rows = await outside.query(
+            "SELECT rule, count(*) FROM readiness JOIN set_version USING (set_version_id) WHERE tenant = $1 GROUP BY 1", tenant
+        )
+        return {row[0]: row[1] for row in rows}
+
+    def test_a_worker_listens_on_no_port(self, pair: list[Worker]) -> None:
+        for worker in pair:
+            family = [psutil.Process(worker.process.pid), *psutil.Process(worker.process.pid).children(recursive=True)]
+            states = [one.status for each in family for one in each.net_connections("inet")]
+            assert psutil.CONN_ESTABLISHED in states
+            assert psutil.CONN_LISTEN not in states
+
+    async def test_every_order_of_arrival_gives_one_version_with_the_same_values(self, outside: Outside) -> None:
+        orders = {f"order-{'-'.join(one[0] for one in order)}": order for order in permutations(ENTITIES)}
+        sets = {tenant: make_set(tenant, transactions=20) for tenant in orders}
+        assert len(sets) == 24
+
+        for step in range(len(ENTITIES)):
+            await asyncio.gather(*(outside.put_set(sets[name], entities=[orders[name][step]]) for name in sets))
+            await outside.completed(sets, count=len(sets) * (step + 1))
+        await outside.published(sets)
+
+        sent = await outside.outbound(*sets)
+        assert {tenant: values_of(sent[tenant], of=files) for tenant, files in sets.items()} == {
+            tenant: files.outbound for tenant, files in sets.items()
+        }
+        assert await outside.one("SELECT max(version) FROM set_version WHERE tenant LIKE 'order-%'") == 1
+
+    async def test_a_hundred_thousand_transactions_equal_the_oracle(self, outside: Outside) -> None:
+        files = make_set("hundred-thousand", accounts=2500, clients=1500, portfolios=3000, transactions=100_000)
+
+        await outside.put_set(files)
+        await outside.published([files.tenant], within_s=120)
+
+        [messages] = (await outside.outbound(files.tenant)).values()
+        assert values_of(messages, of=files) == files.outbound
+
+    async def test_a_broker_that_is_killed_and_comes_back_changes_nothing(self, outside: Outside) -> None:
+        files = make_set("broker-restart", transactions=60_000)
+        kafka = Stack(Path(outside.environment["DATAHARVEST_HOME"])).service("kafka")
+        await outside.put_set(files)
+        await outside.until_in_the_middle(files.tenant, chunks=20)
+
+        kafka.kill()
+        await asyncio.to_thread(kafka.start)
+        await outside.published([files.tenant], within_s=120)
+
+        [messages] = (await outside.outbound(files.tenant)).values()
+        assert values_of(messages, of=files) == files.outbound
+        await assert_stored_once(outside, files)
+
+    async def test_a_worker_killed_in_mid_file_loses_and_doubles_nothing(self, outside: Outside, pair: list[Worker]) -> None:
+        files = make_set("killed-worker", transactions=100_000)
+        await outside.put_set(files)
+        await outside.until_in_the_middle(files.tenant, chunks=40)
+
+        # The one that reads the file: its chunks, its lease and what it was storing are all in the air.
+        owner = await outside.one("SELECT lease_owner FROM delivery WHERE tenant = $1 AND state = 'splitting'", files.tenant)
+        [victim] = [one for one in pair if f"worker-{one.process.pid}-" in owner]
+        victim.kill()
+        await outside.published([files.tenant], within_s=120)
+
+        [messages] = (await outside.outbound(files.tenant)).values()
+        assert values_of(messages, of=files) == files.outbound
+        await assert_stored_once(outside, files)
+
+
+def large_file() -> tuple[bytes, int]:
+    lines = [b"record_id,account_number,transaction_reference,amount,keyword\n"]
+    lines += [b"%d,%08d,T%09d,%d.%02d,DEPOSIT\n" % (one, one % 5000, one, one, one % 100) for one in range(LARGE_BYTES // 45)]
+    return b"".join(lines), len(lines) - 1
+
+
+async def test_a_large_file_does_not_make_a_worker_large(outside: Outside, running_workers: RunWorkers) -> None:
+    body, record_count = large_file()
+    with running_workers(1, DATAHARVEST_SWEEP_INTERVAL_S="86400") as [worker]:
+        process, peak = psutil.Process(worker.process.pid), 0
+        await outside.put("large/transactions_20261123.csv", body)
+        began = time.monotonic()
+
+        async def stored() -> bool:
+            nonlocal peak
+            peak = max(peak, process.memory_info().rss)
+            return {one["state"] for one in await outside.deliveries("large")} == {"complete"}
+
+        await eventually(stored, what="the large file stored", within_s=120)
+
+    print(f"{len(body) / 1e6:.0f} MB in {time.monotonic() - began:.1f} s, peak {peak / (1 << 20):.0f} MiB")
+    assert [one["persisted_count"] for one in await outside.deliveries("large")] == [record_count]
+    assert peak <= RSS_LIMIT_BYTES
