@@ -11,9 +11,13 @@ from uuid import uuid4
 
 from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
+from dataharvest.adapters.postgres.manifests import PostgresManifests
 from dataharvest.adapters.postgres.schema import migrate
+from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.s3 import S3ObjectStore
+from dataharvest.ports import Position
 from dataharvest.stages.register import register_object
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import SplitLoop
@@ -43,11 +47,11 @@ class OverwritingSender(MemorySender):
         super().__init__()
         self._overwrite: Callable[[], Awaitable[None]] | None = overwrite
 
-    async def send(self, topic: str, *, key: bytes, value: bytes) -> None:
+    async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         if self._overwrite is not None:
             overwrite, self._overwrite = self._overwrite, None
             await overwrite()
-        await super().send(topic, key=key, value=value)
+        return await super().send(topic, key=key, value=value)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +65,14 @@ class Place:
 
     async def register(self) -> None:
         """As an event of the key would."""
-        assert await register_object(KEY, bucket=self.bucket, objects=self.objects, deliveries=self.deliveries)
+        assert await register_object(
+            KEY,
+            bucket=self.bucket,
+            objects=self.objects,
+            deliveries=self.deliveries,
+            manifests=PostgresManifests(self.database),
+            contracts=PostgresContracts(self.database),
+        )
 
     async def rows(self) -> list[Any]:
         """Deliveries, oldest first."""
@@ -74,6 +85,8 @@ class Place:
         splitter = Splitter(
             objects=self.objects,
             deliveries=self.deliveries,
+            contracts=PostgresContracts(self.database),
+            tenants=PostgresTenants(self.database),
             sender=sender,
             chunks_in_flight=1000,
             max_content_bytes=1 << 30,

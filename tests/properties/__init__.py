@@ -1,1 +1,1 @@
-"""Any sequence of uploads, corrections, manifests, duplicates, reorderings and restarts ends as an oracle computes from the files."""
+"""Any sequence of uploads, corrections, manifests, duplicates and restarts ends as an oracle computes from the files."""

@@ -1,4 +1,4 @@
-"""The oracle: where every set must stand and what downstream must hold, from the files alone; it shares no code with the pipeline.
+"""The oracle: where every set must stand and what downstream must hold, from the files alone, without the pipeline's code.
 
 What is certain and what is not: a set whose newest files are clean, complete, linked and vouched for is published with
 exactly their values. Where it is held up, an earlier version stands, and which one depends on how far each earlier file got

@@ -1,0 +1,93 @@
+"""The figures of a set from file to message, as they are counted for its reconciliation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+
+from dataharvest.rules.control_totals import DeliveryTotals
+from dataharvest.rules.manifest import Manifest
+from dataharvest.rules.tiling import Totals
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryFigures:
+    """One complete delivery in the ledger and in the table."""
+
+    delivery_id: int
+    entity: str
+    is_newest: bool
+    """Whether it is the newest complete delivery of its entity; otherwise the set version still has it."""
+    ledger: Totals
+    """Sums over its chunks."""
+    recorded: Totals
+    """What was noted when it was complete."""
+    recorded_sums: Mapping[str, Decimal] | None
+    """None for a delivery that was complete before sums were kept."""
+    row_count: int
+    row_sums: Mapping[str, Decimal]
+    object_sha256: str | None = None
+    content_sha256: str | None = None
+
+    @property
+    def totals(self) -> DeliveryTotals:
+        """What a manifest is compared with."""
+        return DeliveryTotals(
+            delivery_id=self.delivery_id,
+            entity=self.entity,
+            records=self.ledger.record_count,
+            sums=self.row_sums,
+            object_sha256=self.object_sha256,
+            content_sha256=self.content_sha256,
+            left_out=self.ledger.record_count - self.ledger.persisted_count,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValueFigures:
+    """What one transformer stored for the set version."""
+
+    transformer: str
+    is_done: bool
+    expected_count: int
+    """Clients, or linked portfolios, of the version."""
+    reference_count: int
+    sums: Mapping[str, Decimal | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutboundFigures:
+    """The newest message of each key, up to the set version."""
+
+    topic: str
+    is_done: bool
+    takes: Mapping[str, tuple[str, ...]]
+    """Fields that are a transformer's values, by transformer."""
+    copied_sums: Mapping[str, Mapping[str, Decimal]]
+    """By entity, sums of the columns that are fields, each row counted once for every message that it goes into."""
+    message_count: int
+    """Without those that withdraw a client or portfolio."""
+    withdrawn_count: int
+    unsent_count: int
+    sums: Mapping[str, Decimal | int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement:
+    """All figures of a set."""
+
+    tenant: str
+    business_date: date
+    version: int | None
+    """Newest set version that was not cancelled; None before the first."""
+    version_state: str | None
+    version_deliveries: Mapping[str, int]
+    manifest: Manifest | None
+    deliveries: tuple[DeliveryFigures, ...]
+    values: tuple[ValueFigures, ...] = ()
+    outbound: tuple[OutboundFigures, ...] = ()
+
+    @property
+    def newest(self) -> dict[str, DeliveryFigures]:
+        """The newest complete delivery of each entity."""
+        return {one.entity: one for one in self.deliveries if one.is_newest}
