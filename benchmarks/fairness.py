@@ -30,12 +30,12 @@ class Neighbours:
         self.oracle: Oracle = write_transactions(self.large, rows=self.rows)
 
     def small_set_s(self) -> float:
-        """Upload a small set of B, wait until it is published, check its messages; the time from upload to publication."""
+        """The time from the end of the upload of a small set of B to its publication; its messages are checked."""
         self._numbers += 1
         tenant = f"small{self._numbers}"
         made: SetFiles = write_set(self.folder / tenant, portfolios=60, transactions=300, seed=self._numbers)
-        started = time.time()
         upload_set(self.site, made, tenant=tenant)
+        started = time.time()
         published = f"SELECT extract(epoch FROM published_at) FROM set_version WHERE tenant = '{tenant}' AND state = 'published'"
         wait_until(lambda: self.site.psql(published) != "", timeout_s=_WAIT_S, poll_s=0.5)
         if problem := problem_with(self.site, made, tenant=tenant):

@@ -19,6 +19,7 @@ from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.s3 import S3ObjectStore
 from dataharvest.ports import Position
 from dataharvest.stages.register import register_object
+from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import SplitLoop
 from tests.conftest import RunWorkers
@@ -70,7 +71,7 @@ class Place:
             bucket=self.bucket,
             objects=self.objects,
             deliveries=self.deliveries,
-            manifests=PostgresManifests(self.database),
+            manifests=ManifestRegister(self.objects, PostgresManifests(self.database), MemorySender()),
             contracts=PostgresContracts(self.database),
         )
 

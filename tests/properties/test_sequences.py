@@ -8,8 +8,8 @@ from tests.properties.events import MOST_SETS, Event, sequences
 from tests.properties.journey import Journey
 from tests.properties.story import Story
 
-_SOME = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
-_FEW = settings(_SOME, max_examples=60)
+_SOME = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
+_FEW = settings(_SOME, max_examples=120)
 
 
 @given(sequence=sequences(1))
