@@ -77,6 +77,13 @@ async def test_a_delivery_that_can_not_be_read_is_kept_and_known(ledger: Ledger)
     assert await ledger.deliveries.known("elsewhere", [source.key]) == set()
 
 
+async def test_only_the_newest_content_of_a_key_is_known(ledger: Ledger) -> None:
+    older, newer = (source_of("acme", "accounts", age_s=age_s) for age_s in (10, 5))
+    for source in (older, newer):
+        await ledger.register("acme", source=source)
+    assert await ledger.deliveries.known("contract", [older.key]) == {(newer.key, newer.etag)}
+
+
 async def test_a_lease_says_what_to_read_and_how_to_cut(ledger: Ledger) -> None:
     source = source_of("acme", "accounts")
     delivery_id = await ledger.register("acme", source=source)

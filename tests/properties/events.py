@@ -101,7 +101,7 @@ def events(place_count: int, *, restarts: bool) -> st.SearchStrategy[Event]:
     places = st.integers(0, place_count - 1)
     variants = st.integers(0, VARIANTS - 1)
     uploads = st.builds(Upload, places, _entities, variants, other_key=st.booleans())
-    found = [
+    found: list[st.SearchStrategy[Event]] = [
         st.builds(UploadAll, places),
         uploads,
         st.builds(Upload, places, _entities, variants),

@@ -2,6 +2,7 @@
 passes when told to."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,7 +45,7 @@ class MortalSender(MemorySender):
             raise Killed
         return position
 
-    async def send_many(self, topic: str, messages: "list[tuple[bytes, bytes]]") -> None:  # type: ignore[override]
+    async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""
         for key, value in messages:
             await self.send(topic, key=key, value=value)

@@ -2,17 +2,23 @@
 
 import asyncio
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
-from tests.properties.events import MOST_SETS, Event, sequences
+from tests.properties.events import MOST_SETS, Again, Deliver, Event, Lose, Rest, Upload, UploadAll, sequences
 from tests.properties.journey import Journey
 from tests.properties.story import Story
 
 _SOME = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 _FEW = settings(_SOME, max_examples=120)
 
+_CORRECTED: list[Event] = [UploadAll(0), Rest(), Upload(0, "accounts", 1, other_key=True)]
+_A_REPEAT_BEFORE_WHAT_IS_OLDER: list[Event] = [*_CORRECTED, Again(0, "accounts"), Deliver(1, shuffled=True, seed=0)]
+_BACK_TO_THE_FIRST: list[Event] = [UploadAll(0), Rest(), Upload(0, "accounts", 1), Rest(), Upload(0, "accounts", 0), Lose(0)]
+
 
 @given(sequence=sequences(1))
+@example(sequence=_A_REPEAT_BEFORE_WHAT_IS_OLDER)
+@example(sequence=_BACK_TO_THE_FIRST)
 @_SOME
 def test_any_sequence_on_one_set_ends_as_the_oracle_says(sequence: list[Event]) -> None:
     asyncio.run(Story(Journey()).play(sequence))
