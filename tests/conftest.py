@@ -25,12 +25,17 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from hypothesis import settings
 
 from dataharvest.adapters.kafka_admin import apply, existing_topics
 from dataharvest.adapters.postgres.schema import migrate
 from dataharvest.harvest.workers import member_count
 from dataharvest.stack import Stack
 from dataharvest.topics import difference, load_topics
+
+# A slow machine is not a failure: what takes too long is stopped by pytest-timeout.
+settings.register_profile("dataharvest", deadline=None)
+settings.load_profile("dataharvest")
 
 PROGRAM = str(Path(sys.executable).with_name("dataharvest"))
 _START_S, _END_S = 60.0, 20.0

@@ -176,7 +176,8 @@ class MemoryDeliveries:
 
     def _repeats(self, row: StoredDelivery) -> list[StoredDelivery]:
         place = (row.tenant, row.business_date, row.entity)
-        return [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place and one.state == "repeat"]
+        same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
+        return [one for one in same if one.state == "repeat"]
 
     def _leased(self, lease: Lease) -> StoredDelivery | None:
         row = self._rows[lease.delivery_id]

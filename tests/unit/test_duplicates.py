@@ -10,9 +10,7 @@ SCANNER = scanner_for(",")
 
 
 def found(data: bytes, *keys: str, left_out: tuple[int, ...] = ()) -> list[Copy]:
-    return list(
-        copies_in(data, scanner=SCANNER, key_index=1, keys=set(keys), left_out=left_out, first_line=10, byte_offset=100)
-    )
+    return list(copies_in(data, scanner=SCANNER, key_index=1, keys=set(keys), left_out=left_out, first_line=10, byte_offset=100))
 
 
 def test_lines_offsets_and_positions_count_what_stands_before() -> None:
