@@ -15,11 +15,11 @@ from dataharvest.adapters.postgres.schema import require_current_schema
 from dataharvest.data_directory import claim_data_directory
 from dataharvest.delivery import Delivery, run_loop, until_available
 from dataharvest.errors import Misconfigured, Unavailable
-from dataharvest.faust_repairs import arm, require_pinned_versions
+from dataharvest.faust_repairs import CompleteAssignor, arm, require_pinned_versions
 from dataharvest.logs import logging_config
 from dataharvest.rulebook import all_rules, require_sound_rules
 from dataharvest.services import Connected, connect
-from dataharvest.settings import Settings, home
+from dataharvest.settings import APP_ID, Settings, home
 from dataharvest.stages.split_deliveries import SplitLoop
 from dataharvest.suspects import Suspects
 from dataharvest.topics import load_topics, verify
@@ -80,12 +80,14 @@ def build_app(settings: Settings) -> HarvestApp:
     """The application of a worker; nothing is contacted before it starts."""
     require_pinned_versions()
     require_sound_rules(all_rules().values())
+    CompleteAssignor.partition_counts = {name: topic.partitions for name, topic in load_topics().items()}
     app = HarvestApp(
-        settings.app_id,
+        APP_ID,
         broker=[f"kafka://{address.strip()}" for address in settings.broker.split(",")],
         store="rocksdb://",
-        datadir=claim_data_directory(settings.data_dir or home() / "tables" / settings.app_id),
+        datadir=claim_data_directory(settings.data_dir or home() / "tables" / APP_ID),
         Worker=HarvestWorker,
+        PartitionAssignor=CompleteAssignor,
         web_enabled=False,
         topic_disable_leader=True,
         topic_allow_declare=False,

@@ -1,4 +1,4 @@
-"""Three repairs without which an application that holds a Faust table loses messages, and the tripwire behind them.
+"""Repairs without which an application that holds a Faust table loses messages or stands still, and the tripwire behind them.
 
 Written against exactly the versions below; docs/adr/0006 holds the measurements. Each repair has a test of its
 own on the real broker. Raise a pin only after those tests have passed on the new version.
@@ -7,13 +7,16 @@ own on the real broker. Raise a pin only after those tests have passed on the ne
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import faust
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.cluster import ClusterMetadata
 from aiokafka.errors import KafkaError
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.types import TP, EventT
 
 from dataharvest.errors import Misconfigured, Unavailable
@@ -83,6 +86,31 @@ class CompleteSeek:
 def complete_seek_to_committed() -> None:
     """Install the third repair; installing it twice changes nothing."""
     AIOKafkaConsumer.seek_to_committed = CompleteSeek.seek
+
+
+class _KnownTopics:
+    """The broker's metadata, completed by what is known of our own topics."""
+
+    def __init__(self, cluster: ClusterMetadata, partition_counts: Mapping[str, int]) -> None:
+        self._cluster = cluster
+        self._partition_counts = partition_counts
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return self._cluster.partitions_for_topic(topic) or set(range(self._partition_counts.get(topic, 0)))
+
+
+class CompleteAssignor(PartitionAssignor):
+    """Fourth repair: an assignment leaves no topic out.
+
+    For a moment after a broker's restart its metadata may lack a topic. Faust then assigns the group without it, and nobody
+    reads that topic until the next rebalance, which may be hours away. Every topic was there when the worker started.
+    """
+
+    partition_counts: ClassVar[Mapping[str, int]] = {}
+
+    @classmethod
+    def _get_copartitioned_groups(cls, topics: Any, cluster: Any, subscriptions: Any) -> Any:
+        return super()._get_copartitioned_groups(topics, _KnownTopics(cluster, cls.partition_counts), subscriptions)
 
 
 class Tripwire:

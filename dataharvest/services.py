@@ -25,7 +25,7 @@ from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Sender, Sets, Work
 from dataharvest.rulebook import all_rules
-from dataharvest.settings import Settings
+from dataharvest.settings import APP_ID, Settings
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.register_manifest import ManifestRegister
@@ -111,7 +111,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         lease_s=settings.lease_s,
     )
     state = PostgresSweepState(database)
-    consumption = KafkaConsumption(settings.broker, group=settings.app_id)
+    consumption = KafkaConsumption(settings.broker, group=APP_ID)
     swept_deliveries = SweptDeliveries(
         bucket=settings.s3_bucket,
         objects=objects,

@@ -10,6 +10,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from dataharvest.errors import Misconfigured
 
 _PREFIX = "DATAHARVEST_"
+APP_ID = "dataharvest"
+"""Faust application and consumer group; the changelog's topic in ``topics/`` is named after it."""
 
 
 class Settings(BaseSettings):
@@ -33,8 +35,6 @@ class Settings(BaseSettings):
     """Region of the bucket."""
     sqs_url: str | None = None
     """SQS queue that receives the bucket's events; `dataharvest bridge` carries them to Kafka."""
-    app_id: str = "dataharvest"
-    """Faust application and Kafka consumer group."""
     data_dir: Path | None = None
     """Where a worker keeps its table; by default below `DATAHARVEST_HOME`, a folder per worker."""
     chunk_bytes: int = Field(default=1_048_576, ge=1, le=3_500_000)

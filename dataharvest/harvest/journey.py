@@ -17,7 +17,7 @@ from dataharvest.harvest.workers import Workers, member_count
 from dataharvest.objects import ObjectStore
 from dataharvest.outbound import all_outbound
 from dataharvest.ports import Contracts
-from dataharvest.settings import Settings
+from dataharvest.settings import APP_ID, Settings
 from dataharvest.status import StatusReport
 from dataharvest.topics import load_topics
 
@@ -123,7 +123,7 @@ class Journey:
         self.plan = self.plan.dated(contract.date_in_key, entities=all_entities())
 
     async def _staff(self) -> bool:
-        if await member_count(self.settings.broker, self.settings.app_id):
+        if await member_count(self.settings.broker, APP_ID):
             return False
         self.workers.start(self.worker_count)
         return True

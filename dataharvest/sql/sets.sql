@@ -63,6 +63,11 @@ FROM set_version v
 WHERE v.tenant = $1 AND v.business_date = $2
 ORDER BY v.version
 
+-- name: lock_versions
+-- A statement of its own: the next one sees what a batch that was being published has committed meanwhile.
+SELECT set_version_id FROM set_version
+WHERE tenant = $1 AND business_date = $2 AND state IN ('open', 'blocked') FOR UPDATE
+
 -- name: cancel_unpublished
 UPDATE set_version v SET state = 'cancelled'
 WHERE v.tenant = $1 AND v.business_date = $2 AND v.state IN ('open', 'blocked')
@@ -89,6 +94,7 @@ UPDATE delivery old SET state = 'superseded'
 FROM delivery new
 WHERE new.delivery_id = ANY($1) AND old.delivery_id <> new.delivery_id AND old.state = 'complete'
   AND (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
+  AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
 
 -- name: add_fact
 INSERT INTO fact (set_version_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING

@@ -26,19 +26,23 @@ async def register(
     """Insert a delivery, or a manifest, for each object that an S3 notification hints at; a delivery known already is left alone.
 
     Raises:
-        Rejected: the notification can't be read, or S3 forbids to look at the object.
+        Rejected: the notification can't be read, or S3 forbids to look at one of its objects; the others are registered.
         Unavailable: S3 or PostgreSQL is not there.
     """
+    forbidden: Rejected | None = None
     for hint in objects_in(value):
         if hint.bucket != bucket:
             logger.warning("event for another bucket ignored", extra={"bucket": hint.bucket})
             continue
         for key in hint.keys:
-            found = await register_object(
-                key, bucket=bucket, objects=objects, deliveries=deliveries, manifests=manifests, contracts=contracts
-            )
-            if found:
-                break
+            try:
+                await register_object(
+                    key, bucket=bucket, objects=objects, deliveries=deliveries, manifests=manifests, contracts=contracts
+                )
+            except Rejected as reason:
+                forbidden = reason
+    if forbidden is not None:
+        raise forbidden
 
 
 async def register_object(

@@ -38,18 +38,30 @@ class SweptDeliveries:
         missed = 0
         start_after: str | None = ""
         while start_after is not None:
-            page = await self.objects.list_keys(self.bucket, start_after=start_after)
+            try:
+                page = await self.objects.list_keys(self.bucket, start_after=start_after)
+            except ObjectTrouble as trouble:
+                logger.error("bucket can't be listed", extra={"bucket": self.bucket, "reason": str(trouble)})
+                return missed
             keys = [one.key for one in page.objects]
             known = await self.deliveries.known(self.bucket, keys) | await self.manifests.known(self.bucket, keys)
             for one in page.objects:
-                if (one.key, one.etag) not in known:
-                    await self._register(one.key)
-                    missed += 1
+                if (one.key, one.etag) not in known and not one.key.endswith("/"):
+                    missed += await self._register_missed(one.key)
             start_after = page.next_start_after
             if start_after is not None:
                 # At most one listing a second: a bucket may hold millions of objects.
                 await asyncio.sleep(_BETWEEN_PAGES_S)
         return missed
+
+    async def _register_missed(self, key: str) -> bool:
+        try:
+            await self._register(key)
+        except Rejected as reason:
+            # One object's trouble: everything else in the bucket still has to be looked at.
+            logger.warning("object can't be registered", extra={"object_key": key, "rule": reason.rule})
+            return False
+        return True
 
     async def lapsed_leases(self) -> int:
         """Wake the splitters for deliveries that one of them has left behind."""

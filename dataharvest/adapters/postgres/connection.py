@@ -27,6 +27,9 @@ async def translated() -> AsyncIterator[None]:
     """Turn the driver's errors into ours by SQLSTATE; anything else is a bug and passes as it is."""
     try:
         yield
+    except asyncpg.ClientConfigurationError as error:
+        # The driver counts it among the interface errors; waiting would not help.
+        raise Misconfigured(f"DATAHARVEST_DATABASE_URL can't be used: {error}.") from error
     except asyncpg.PostgresError as error:
         state = error.sqlstate or ""
         if state.startswith(_UNAVAILABLE_CLASSES) or state == _LOCK_NOT_AVAILABLE:

@@ -112,6 +112,7 @@ class LockedSet:
     async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
         """See the port."""
         execute = self._connection.execute
+        await execute(_SQL["lock_versions"], *self._key)
         await execute(_SQL["cancel_unpublished"], *self._key)
         set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version)
         for entity, delivery_id in deliveries.items():
