@@ -194,7 +194,7 @@ class Starts:
 
 
 def arm(app: faust.App, tripwire: Tripwire) -> None:
-    """Install the three repairs and the tripwire on an application."""
+    """Install the repairs and the tripwire on an application."""
     complete_seek_to_committed()
     hold_flow_until_recovered(app)
     tripwire.compare_with(Starts(app))

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from itertools import permutations
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 
 from dataharvest.stack import Stack
 from tests.conftest import RunWorkers, Worker
+from tests.e2e.commits import CommitWitness
 from tests.e2e.outside import Outside
 from tests.e2e.sets import ENTITIES, FileSet, make_set, values_of
 from tests.kills.ledger import Ledger, comparable
@@ -114,12 +116,13 @@ class TestTwoWorkers:
     async def test_a_broker_that_is_killed_and_comes_back_changes_nothing(self, outside: Outside) -> None:
         files = make_set("broker-restart", transactions=60_000)
         kafka = Stack(Path(outside.environment["DATAHARVEST_HOME"])).service("kafka")
-        await outside.put_set(files)
-        await outside.until_in_the_middle(files.tenant, chunks=20)
+        async with watched(outside, files.tenant):
+            await outside.put_set(files)
+            await outside.until_in_the_middle(files.tenant, chunks=20)
 
-        kafka.kill()
-        await asyncio.to_thread(kafka.start)
-        await outside.published([files.tenant], within_s=120)
+            kafka.kill()
+            await asyncio.to_thread(kafka.start)
+            await outside.published([files.tenant], within_s=120)
 
         [messages] = (await outside.outbound(files.tenant)).values()
         assert values_of(messages, of=files) == files.outbound
@@ -127,18 +130,33 @@ class TestTwoWorkers:
 
     async def test_a_worker_killed_in_mid_file_loses_and_doubles_nothing(self, outside: Outside, pair: list[Worker]) -> None:
         files = make_set("killed-worker", transactions=100_000)
-        await outside.put_set(files)
-        await outside.until_in_the_middle(files.tenant, chunks=40)
+        async with watched(outside, files.tenant):
+            await outside.put_set(files)
+            await outside.until_in_the_middle(files.tenant, chunks=40)
 
-        # The one that reads the file: its chunks, its lease and what it was storing are all in the air.
-        owner = await outside.one("SELECT lease_owner FROM delivery WHERE tenant = $1 AND state = 'splitting'", files.tenant)
-        [victim] = [one for one in pair if f"worker-{one.process.pid}-" in owner]
-        victim.kill()
-        await outside.published([files.tenant], within_s=120)
+            # The one that reads the file: its chunks, its lease and what it was storing are all in the air.
+            owner = await outside.one("SELECT lease_owner FROM delivery WHERE tenant = $1 AND state = 'splitting'", files.tenant)
+            [victim] = [one for one in pair if f"worker-{one.process.pid}-" in owner]
+            victim.kill()
+            await outside.published([files.tenant], within_s=120)
 
         [messages] = (await outside.outbound(files.tenant)).values()
         assert values_of(messages, of=files) == files.outbound
         await assert_stored_once(outside, files)
+
+
+@asynccontextmanager
+async def watched(outside: Outside, tenant: str) -> AsyncIterator[None]:
+    """A block during which no commit falls or passes a chunk of the tenant that is not in the ledger."""
+    witness = CommitWitness(outside, tenant=tenant)
+    async with witness.watching():
+        yield
+
+        async def has_seen_all() -> bool:
+            return bool(witness.verified_count >= await outside.one("SELECT count(*) FROM chunk WHERE tenant = $1", tenant))
+
+        await eventually(has_seen_all, what="every chunk committed and looked at", within_s=60)
+    assert witness.violations.all() == []
 
 
 def large_file() -> tuple[bytes, int]:
