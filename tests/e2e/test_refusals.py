@@ -105,11 +105,11 @@ def test_a_plan_shows_what_would_change_and_changes_nothing(
     assert asyncio.run(existing_topics(stack_environment["DATAHARVEST_BROKER"])) == before
 
 
-@pytest.mark.parametrize(("words", "code"), [("worker", EXIT_MISCONFIGURED), ("migrate", 1), ("topics plan", 1), ("status", 1)])
-def test_missing_settings_are_one_sentence(dataharvest: Command, tmp_path: Path, words: str, code: int) -> None:
+@pytest.mark.parametrize("words", ["worker", "migrate", "topics plan", "status"])
+def test_missing_settings_are_one_sentence(dataharvest: Command, tmp_path: Path, words: str) -> None:
     done = dataharvest(*words.split(), DATAHARVEST_HOME=str(tmp_path))
 
-    sentence = sentence_of(done, code=code)
+    sentence = sentence_of(done, code=EXIT_MISCONFIGURED)
     assert {"DATAHARVEST_BROKER", "DATAHARVEST_DATABASE_URL", "DATAHARVEST_S3_BUCKET"} <= set(re.findall(r"[A-Z_0-9]+", sentence))
     assert "`dataharvest stack up`" in sentence
 
