@@ -178,6 +178,8 @@ async def test_sequences_with_killed_workers_end_as_the_oracle_says(
     stack_environment: dict[str, str], running_workers: RunWorkers, dataharvest: Command
 ) -> None:
     print(f"seed {SEED}")
+    # Others' poison is in the same stack.
+    before = StatusReport.model_validate_json(dataharvest("status", "--json").stdout).dead_letter_count
     with ExitStack() as stack:
         async with site(stack_environment) as found:
             killing = asyncio.create_task(kill_workers(running_workers, stack, random.Random(SEED)))
@@ -190,4 +192,4 @@ async def test_sequences_with_killed_workers_end_as_the_oracle_says(
                     report = StatusReport.model_validate_json(answer.stdout)
                     wrong = differences(all_senders, await messages_of(stack_environment["DATAHARVEST_BROKER"]), report)
                     print("\n".join(wrong) or "as the oracle says", flush=True)
-            assert report.dead_letter_count == 0
+            assert report.dead_letter_count == before
