@@ -4,6 +4,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple
 
+from dataharvest.entities import Kind
 from dataharvest.rules.records import MAX_RAW_BYTES, QuarantinedRecord
 from dataharvest.rules.scanning import RecordScanner, line_count
 
@@ -35,6 +36,7 @@ def copies_in(
     *,
     scanner: RecordScanner,
     key_index: int,
+    key_kind: Kind,
     keys: Collection[str],
     left_out: Collection[int],
     first_line: int,
@@ -46,6 +48,7 @@ def copies_in(
         data: the chunk's bytes.
         scanner: finds the records.
         key_index: field that holds the natural key.
+        key_kind: its type. A UUID is the same in any case; text is compared byte by byte.
         keys: natural keys as stored; a UUID in lower case.
         left_out: positions of the records that are no rows.
         first_line: physical line of the chunk's first byte.
@@ -64,7 +67,7 @@ def copies_in(
         if position not in left_out:
             raw = data[record.start : record.stop]
             cell = scanner.fields(raw)[key_index].decode()
-            key = cell if cell in keys else cell.lower()
+            key = cell.lower() if key_kind is Kind.UUID else cell
             if key in keys:
                 yield Copy(key, position, line, byte_offset + start, raw)
         line += line_count(data[start : record.following])

@@ -58,6 +58,7 @@ class ReadingAgain:
             data,
             scanner=scanner_for(self.contract.delimiter),
             key_index=self._header.columns.index(entity.natural_key),
+            key_kind=next(column.kind for column in entity.columns if column.name == entity.natural_key),
             keys=keys,
             left_out={one.position for one in checked.quarantined},
             first_line=place.first_line,

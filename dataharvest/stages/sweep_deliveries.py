@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from dataharvest.errors import ObjectTrouble, Rejected
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, Deliveries, Sender
+from dataharvest.stages.fairness import TenantPaused
 from dataharvest.stages.register import register_object
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
@@ -90,6 +91,9 @@ class SweptDeliveries:
                 details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant}
                 try:
                     sent += await self.splitter.resend(lease)
+                except TenantPaused:
+                    # Somebody paused the tenant meanwhile; a later sweep finds the gap again.
+                    continue
                 except ObjectTrouble as trouble:
                     logger.error("missing chunks cannot be read again", extra={**details, "code": trouble.code})
                 except Rejected as reason:
@@ -98,15 +102,11 @@ class SweptDeliveries:
         return sent
 
     async def _register(self, key: str) -> None:
-        try:
-            await register_object(
-                key,
-                bucket=self.bucket,
-                objects=self.objects,
-                deliveries=self.deliveries,
-                manifests=self.manifests,
-                contracts=self.contracts,
-            )
-        except Rejected as reason:
-            # The sweep goes on: one object that cannot be looked at must not hide the others.
-            logger.warning("object cannot be registered", extra={"key": key, "rule": reason.rule})
+        await register_object(
+            key,
+            bucket=self.bucket,
+            objects=self.objects,
+            deliveries=self.deliveries,
+            manifests=self.manifests,
+            contracts=self.contracts,
+        )

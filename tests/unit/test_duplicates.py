@@ -3,14 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataharvest.entities import Kind
 from dataharvest.rules.duplicates import Copy, copies_in, further_copies, quarantined_copy
 from dataharvest.rules.scanning import scanner_for
 
 SCANNER = scanner_for(",")
 
 
-def found(data: bytes, *keys: str, left_out: tuple[int, ...] = ()) -> list[Copy]:
-    return list(copies_in(data, scanner=SCANNER, key_index=1, keys=set(keys), left_out=left_out, first_line=10, byte_offset=100))
+def found(data: bytes, *keys: str, left_out: tuple[int, ...] = (), kind: Kind = Kind.KEY) -> list[Copy]:
+    place = {"first_line": 10, "byte_offset": 100}
+    return list(copies_in(data, scanner=SCANNER, key_index=1, key_kind=kind, keys=set(keys), left_out=left_out, **place))
 
 
 def test_lines_offsets_and_positions_count_what_stands_before() -> None:
@@ -24,7 +26,11 @@ def test_a_record_that_is_no_row_is_no_copy() -> None:
 
 
 def test_a_reference_in_capitals_is_the_same_reference() -> None:
-    assert [one.natural_key for one in found(b"1,AB-1\n2,ab-1\n", "ab-1")] == ["ab-1", "ab-1"]
+    assert [one.natural_key for one in found(b"1,AB-1\n2,ab-1\n", "ab-1", kind=Kind.UUID)] == ["ab-1", "ab-1"]
+
+
+def test_a_number_in_capitals_is_another_number() -> None:
+    assert [one.position for one in found(b"1,ABC\n2,abc\n3,abc\n", "abc")] == [1, 2]
 
 
 def test_the_end_of_what_has_no_end_is_left_alone() -> None:

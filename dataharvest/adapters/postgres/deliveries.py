@@ -186,8 +186,13 @@ class PostgresDeliveries:
 
 def failure_of(reason: Rejected) -> dict[str, Any]:
     """What is stored of a reason: its rule, its sentence and its details."""
-    details = {name: value if isinstance(value, int | str | None) else str(value) for name, value in reason.details.items()}
-    return {"rule": reason.rule, "message": reason.message, **details}
+    details = {name: value if isinstance(value, int | None) else _storable(str(value)) for name, value in reason.details.items()}
+    return {"rule": reason.rule, "message": _storable(reason.message), **details}
+
+
+def _storable(text: str) -> str:
+    # A reason may quote what it refuses; PostgreSQL takes neither NUL nor half a surrogate pair.
+    return text.replace("\0", "\\0").encode(errors="replace").decode()
 
 
 def _object_columns(source: ObjectVersion) -> tuple[Any, ...]:
