@@ -1,6 +1,6 @@
 """Chunks in PostgreSQL: rows, quarantined records and ledger row in one transaction."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.deliveries import ChunkOutcome
@@ -124,5 +124,5 @@ async def _insert_ledger_row(connection: Connection, metadata: ChunkMetadata, ch
         raise _SeenMeanwhile
 
 
-async def _once(data: bytes):  # type: ignore[no-untyped-def]
+async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data

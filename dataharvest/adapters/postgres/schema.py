@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-import asyncpg
-
-from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.entities import Entity, all_entities
 from dataharvest.errors import Misconfigured
 from dataharvest.sql import MIGRATIONS
@@ -43,7 +41,7 @@ async def migrate(url: str) -> tuple[str | None, str]:
     """
     from alembic import command
     from alembic.config import Config
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection as Migrating
     from sqlalchemy.ext.asyncio import create_async_engine
 
     before = await current_revision(url)
@@ -51,7 +49,7 @@ async def migrate(url: str) -> tuple[str | None, str]:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
 
-    def upgrade(connection: Connection) -> None:
+    def upgrade(connection: Migrating) -> None:
         # Two operators may migrate at once; the second waits and finds nothing to do.
         connection.exec_driver_sql("SELECT pg_advisory_xact_lock(hashtext('dataharvest migrate'))")
         config.attributes["connection"] = connection
@@ -74,7 +72,7 @@ async def current_revision(url: str) -> str | None:
     database = Database(url, pool_size=1, application_name="dataharvest migrate")
     try:
         async with database.connection() as connection:
-            return await _revision(connection)  # type: ignore[arg-type]
+            return await _revision(connection)
     finally:
         await database.close()
 
@@ -82,7 +80,7 @@ async def current_revision(url: str) -> str | None:
 async def require_current_schema(database: Database) -> None:
     """Raise Misconfigured, saying what to run, unless the schema is the one this version needs."""
     async with database.connection() as connection:
-        revision = await _revision(connection)  # type: ignore[arg-type]
+        revision = await _revision(connection)
         _require_known(revision)
         if revision != head_revision():
             at, needed = revision or "nothing", head_revision()
@@ -97,7 +95,7 @@ async def require_current_schema(database: Database) -> None:
         raise Misconfigured(f"The database lacks {', '.join(missing)}: run `dataharvest migrate`.")
 
 
-async def _revision(connection: asyncpg.Connection) -> str | None:
+async def _revision(connection: Connection) -> str | None:
     if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
         return None
     revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
