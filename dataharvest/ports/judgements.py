@@ -1,0 +1,75 @@
+"""What the stages need to judge a delivery."""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from dataharvest.contracts.vocabulary import DuplicateRule
+from dataharvest.deliveries import (
+    ChunkPlace,
+    JudgedDelivery,
+    SetKey,
+)
+from dataharvest.messages import Judgement
+from dataharvest.rules.duplicates import Copy
+from dataharvest.rules.records import CheckedChunk
+
+
+class LockedJudgement(Protocol):
+    """A delivery that is being judged, with its row locked; nothing counts unless the block ends without an error."""
+
+    subject: JudgedDelivery
+
+    async def weigh(self) -> bool:
+        """Count the rows and tell whether any natural key occurs twice.
+
+        Raises:
+            ConservationBroken: there are not as many rows as the ledger says.
+        """
+
+    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace]:
+        """Decide what can be decided from the ledger; returns, in order, the chunks that have to be read again.
+
+        Raises:
+            Rejected: it cannot be told any more which chunk a row came from.
+        """
+
+    async def keys_in(self, index: int) -> set[str]:
+        """Natural keys to look for in a chunk that has to be read again."""
+
+    async def settle(self, index: int, copies: Sequence[Copy], *, check: Callable[[bytes], CheckedChunk]) -> None:
+        """Take in what was found in a chunk, in order; ``check`` turns a record into the row to store."""
+
+    async def complete(self) -> str:
+        """Remove what the rule removes, record counts and sums, and complete the delivery; returns its state.
+
+        What could not be settled, because the object is gone, is quarantined.
+
+        Raises:
+            ConservationBroken: the ledger does not add up.
+        """
+
+
+class Judgements(Protocol):
+    """Deliveries from the moment they are all there to their completion."""
+
+    async def begin(self, delivery_id: int) -> str:
+        """Let a sealed delivery whose chunks are all in the ledger and tile its content be judged; returns its state.
+
+        The state is ``broken`` when the ledger does not add up: the delivery stays sealed, with that as its failure.
+        """
+
+    async def unsent(self, key: SetKey) -> list[Judgement]:
+        """Judgements of the set that were begun and not sent."""
+
+    async def overdue(self, *, age_s: float) -> list[Judgement]:
+        """Judgements that were to be sent, or sent, so long ago and are not done."""
+
+    async def mark_sent(self, delivery_id: int) -> None:
+        """The judgement is in Kafka."""
+
+    def open(self, delivery_id: int) -> AbstractAsyncContextManager[LockedJudgement | None]:
+        """The delivery in a transaction; None when it is not to be judged, or not any more."""
+
+    async def note_broken(self, delivery_id: int, message: str) -> None:
+        """The delivery does not add up: it stays as it is and holds its set up."""

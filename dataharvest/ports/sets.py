@@ -1,0 +1,61 @@
+"""What the stages need of sets and their versions."""
+
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from dataharvest.deliveries import (
+    SetKey,
+)
+from dataharvest.rules.control_totals import DeliveryTotals
+from dataharvest.rules.manifest import Manifest
+from dataharvest.rules.needs import Rule
+from dataharvest.rules.progress import SetProgress
+from dataharvest.rules.versions import SetView
+
+
+class LockedSet(Protocol):
+    """A set whose row is locked."""
+
+    async def view(self) -> SetView:
+        """Deliveries that count and versions, as stored."""
+
+    async def manifest(self) -> Manifest | None:
+        """The newest manifest of the set that can be used."""
+
+    async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
+        """What is known of these complete deliveries, at most one of an entity, by entity."""
+
+    async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
+        """Note what is wrong with the control totals, or that nothing is; a problem of another kind stays."""
+
+    async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
+        """Freeze these deliveries; older versions that have not begun to publish are cancelled."""
+
+    async def announce(self, version: int, rule: Rule) -> None:
+        """Record that the rule may run, unsent."""
+
+    async def set_published(self, version: int) -> None:
+        """Every outbound message of the version is out."""
+
+
+class Sets(Protocol):
+    """Sets, their versions and facts."""
+
+    async def progress(self, key: SetKey, *, rules: Iterable[Rule]) -> SetProgress:
+        """What the ledger knows of the set's unfinished deliveries and batches."""
+
+    async def confirm_done(self, key: SetKey, version: int, rule: Rule) -> None:
+        """Record the fact the rule provides, if all its batches are done and the version still counts."""
+
+    def locked(self, key: SetKey) -> AbstractAsyncContextManager[LockedSet]:
+        """The set in a transaction that no other decision about it can share."""
+
+    async def sets_due(self, *, settle_s: float) -> list[SetKey]:
+        """Sets whose newest complete deliveries are no version yet although nothing is being read; to be decided again."""
+
+    async def unsent_readiness(self, key: SetKey) -> list[tuple[int, str]]:
+        """Version and rule of what was announced and not sent."""
+
+    async def mark_readiness_sent(self, key: SetKey, version: int, rule: str) -> None:
+        """The readiness is in Kafka."""

@@ -1,0 +1,92 @@
+"""What the stages need of batches, values and outbound messages."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+from uuid import UUID
+
+import polars as pl
+
+from dataharvest.deliveries import (
+    OpenBatch,
+)
+from dataharvest.messages import Batch, RuleReady
+from dataharvest.ports.messaging import Position
+from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
+from dataharvest.transformers.model import Per, Reads
+
+
+class LockedBatch(Protocol):
+    """A batch in a transaction that keeps its version from being cancelled."""
+
+    opened: OpenBatch
+
+    async def frames(self, reads: Reads, *, per: Per) -> dict[str, pl.DataFrame]:
+        """The rows of each entity that concern the batch; money as Decimal, everything else as text or integer."""
+
+    async def values(self, takes: Reads) -> pl.DataFrame:
+        """Values of transformers side by side, by ``reference``."""
+
+    async def mixed_currency_count(self) -> int:
+        """Clients of the version with accounts in more than one currency; to be asked after ``relate``."""
+
+    async def relate(self) -> dict[str, int]:
+        """Link clients, portfolios and accounts of the version; returns the number of orphans by kind."""
+
+    async def block(self, failure: dict[str, Any]) -> None:
+        """Keep the version from going on, with the reason."""
+
+    async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
+        """Store ``reference`` and ``fields`` (JSON) of the batch."""
+
+    async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
+        """The newest message of older versions for each key of the batch, by reference."""
+
+    async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
+        """Store messages, unsent."""
+
+    async def mark_computed(self) -> None:
+        """Values or messages of the batch are stored."""
+
+    async def mark_done(self) -> None:
+        """Nothing is left to do for the batch."""
+
+
+class BatchesToSend(Protocol):
+    """Batches of one tenant whose turn it is."""
+
+    batches: list[Batch]
+
+    async def mark_sent(self, batch: Batch, position: Position) -> None:
+        """The batch is in Kafka, there; kept when the block ends without an error."""
+
+
+class Work(Protocol):
+    """Batches from plan to done."""
+
+    async def record_counts(self, ready: RuleReady) -> dict[str, int]:
+        """Stored records of the version by entity."""
+
+    async def plan(self, ready: RuleReady, *, batch_count: int) -> None:
+        """Insert the batches of a rule, unless they are planned already or the version was cancelled."""
+
+    async def unsent(self, ready: RuleReady) -> list[Batch]:
+        """Planned batches that were not sent."""
+
+    async def mark_sent(self, batch: Batch, position: Position | None = None) -> None:
+        """The batch is in Kafka, there."""
+
+    def next_batches(self, tenant: str, *, at_once: int) -> AbstractAsyncContextManager[BatchesToSend]:
+        """Batches to send now: those sent and not done stay ``at_once`` of the tenant; nobody else chooses meanwhile."""
+
+    def open_batch(self, batch: Batch) -> AbstractAsyncContextManager[LockedBatch | None]:
+        """The batch in a transaction; None when its version is cancelled or blocked."""
+
+    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
+        """Message id, reference and payload of what the batch has not sent."""
+
+    async def mark_outbound_sent(self, opened: OpenBatch, batch: Batch, *, kind: str, message_ids: Sequence[UUID]) -> None:
+        """These messages are in Kafka."""
+
+    async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
+        """Nothing is left to do for the batch."""
