@@ -1,13 +1,14 @@
 """Repair: records leave the quarantine as rows or for good, and their set goes on by itself."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Literal
 
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import Rejected
+from dataharvest.errors import Rejected, Unavailable
 from dataharvest.messages import EditionRaised
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, LockedRepair, Quarantine, Sender
@@ -39,14 +40,19 @@ class Report:
     outcomes: list[Outcome] = field(default_factory=list)
     editions: dict[SetKey, int] = field(default_factory=dict)
     """Sets that changed, with their new edition; a version of each is due."""
+    refused: list[str] = field(default_factory=list)
+    """Why nothing was changed in one of several deliveries."""
+    is_told: bool = True
+    """Whether the workers know; otherwise a sweep finds out."""
 
 
 @dataclass(kw_only=True)
 class Repairs:
     """Fixes, accepts and replays; with ``plan`` each says what it would do and changes nothing.
 
-    A delivery's entries change together or not at all. Every method raises Rejected when nothing can be done, with the reason,
-    and Unavailable when PostgreSQL or the object store is not there; the same call may then succeed later.
+    A delivery's entries change together or not at all. Where entries of several deliveries are meant, one that can't be changed
+    keeps no other from it. Every method raises Rejected when nothing at all can be done, with the reason, and Unavailable when
+    PostgreSQL or the object store is not there; the same call may then succeed later.
     """
 
     quarantine: Quarantine
@@ -69,10 +75,11 @@ class Repairs:
             attempts.append(await read_fixed(await self._as_read(entries[0]), open_entries, contents))
         report = Report()
         for entries, attempt in zip(_by_delivery(found), attempts, strict=True):
-            _note_settled(report, [one for one in entries if one.state != "open"], contents)
-            await self._make(attempt, report, by=by, plan=plan)
-        await self._tell(report, plan=plan)
-        return report
+            with _refusals(report, is_only_one=len(attempts) == 1):
+                unchanged = _unchanged_fixes([one for one in entries if one.state != "open"], contents)
+                await self._make(attempt, report, by=by, plan=plan)
+                report.outcomes += unchanged
+        return await self._told(report, plan=plan)
 
     async def accept(self, selection: Selection, *, by: Signature, plan: bool = False) -> Report:
         """Leave the selected records out on purpose; those that were accepted before stay so.
@@ -83,12 +90,12 @@ class Repairs:
         found = await self._entries(selection)
         if selection.ids is not None:
             _require_known(selection.ids, found)
-        report = Report()
-        for entries in _by_delivery(found):
-            async with self.quarantine.repair(entries[0].delivery_id, plan=plan) as locked:
-                await self._accept(locked, entries, report, by=by, are_named=selection.ids is not None)
-        await self._tell(report, plan=plan)
-        return report
+        report, deliveries = Report(), _by_delivery(found)
+        for entries in deliveries:
+            with _refusals(report, is_only_one=len(deliveries) == 1):
+                async with self.quarantine.repair(entries[0].delivery_id, plan=plan) as locked:
+                    await self._accept(locked, entries, report, by=by, are_named=selection.ids is not None)
+        return await self._told(report, plan=plan)
 
     async def replay(self, selection: Selection, *, by: Signature, plan: bool = False) -> Report:
         """Read the selected records again as the tenant's contract and this program read them now.
@@ -101,16 +108,17 @@ class Repairs:
         found = await self._entries(selection)
         if selection.ids is not None:
             _require_known(selection.ids, found)
-        report = Report()
-        for entries in _by_delivery(found):
-            report.outcomes += [_unchanged(one) for one in entries if one.state != "open"]
-            wanted = [one for one in entries if one.state == "open"]
-            if wanted:
-                copies = await self._entries(Selection(delivery_id=entries[0].delivery_id, rule=DUPLICATE, with_superseded=True))
-                attempt = await read_replayed(await self._anew(wanted[0]), await self._as_read(wanted[0]), wanted, copies=copies)
-                await self._make(attempt, report, by=by, plan=plan)
-        await self._tell(report, plan=plan)
-        return report
+        report, deliveries = Report(), _by_delivery(found)
+        for entries in deliveries:
+            with _refusals(report, is_only_one=len(deliveries) == 1):
+                report.outcomes += [_unchanged(one) for one in entries if one.state != "open"]
+                if wanted := [one for one in entries if one.state == "open"]:
+                    await self._make(await self._replayed(wanted), report, by=by, plan=plan)
+        return await self._told(report, plan=plan)
+
+    async def _replayed(self, wanted: Sequence[Entry]) -> Attempt:
+        copies = await self._entries(Selection(delivery_id=wanted[0].delivery_id, rule=DUPLICATE, with_superseded=True))
+        return await read_replayed(await self._anew(wanted[0]), await self._as_read(wanted[0]), wanted, copies=copies)
 
     async def _entries(self, selection: Selection) -> list[Entry]:
         found = await self.quarantine.entries(selection, limit=MAX_ENTRIES + 1)
@@ -171,11 +179,27 @@ class Repairs:
             report.editions[entries[0].set_key] = edition
             report.outcomes += [Outcome(entry=one, result="accepted") for one in wanted]
 
-    async def _tell(self, report: Report, *, plan: bool) -> None:
+    async def _told(self, report: Report, *, plan: bool) -> Report:
         for key, edition in report.editions.items() if not plan else ():
             fact = EditionRaised(tenant=key.tenant, business_date=key.business_date, edition=edition)
             logger.info("set repaired", extra={"tenant": key.tenant, "business_date": str(key.business_date), "edition": edition})
-            await self.sender.send("progress", key=fact.key, value=fact.encode())
+            try:
+                await self.sender.send("progress", key=fact.key, value=fact.encode())
+            except Unavailable as outage:
+                # It is stored, and only the hint is missing.
+                logger.warning("set repaired, nobody told", extra={"tenant": key.tenant, "reason": outage.message})
+                report.is_told = False
+        return report
+
+
+@contextmanager
+def _refusals(report: Report, *, is_only_one: bool) -> Iterator[None]:
+    try:
+        yield
+    except Rejected as reason:
+        if is_only_one:
+            raise
+        report.refused.append(reason.message)
 
 
 def _by_delivery(entries: Sequence[Entry]) -> list[list[Entry]]:
@@ -198,11 +222,11 @@ async def _require_open(locked: LockedRepair, expected: Sequence[Entry]) -> None
             raise _settled(found or one)
 
 
-def _note_settled(report: Report, settled: Sequence[Entry], contents: Mapping[int, bytes]) -> None:
+def _unchanged_fixes(settled: Sequence[Entry], contents: Mapping[int, bytes]) -> list[Outcome]:
     for one in settled:
         if one.state != "fixed" or one.content != contents[one.quarantine_id]:
             raise _settled(one)
-        report.outcomes.append(_unchanged(one))
+    return [_unchanged(one) for one in settled]
 
 
 def _unchanged(entry: Entry) -> Outcome:
