@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.status_repairs import dropped_repairs
 from dataharvest.adapters.postgres.status_rows import Row, SetRows, fields_of, read_sets
 from dataharvest.deliveries import SetKey
 from dataharvest.objects import ObjectVersion
@@ -122,7 +123,7 @@ class PostgresStatus:
             waits_for=list(stands.waits_for),
             reason=stands.reason,
             counts=sum((one.counts for one in deliveries if one.delivery_id in newest), Counts()),
-            warnings=[*parts.warnings.get(identity, []), *rows.tolerated(), *rows.lateness()],
+            warnings=[*parts.warnings.get(identity, []), *parts.dropped.get(rows.key, []), *rows.tolerated(), *rows.lateness()],
             orphans=parts.orphans.get(identity, []),
             rules=parts.rules.get(identity, []),
             deliveries=deliveries,
@@ -149,6 +150,8 @@ class _Parts:
     warnings: Mapping[int, list[str]]
     duplicates: Mapping[int, list[DuplicateKey]]
     """By delivery."""
+    dropped: Mapping[SetKey, list[str]]
+    """Repairs that newer files have dropped, by set."""
 
 
 async def _quarantined(connection: Connection, deliveries: Iterable[Row], sample: int) -> dict[int, list[Quarantined]]:
@@ -181,7 +184,13 @@ async def _version_parts(connection: Connection, sets: Sequence[SetRows]) -> _Pa
         orphans.setdefault(row["set_version_id"], []).append(kind)
     looked_into = newest if len(newest) <= _SETS_LOOKED_INTO else []
     warnings = {row["set_version_id"]: await _warnings(connection, row) for row in looked_into}
-    return _Parts(rules=rules, orphans=orphans, warnings=warnings, duplicates=await _duplicates(connection, sets))
+    return _Parts(
+        rules=rules,
+        orphans=orphans,
+        warnings=warnings,
+        duplicates=await _duplicates(connection, sets),
+        dropped=await dropped_repairs(connection, newest),
+    )
 
 
 async def _warnings(connection: Connection, version: Row) -> list[str]:
