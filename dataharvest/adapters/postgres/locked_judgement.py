@@ -5,7 +5,7 @@ from typing import Any
 
 from dataharvest.adapters.postgres.chunks import copy_quarantined, copy_rows
 from dataharvest.adapters.postgres.connection import Connection
-from dataharvest.adapters.postgres.deliveries import source_of
+from dataharvest.adapters.postgres.delivery_rows import source_of
 from dataharvest.adapters.postgres.sums import sums_query
 from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
