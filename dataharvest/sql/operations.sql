@@ -26,7 +26,8 @@ DO UPDATE SET attempt_count = attempt.attempt_count + 1, last_error = coalesce($
 DELETE FROM attempt WHERE (topic, topic_partition, topic_offset) = ($1, $2, $3)
 
 -- name: add_dead_letter
-INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason, delivery_id, chunk_index, chunk_sha256)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT DO NOTHING
 
 -- name: try_sweep
@@ -103,10 +104,14 @@ WHERE d.state = 'sealed' AND d.announced_at < clock_timestamp() - interval '60 s
                   AND c.committed_at > clock_timestamp() - interval '60 seconds')
 
 -- name: gaps
+-- A chunk that was dead-lettered is no gap: it waits for a replay. Only one whose bytes were damaged on the way is read again.
 SELECT d.* FROM delivery d
 WHERE d.state = 'sealed' AND d.sealed_at < clock_timestamp() - interval '120 seconds'
   AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = d.tenant)
-  AND d.chunk_count > (SELECT count(*) FROM chunk c WHERE c.delivery_id = d.delivery_id)
+  AND d.chunk_count > (SELECT count(*) FROM (
+      SELECT chunk_index FROM chunk c WHERE c.delivery_id = d.delivery_id
+      UNION SELECT chunk_index FROM dead_letter l
+      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged') known)
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id
                   AND c.committed_at > clock_timestamp() - interval '120 seconds')
 

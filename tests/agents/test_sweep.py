@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
 import pytest
 
 from dataharvest.adapters.memory_kafka import Sent
 from dataharvest.deliveries import SetKey
+from dataharvest.errors import Rejected
 from dataharvest.messages import decode_chunk, decode_progress
+from dataharvest.ports import Position
 from dataharvest.sweeping import Due
 from tests.agents.worlds import BUCKET, Agents, World, example_files
 
@@ -114,6 +117,22 @@ async def test_only_the_missing_chunks_are_sent_again_and_only_once_all_were_rea
         assert (await swept(world))["missing chunks"] == 1
         again = [one for one in world.unread() if one.topic == "chunks"]
         assert [decode_chunk(one.value)[0] for one in again] == [decode_chunk(dropped.value)[0]]
+
+
+@pytest.mark.parametrize("lost", [of_type("chunks", "chunk"), of_type("work", "judge")], ids=["chunk", "judgement"])
+async def test_what_was_dead_lettered_waits_for_its_replay(lost: Lost) -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        [dropped] = await journey(world, agents, lost=first(lost))
+        message = SimpleNamespace(key=dropped.key, value=dropped.value, headers=[])
+        crashed = Rejected("three times", rule="crashed_worker")
+        await world.dead_letters.keep(Position(dropped.topic, 0, 0), message=message, stage="any", reason=crashed)
+        assert await swept(world) == QUIET
+        assert world.unread() == []
+        await agents.give(dropped.topic, dropped.value, key=dropped.key)
+        await journey(world, agents)
+    assert sorted(world.outbound()) == await expected()
 
 
 async def test_announcements_that_were_never_sent_are_sent() -> None:

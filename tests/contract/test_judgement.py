@@ -1,6 +1,8 @@
 """What a judgement promises: exact counts, sums and lines of duplicates under every rule, in memory and in PostgreSQL."""
 
+import asyncio
 import gzip
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -9,12 +11,14 @@ import pytest
 
 from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_store import MemoryObjectStore
+from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.contracts import Contract
 from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import Rejected
+from dataharvest.errors import ObjectTrouble, Rejected
 from dataharvest.messages import Judgement, decode_progress
 from dataharvest.objects import ObjectVersion
+from dataharvest.rulebook import all_rules
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.tiling import ConservationBroken
 from dataharvest.stages.judge import Judge
@@ -242,6 +246,56 @@ async def test_a_judgement_is_unsent_until_it_is_marked_and_overdue_until_it_is_
     assert await site.ledger.judgements.overdue(age_s=0) == [message]
     await site.judge.judge(message)
     assert await site.ledger.judgements.overdue(age_s=0) == []
+
+
+async def test_a_judgement_under_way_is_marked_without_waiting_and_not_sent_again(real_ledger: Ledger) -> None:
+    site = Site(real_ledger)
+    delivery_id = await site.load(DIRTY)
+    async with real_ledger.judgements.open(delivery_id) as judgement:
+        assert judgement is not None
+        async with asyncio.timeout(2):
+            assert await real_ledger.judgements.unsent(KEY) == []
+            assert await real_ledger.judgements.overdue(age_s=0) == []
+            await real_ledger.judgements.mark_sent(delivery_id)
+    assert [one.delivery_id for one in await real_ledger.judgements.overdue(age_s=0)] == [delivery_id]
+
+
+async def test_an_object_that_is_only_forbidden_is_asked_for_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery_id = await site.load(DIRTY)
+    [message] = await site.ledger.judgements.unsent(KEY)
+    with monkeypatch.context() as outage:
+        outage.setattr(site.objects, "read", forbidden)
+        await site.judge.judge(message)
+    found = await site.outcome(delivery_id)
+    assert (found.state, found.entries, site.sender.sent) == ("judging", [], [])
+    assert await site.ledger.judgements.unsent(KEY) == []
+    [again] = await site.ledger.judgements.overdue(age_s=0)
+    await site.judge.judge(again)
+    assert (await site.outcome(delivery_id)).lines == {"a": [2, 4, 6], "b": [3, 8]}
+    assert decode_progress(site.sender.sent[-1].value).type == "delivery_judged"
+
+
+async def forbidden(source: ObjectVersion, *, start: int = 0, part_bytes: int = 0) -> AsyncIterator[bytes]:
+    raise ObjectTrouble("S3 forbids it", code=403)
+    yield b""
+
+
+async def test_the_status_says_that_a_judgement_waits_for_its_object(
+    real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(real_ledger)
+    await site.load(DIRTY)
+    [message] = await real_ledger.judgements.unsent(KEY)
+    with monkeypatch.context() as outage:
+        outage.setattr(site.objects, "read", forbidden)
+        await site.judge.judge(message)
+    assert real_ledger.database is not None
+    status = PostgresStatus(real_ledger.database, required=("transactions",), rules=all_rules().values())
+    [found] = (await status.report(tenant="acme")).sets
+    assert found.reason == "transactions: all stored, its judgement waits for the object (S3 forbids it)."
+    await site.judge.judge(message)
+    [found] = (await status.report(tenant="acme")).sets
+    assert found.deliveries[0].failure is None
 
 
 async def test_what_fails_in_the_middle_did_not_happen(site: Site) -> None:

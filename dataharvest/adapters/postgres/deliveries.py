@@ -91,7 +91,7 @@ class PostgresDeliveries:
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
         """See the port."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["stored_chunks"], delivery_id)
+            rows = await connection.fetch(_SQL["settled_chunks"], delivery_id)
         return {row["chunk_index"]: row["sha256"] for row in rows}
 
     async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
