@@ -67,6 +67,7 @@ FROM outbound o JOIN set_version v USING (set_version_id)
 JOIN batch b ON b.set_version_id = o.set_version_id AND b.rule = 'outbound.' || o.kind AND b.batch_index = o.batch_index
 WHERE o.sent_at IS NULL AND o.created_at < clock_timestamp() - interval '60 seconds'
   AND v.state IN ('open', 'published') AND b.done_at IS NOT NULL
+  AND greatest(b.done_at, b.sent_at) < clock_timestamp() - interval '60 seconds'
 
 -- name: untold_rules
 -- $1 and $2: rules and the facts they provide. Every batch is done, and the fact is not recorded.
@@ -75,7 +76,7 @@ SELECT DISTINCT ON (v.set_version_id, b.rule)
 FROM set_version v JOIN batch b USING (set_version_id) JOIN unnest($1::text[], $2::text[]) AS known(rule, provides) USING (rule)
 WHERE v.state = 'open'
   AND NOT EXISTS (SELECT FROM batch u WHERE u.set_version_id = b.set_version_id AND u.rule = b.rule
-                  AND (u.done_at IS NULL OR u.done_at > clock_timestamp() - interval '60 seconds'))
+                  AND (u.done_at IS NULL OR greatest(u.done_at, u.sent_at) > clock_timestamp() - interval '60 seconds'))
   AND NOT EXISTS (SELECT FROM fact f WHERE f.set_version_id = b.set_version_id AND f.name = known.provides)
 ORDER BY v.set_version_id, b.rule, b.batch_index
 
