@@ -1,6 +1,7 @@
 """What a judgement promises: exact counts, sums and lines of duplicates under every rule, in memory and in PostgreSQL."""
 
 import asyncio
+import gc
 import gzip
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,12 +20,15 @@ from dataharvest.errors import ObjectTrouble, Rejected
 from dataharvest.messages import Judgement, decode_progress
 from dataharvest.objects import ObjectVersion
 from dataharvest.rulebook import all_rules
+from dataharvest.rules.duplicates import LISTED_COPIES, Copy
 from dataharvest.rules.keys import ObjectName
+from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.tiling import ConservationBroken
 from dataharvest.stages.judge import Judge
 from tests.contract.ledgers import ACCOUNTS, DAY, Ledger, sealing_of
 
 KEY = SetKey("acme", DAY)
+NO_ROWS = CheckedChunk(copy_text=b"", copy_columns=(), record_count=0, persisted_count=0, quarantined=())
 HEADER = b"record_id,account_number,transaction_reference,amount,keyword\n"
 
 
@@ -210,6 +214,32 @@ async def test_of_a_key_with_many_copies_ten_are_named(site: Site) -> None:
     assert found.lines == {"a": list(range(2, 12))}
     assert sum(count for _, _, count in found.entries) == 25
     assert len([one for one in found.entries if one[1]]) == 10
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_of_many_copies_only_those_that_are_named_are_kept_in_memory(real_ledger: Ledger, rule: DuplicateRule) -> None:
+    delivery_id = await Site(real_ledger).load(records(*[("a", "1")] * 40))
+    async with real_ledger.judgements.open(delivery_id) as judgement:
+        assert judgement is not None and await judgement.weigh()
+        places = await judgement.find_duplicates(rule)
+        for place in places:
+            found = [Copy("a", position, position + 2, 0, b"1,0012,a,1,TAX", 14) for position in range(40)]
+            await judgement.settle(place.index, found, check=lambda _: NO_ROWS)
+            del found
+        gc.collect()
+        assert sum(isinstance(one, Copy) for one in gc.get_objects()) == LISTED_COPIES
+
+
+async def test_an_object_that_shows_more_copies_than_are_stored_quarantines_what_is_stored(site: Site) -> None:
+    delivery_id = await site.load(records(("a", "1"), ("a", "2")))
+    async with site.ledger.judgements.open(delivery_id) as judgement:
+        assert judgement is not None and await judgement.weigh()
+        for place in await judgement.find_duplicates("reject"):
+            copies = [Copy("a", position, position + 2, 0, b"any", 3) for position in range(5)]
+            await judgement.settle(place.index, copies, check=lambda _: NO_ROWS)
+        await judgement.complete()
+    found = await site.outcome(delivery_id)
+    assert (found.counts, [one[2] for one in found.entries]) == ((2, 0, 2, 0), [1, 1])
 
 
 @pytest.mark.parametrize(("rule", "counts"), [("reject", (7, 2, 5, 0)), ("first_wins", (7, 2, 5, 0))])
