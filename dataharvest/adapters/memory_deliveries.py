@@ -14,6 +14,7 @@ from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.versions import IN_PROGRESS
 
 _TO_SPLIT = ("registered", "waiting", "splitting")
+_READ = ("sealed", "judging", "complete", "repeat")
 _ENDED = ("rejected", "repeat", "abandoned")
 
 
@@ -40,14 +41,9 @@ class MemoryDeliveries:
             state="registered",
             contract_version=contract_version,
         )
-        siblings = self._siblings(row)
-        if any(one.order[:2] > row.order[:2] for one in (*siblings, *self._repeats(row))):
+        if any(one.order[:2] > row.order[:2] for one in self._read(row)):
             row.state = "superseded"
-        delivery_id = self._insert(row)
-        for one in siblings:
-            if delivery_id and one.state == "waiting" and one.order < row.order:
-                self._end(one, "superseded")
-        return delivery_id
+        return self._insert(row)
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """See the port."""
@@ -82,10 +78,10 @@ class MemoryDeliveries:
         if row := self._leased(lease):
             row.leased_until = 0.0
 
-    async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
+    async def put_aside(self, lease: Lease, failure: Mapping[str, Any]) -> None:
         """See the port."""
         row = self._leased(lease)
-        if row and any(one.order > row.order for one in self._siblings(row)):
+        if row and any(one.order > row.order for one in self._read(row)):
             self._end(row, "superseded")
         elif row:
             row.state, row.leased_until, row.failure, row.next_try_at = "waiting", 0.0, dict(failure), time.monotonic() + 2
@@ -116,6 +112,9 @@ class MemoryDeliveries:
             self._end(row, "repeat")
         else:
             row.state, row.sealing, row.sealed_at = "sealed", sealing, self._ledger.clock()
+        for one in rivals:
+            if one.state == "waiting" and one.order < row.order:
+                self._end(one, "superseded")
         return True
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
@@ -174,10 +173,11 @@ class MemoryDeliveries:
         same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
         return [one for one in same if one.delivery_id != row.delivery_id and one.state not in _ENDED]
 
-    def _repeats(self, row: StoredDelivery) -> list[StoredDelivery]:
+    def _read(self, row: StoredDelivery) -> list[StoredDelivery]:
+        """Others of the same tenant, date and entity that were read to their end and are no ended attempt."""
         place = (row.tenant, row.business_date, row.entity)
         same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
-        return [one for one in same if one.state == "repeat"]
+        return [one for one in same if one.state in _READ]
 
     def _leased(self, lease: Lease) -> StoredDelivery | None:
         row = self._rows[lease.delivery_id]

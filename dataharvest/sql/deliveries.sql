@@ -9,8 +9,9 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
        CASE WHEN EXISTS (
            SELECT FROM delivery newer
            WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
-             -- A repeat says that the content it repeats is the newest still.
-             AND newer.state NOT IN ('rejected', 'abandoned')
+             -- One that nobody has read to its end may turn out to be no file. A repeat says that the content it repeats is the
+             -- newest still.
+             AND newer.state IN ('sealed', 'judging', 'complete', 'repeat')
              AND (newer.last_modified, newer.object_key) > ($9, $5)
        ) THEN 'superseded' ELSE 'registered' END
 ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
@@ -70,7 +71,7 @@ RETURNING delivery_id
 -- name: release
 UPDATE delivery SET lease_until = NULL WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
 
--- name: wait_for_object
+-- name: put_aside
 UPDATE delivery SET state = 'waiting', lease_until = NULL, failure = $3,
        next_try_at = clock_timestamp() + make_interval(secs => least(600, 2 ^ least(attempts, 12)))
 WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
@@ -79,7 +80,7 @@ WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
 SELECT EXISTS (
     SELECT FROM delivery newer
     WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
-      AND newer.state NOT IN ('rejected', 'repeat', 'abandoned')
+      AND newer.state IN ('sealed', 'judging', 'complete', 'repeat')
       AND (newer.last_modified, newer.object_key, newer.delivery_id) > ($4, $5, $6))
 
 -- name: older_waiting

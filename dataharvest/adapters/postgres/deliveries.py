@@ -43,10 +43,6 @@ class PostgresDeliveries:
                 SPLITTER_VERSION,
                 contract_version,
             )
-            if delivery_id is not None:
-                # What could not be read is replaced now; nobody has to wait for it any longer.
-                for row in await connection.fetch(_SQL["older_waiting"], delivery_id):
-                    await _end(connection, row["delivery_id"], str(name.entity), "superseded")
             await connection.execute(_SQL["wake_splitters"])
         return delivery_id
 
@@ -77,7 +73,7 @@ class PostgresDeliveries:
         async with self._database.connection() as connection:
             await connection.execute(_SQL["release"], lease.delivery_id, lease.epoch)
 
-    async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
+    async def put_aside(self, lease: Lease, failure: Mapping[str, Any]) -> None:
         """See the port."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock_set"], lease.tenant, lease.business_date)
@@ -87,7 +83,7 @@ class PostgresDeliveries:
             if await connection.fetchval(_SQL["newer_known"], lease.tenant, lease.business_date, lease.entity, *order):
                 await _end(connection, lease.delivery_id, lease.entity, "superseded")
             else:
-                await connection.execute(_SQL["wait_for_object"], lease.delivery_id, lease.epoch, dict(failure))
+                await connection.execute(_SQL["put_aside"], lease.delivery_id, lease.epoch, dict(failure))
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
         """See the port."""
@@ -135,6 +131,9 @@ class PostgresDeliveries:
                     list(sealing.ignored_columns),
                     sealing.object_sha256,
                 )
+            # What could not be read is replaced now; nobody has to wait for it any longer.
+            for row in await connection.fetch(_SQL["older_waiting"], lease.delivery_id):
+                await _end(connection, row["delivery_id"], lease.entity, "superseded")
         return True
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
@@ -186,11 +185,12 @@ class PostgresDeliveries:
 
 def failure_of(reason: Rejected) -> dict[str, Any]:
     """What is stored of a reason: its rule, its sentence and its details."""
-    details = {name: value if isinstance(value, int | None) else _storable(str(value)) for name, value in reason.details.items()}
-    return {"rule": reason.rule, "message": _storable(reason.message), **details}
+    details = {name: value if isinstance(value, int | None) else storable(str(value)) for name, value in reason.details.items()}
+    return {"rule": reason.rule, "message": storable(reason.message), **details}
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text, with what PostgreSQL can't store spelled out."""
     # A reason may quote what it refuses; PostgreSQL takes neither NUL nor half a surrogate pair.
     return text.replace("\0", "\\0").encode(errors="replace").decode()
 
