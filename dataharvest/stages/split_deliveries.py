@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dataharvest.deliveries import LEASES_PER_TENANT, Announcement, Lease
-from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import DeliveryRemoved, DeliverySealed
 from dataharvest.ports import Deliveries, Sender
 from dataharvest.stages.fairness import TenantPaused
@@ -71,12 +71,14 @@ class SplitLoop:
         details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity}
         try:
             await self.splitter.split(lease)
+        except ContractTrouble as trouble:
+            await self.deliveries.put_aside(lease, {"rule": trouble.rule, "message": trouble.message})
+            logger.error("contract can't be read, the delivery waits", extra={**details, "reason": trouble.message})
         except Rejected as reason:
-            await self.deliveries.reject(lease.delivery_id, reason)
-            logger.warning("delivery rejected", extra={**details, "rule": reason.rule})
+            await reject_read(lease, reason, deliveries=self.deliveries)
         except ObjectTrouble as trouble:
             failure = {"rule": f"object_{trouble.code}", "message": str(trouble)}
-            await self.deliveries.wait_for_object(lease, failure)
+            await self.deliveries.put_aside(lease, failure)
             logger.warning("delivery waits for its object", extra={**details, "code": trouble.code})
         except TenantPaused:
             await self.deliveries.release(lease)
@@ -96,6 +98,23 @@ class SplitLoop:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+async def reject_read(lease: Lease, reason: Rejected, *, deliveries: Deliveries) -> None:
+    """End a delivery that turned out to be no file; where even that is refused, it is put aside and everybody else goes on.
+
+    Raises:
+        Unavailable: PostgreSQL is not there.
+    """
+    details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity, "rule": reason.rule}
+    try:
+        await deliveries.reject(lease.delivery_id, reason)
+    except Rejected as second:
+        failure = {"rule": reason.rule, "message": f"it can't be rejected: {second.message}"}
+        await deliveries.put_aside(lease, failure)
+        logger.error("delivery can't be rejected", extra={**details, "reason": second.message})
+    else:
+        logger.warning("delivery rejected", extra=details)
 
 
 async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> int:

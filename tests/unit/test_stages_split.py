@@ -42,10 +42,11 @@ class Site:
         self.deliveries = MemoryDeliveries(self.ledger, chunk_bytes=chunk_bytes, lease_s=30)
         self.chunks = MemoryChunks(self.ledger)
         self.sender = MemorySender()
+        self.contracts = MemoryContracts()
         self.splitter = Splitter(
             objects=self.objects,
             deliveries=self.deliveries,
-            contracts=MemoryContracts(),
+            contracts=self.contracts,
             sender=self.sender,
             tenants=MemoryTenants(self.ledger),
             chunks_in_flight=chunks_in_flight,
@@ -170,6 +171,39 @@ async def test_a_file_that_is_none_is_rejected_by_the_loop_and_announced(content
     await announce_endings(deliveries=site.deliveries, sender=site.sender)
     [announced] = [decode_progress(one.value) for one in site.sender.sent if one.topic == "progress"]
     assert (announced.type, announced.tenant, announced.business_date) == ("delivery_removed", "acme", date(2026, 11, 23))
+
+
+async def run_until_aside(site: Site) -> None:
+    loop = site.loop()
+    loop.stopping = lambda: site.row.state == "waiting" and not loop._running
+    async with asyncio.timeout(10):
+        await loop.run()
+
+
+async def test_a_file_whose_contract_can_not_be_read_waits_and_is_read_once_it_can() -> None:
+    site = Site()
+    await site.deliveries.release(await site.lease(HEADER))
+    site.contracts.unreadable.add(("acme", 0))
+    await run_until_aside(site)
+    assert (site.row.failure or {})["rule"] == "invalid_contract"
+    site.contracts.unreadable.clear()
+    site.row.next_try_at = 0
+    async with asyncio.timeout(10):
+        loop = site.loop()
+        loop.stopping = lambda: site.row.state == "sealed"
+        await loop.run()
+
+
+async def test_an_end_that_can_not_be_written_down_keeps_nobody_else_from_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    await site.deliveries.release(await site.lease(b"no header of ours\n"))
+
+    async def reject(delivery_id: int, reason: Rejected) -> bool:
+        raise Rejected("PostgreSQL refuses the data (SQLSTATE 22P05)", rule="sqlstate_22P05")
+
+    monkeypatch.setattr(site.deliveries, "reject", reject)
+    await run_until_aside(site)
+    assert "it can't be rejected: PostgreSQL refuses" in (site.row.failure or {})["message"]
 
 
 @pytest.mark.parametrize(
