@@ -5,7 +5,7 @@ from datetime import date
 import pytest
 
 from dataharvest.deliveries import SetKey
-from dataharvest.harvest.settlement import ENDED, Sight, awaited, is_settled
+from dataharvest.harvest.settlement import Sight, awaited, is_settled
 from dataharvest.rules.standing import Standing, State
 
 DAY = date(2024, 3, 28)
