@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
-from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing
+from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, SPLITTER_VERSION, Announcement, Lease, Sealing
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
@@ -52,7 +52,7 @@ class MemoryDeliveries:
         row.failure = {"rule": reason.rule}
         return self._insert(row)
 
-    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:
         """See the port."""
         now = time.monotonic()
         free = [row for row in self._rows.values() if row.state in _TO_SPLIT and max(row.leased_until, row.next_try_at) <= now]
@@ -60,9 +60,13 @@ class MemoryDeliveries:
         kept_out = {row.tenant for row in leased if row.owner != self._owner} | self._ledger.paused.keys()
         busy = [row.tenant for row in leased]
         free = [row for row in free if row.tenant not in kept_out and busy.count(row.tenant) < per_tenant]
+        free = [row for row in free if alone or not _is_suspect(row)]
         if not free:
             return None
-        row = min(free, key=lambda one: (busy.count(one.tenant), one.delivery_id))
+        row = min(free, key=lambda one: (not _is_suspect(one), busy.count(one.tenant), one.delivery_id))
+        # Here a lease that lapsed is one whose reader died.
+        row.crash_count = 0 if len(row.chunks) > row.chunks_at_lease else row.crash_count + bool(row.leased_until)
+        row.chunks_at_lease = len(row.chunks)
         row.state, row.epoch, row.leased_until, row.owner = "splitting", row.epoch + 1, now + self._lease_s, self._owner
         return self.lease_of(row)
 
@@ -200,4 +204,10 @@ class MemoryDeliveries:
             chunk_bytes=self._chunk_bytes,
             splitter_version=SPLITTER_VERSION,
             contract_version=row.contract_version,
+            crash_count=row.crash_count,
+            chunks_at_lease=row.chunks_at_lease,
         )
+
+
+def _is_suspect(row: StoredDelivery) -> bool:
+    return row.crash_count + bool(row.leased_until) >= READERS_LOST - 1

@@ -34,10 +34,11 @@ class Deliveries(Protocol):
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """Insert a delivery that can't be read at all; None when it is known already."""
 
-    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:
         """The right to split the next delivery, tenants in turn; None when there is none to split.
 
-        A tenant's leases belong to one splitter at a time, at most ``per_tenant`` of them; a paused tenant gets none.
+        A tenant's leases belong to one splitter at a time, at most ``per_tenant`` of them; a paused tenant gets none. One
+        that the death of one more reader would condemn is given only to a splitter that is ``alone``, reading nothing else.
         """
 
     async def renew(self, lease: Lease) -> bool:

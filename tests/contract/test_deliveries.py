@@ -5,6 +5,8 @@ from dataclasses import replace
 
 import pytest
 
+from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.deliveries import ChunkOutcome, Lease, SetKey
 from dataharvest.errors import Rejected
@@ -158,6 +160,64 @@ async def test_a_renewed_lease_does_not_lapse(ledger: Ledger) -> None:
     assert lease is not None
     assert await ledger.deliveries.renew(lease)
     assert await ledger.deliveries.lease() is None
+
+
+async def lapsed(ledger: Ledger, *, times: int) -> Lease:
+    """The lease after so many splitters of the only delivery have died."""
+    for _ in range(times):
+        async with asyncio.timeout(5):
+            while await ledger.hasty_deliveries.lease() is None:
+                await asyncio.sleep(0.01)
+    return await until_leased(ledger)
+
+
+async def test_splitters_that_die_over_a_delivery_without_getting_further_are_counted(ledger: Ledger) -> None:
+    await ledger.register("acme")
+    lease = await lapsed(ledger, times=3)
+    assert (lease.crash_count, lease.is_suspect) == (3, False)
+
+
+async def test_a_splitter_that_got_further_before_it_died_begins_the_count_anew(ledger: Ledger) -> None:
+    await ledger.register("acme")
+    second = await lapsed(ledger, times=1)
+    await ledger.deliveries.release(second)
+    third = await ledger.hasty_deliveries.lease()
+    assert third is not None and third.crash_count == 1
+    await ledger.chunks.persist(*chunks_of(third, ACCOUNTS)[0], position=POSITION)
+    fourth = await until_leased(ledger)
+    assert (fourth.crash_count, fourth.chunks_at_lease) == (0, 1)
+
+
+async def test_a_lease_that_is_given_back_is_no_death(ledger: Ledger) -> None:
+    await ledger.register("acme")
+    for _ in range(5):
+        lease = await ledger.deliveries.lease()
+        assert lease is not None and lease.crash_count == 0
+        await ledger.deliveries.release(lease)
+
+
+async def test_a_delivery_on_its_last_trial_goes_only_to_a_splitter_that_reads_nothing_else_and_first(ledger: Ledger) -> None:
+    await ledger.register("acme")
+    suspect = await lapsed(ledger, times=2)
+    assert suspect.is_suspect
+    await ledger.deliveries.release(suspect)
+    other = await ledger.register("zen")
+    busy = await ledger.deliveries.lease(alone=False)
+    assert busy is not None and busy.delivery_id == other
+    assert await ledger.deliveries.lease(alone=False) is None
+    await ledger.deliveries.release(busy)
+    first = await ledger.deliveries.lease(alone=True)
+    assert first is not None and first.delivery_id == suspect.delivery_id
+
+
+async def test_a_splitter_that_lost_its_lease_and_lives_is_no_death(real_ledger: Ledger, ledger_url: str) -> None:
+    await real_ledger.register("acme")
+    living = Database(ledger_url, pool_size=1, application_name="dataharvest slow")
+    await living.open()
+    slow = PostgresDeliveries(living, owner="slow", chunk_bytes=CHUNK_BYTES, lease_s=0.001)
+    assert await slow.lease() is not None
+    assert (await until_leased(real_ledger)).crash_count == 0
+    await living.close()
 
 
 async def test_tenants_are_served_in_turn(ledger: Ledger) -> None:

@@ -55,11 +55,11 @@ class PostgresDeliveries:
             )
         return delivery_id
 
-    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:
         """See the port."""
         while True:
             async with self._database.connection() as connection:
-                row = await connection.fetchrow(_SQL["lease"], self._owner, self._lease_s, per_tenant)
+                row = await connection.fetchrow(_SQL["lease"], self._owner, self._lease_s, per_tenant, alone)
             if row is None or not row["contended"]:
                 return None if row is None else lease_of(row)
 
@@ -231,6 +231,8 @@ def lease_of(row: Any) -> Lease:
         chunk_bytes=row["chunk_bytes"],
         splitter_version=row["splitter_version"],
         contract_version=row["contract_version"],
+        crash_count=row["crash_count"],
+        chunks_at_lease=row["chunks_at_lease"],
     )
 
 
