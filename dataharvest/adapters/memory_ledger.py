@@ -31,6 +31,8 @@ class StoredDelivery:
     contract_version: int = 0
     owner: str = ""
     epoch: int = 0
+    crash_count: int = 0
+    chunks_at_lease: int = 0
     sent_offsets: dict[int, int] = field(default_factory=dict)
     leased_until: float = 0.0
     next_try_at: float = 0.0

@@ -82,7 +82,8 @@ SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
 FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
-SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id, d.state,
+SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id,
+       CASE WHEN d.state IN ('sealed', 'judging') AND d.failure->>'rule' = 'conservation' THEN 'broken' ELSE d.state END AS state,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count, coalesce(d.record_count, live.records, 0) AS record_count,
        coalesce(d.chunk_count, ceil(d.size_bytes::numeric / nullif(d.chunk_bytes, 0)), 0)::bigint AS expected_chunk_count
 FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)

@@ -28,7 +28,7 @@ from dataharvest.adapters.memory_sweeping import MemoryConsumption, MemorySweepS
 from dataharvest.adapters.memory_tenants import MemoryTenants
 from dataharvest.adapters.memory_work import MemoryWork
 from dataharvest.delivery import Delivery
-from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
 from dataharvest.stages.fold import Fold
@@ -150,10 +150,12 @@ class World:
         while lease := await self.services.deliveries.lease():
             try:
                 await self.services.splitter.split(lease)
+            except ContractTrouble as trouble:
+                await self.services.deliveries.put_aside(lease, {"rule": trouble.rule})
             except Rejected as reason:
                 await self.services.deliveries.reject(lease.delivery_id, reason)
             except ObjectTrouble as trouble:
-                await self.services.deliveries.wait_for_object(lease, {"rule": f"object_{trouble.code}"})
+                await self.services.deliveries.put_aside(lease, {"rule": f"object_{trouble.code}"})
         await announce_endings(deliveries=self.services.deliveries, sender=self.sender)
 
     def unread(self) -> list[Sent]:
