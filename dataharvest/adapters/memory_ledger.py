@@ -16,6 +16,7 @@ from dataharvest.quarantine import HistoryLine, State
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.outbound_messages import OutboundRow
 from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
+from dataharvest.tenants import ChunkKey
 
 
 @dataclass
@@ -40,6 +41,8 @@ class StoredDelivery:
     contract_version: int = 0
     owner: str = ""
     epoch: int = 0
+    crash_count: int = 0
+    chunks_at_lease: int = 0
     sent_offsets: dict[int, int] = field(default_factory=dict)
     leased_until: float = 0.0
     next_try_at: float = 0.0
@@ -146,6 +149,11 @@ class MemoryLedger:
     """Reason by tenant."""
     late: dict[SetKey, datetime] = field(default_factory=dict)
     """Sets that were not complete when they were due, and when that was."""
+
+    dead_chunks: dict[ChunkKey, bytes] = field(default_factory=dict)
+    """Chunks that were dead-lettered, with their SHA-256."""
+    dead_judgements: set[int] = field(default_factory=set)
+    """Deliveries whose judgement was dead-lettered."""
 
     clock: Callable[[], float] = time.monotonic
 

@@ -130,7 +130,7 @@ class MemoryLockedSet:
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """See the port."""
         noted = self._ledger.problems.get(self._key)
-        if noted and noted["rule"] not in ("control_totals", "manifest_required"):
+        if noted and noted["rule"] not in ("control_totals", "manifest_required", "stored_manifest"):
             return
         if problem is None:
             self._ledger.problems.pop(self._key, None)

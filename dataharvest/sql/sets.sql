@@ -94,7 +94,7 @@ UPDATE manifest SET decided_at = clock_timestamp() WHERE (tenant, business_date)
 -- name: set_totals_problem
 UPDATE business_set SET problem = $3
 WHERE (tenant, business_date) = ($1, $2) AND problem IS DISTINCT FROM $3
-  AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required'))
+  AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required', 'stored_manifest'))
 
 -- name: create_version
 INSERT INTO set_version (tenant, business_date, version, edition)

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
-from dataharvest.adapters.postgres.deliveries import source_of
+from dataharvest.adapters.postgres.delivery_rows import source_of
 from dataharvest.adapters.postgres.locked_repair import LockedRepair
 from dataharvest.adapters.postgres.quarantine_rows import arguments, read_entries
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery
