@@ -8,15 +8,15 @@ from typing import Any
 from dataharvest.quarantine import TAIL, Entry, EntryCount, HistoryLine
 from dataharvest.rules.duplicates import PlacedRecord
 from dataharvest.rules.record_text import record_text
-from dataharvest.stages.repair import Outcome, Report
+from dataharvest.stages.repair_report import Outcome, Report
 
-_SHOWN_BYTES, _SHOWN_OUTCOMES = 4_000, 50
+_SHOWN_BYTES, _SHOWN_OUTCOMES, _BRIEF_CHARACTERS = 4_000, 50, 200
 _RESULTS = {
-    "fixed": ("is a row now", "would be a row"),
-    "duplicate": ("was dropped, for another record with the same key counts", "would be dropped as a duplicate"),
-    "accepted": ("is left out on purpose", "would be left out"),
-    "unchanged": ("stays as it is", "stays as it is"),
-    "left": ("stays in quarantine", "would stay in quarantine"),
+    "fixed": ("stored", "would be stored"),
+    "duplicate": ("dropped, for another record with the same key counts", "would be dropped as a duplicate"),
+    "accepted": ("left out on purpose", "would be left out"),
+    "unchanged": ("unchanged", "unchanged"),
+    "left": ("still in quarantine", "would stay in quarantine"),
 }
 
 
@@ -63,7 +63,7 @@ def history_line(one: HistoryLine) -> str:
     """One thing that was done."""
     about = f"entry {one.quarantine_id} ({one.tenant} {one.business_date} {one.entity}, line {one.line}, rule {one.rule})"
     became = ", ".join(f"{count:,} {what}" for what, count in _became(one) if count)
-    read_as = "" if one.content is None else f": {_cut(record_text(one.original))} -> {_cut(record_text(one.content))}"
+    read_as = "" if one.content is None else f": {_brief(one.original)} -> {_brief(one.content)}"
     return f"{one.at:%F %T} UTC  {one.action} by {one.who} ({one.why}): {about}{f', {became}' if became else ''}{read_as}"
 
 
@@ -146,10 +146,16 @@ def neighbours_json(neighbours: Sequence[PlacedRecord | None]) -> dict[str, Any]
 
 def _outcome_line(outcome: Outcome, *, plan: bool) -> str:
     one = outcome.entry
-    what = "the tail" if one.rule == TAIL else f"the {one.record_count:,} records" if one.stands_for_many else "the record"
+    what = (
+        "the misaligned tail"
+        if one.rule == TAIL
+        else f"the {one.record_count:,} records"
+        if one.stands_for_many
+        else "the record"
+    )
     said = _RESULTS[outcome.result][plan]
     reason = f": {outcome.message}" if outcome.message else ""
-    return f"entry {one.quarantine_id}: {what} of {one.entity} from line {one.line} {said}{reason}"
+    return f"entry {one.quarantine_id}, {what} of {one.entity} from line {one.line}: {said}{reason}"
 
 
 def _became(one: HistoryLine) -> Iterator[tuple[str, int]]:
@@ -160,6 +166,11 @@ def _became(one: HistoryLine) -> Iterator[tuple[str, int]]:
 
 def _record_line(mark: str, line: int, record: bytes) -> str:
     return f"{mark} {line:>8}  {_cut(record_text(record[:_SHOWN_BYTES]), len(record))}"
+
+
+def _brief(record: bytes) -> str:
+    text = record_text(record[:_BRIEF_CHARACTERS])
+    return f"{text} … ({len(record):,} bytes)" if len(record) > _BRIEF_CHARACTERS else text
 
 
 def _cut(text: str, byte_length: int = 0) -> str:

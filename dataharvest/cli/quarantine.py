@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dataharvest.quarantine import Entry, Selection, Signature
     from dataharvest.services import Services
     from dataharvest.stages.look_at_record import Looking
-    from dataharvest.stages.repair import Report
+    from dataharvest.stages.repair_report import Report
 
 Answer = TypeVar("Answer")
 

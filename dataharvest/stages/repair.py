@@ -1,13 +1,9 @@
 """Repair: records leave the quarantine as rows or for good, and their set goes on by itself."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import groupby
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.messages import EditionRaised
 from dataharvest.objects import ObjectStore
@@ -15,35 +11,23 @@ from dataharvest.ports import Contracts, LockedRepair, Quarantine, Sender
 from dataharvest.quarantine import DUPLICATE, Changes, Entry, EntryChange, Selection, Signature
 from dataharvest.stages.read_repaired import Attempt, AttemptedRepair, read_fixed, read_replayed
 from dataharvest.stages.records_again import RecordsAgain
+from dataharvest.stages.repair_report import (
+    Outcome,
+    Report,
+    bad_correction,
+    by_delivery,
+    refusals,
+    require_known,
+    require_open,
+    settled_already,
+    unchanged,
+    unchanged_fixes,
+)
 
 logger = logging.getLogger(__name__)
 
 MAX_ENTRIES = 10_000
 """Entries of one command: of more the sender should correct the file."""
-
-Result = Literal["fixed", "duplicate", "accepted", "unchanged", "left"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one entry."""
-
-    entry: Entry
-    result: Result
-    message: str = ""
-
-
-@dataclass(kw_only=True)
-class Report:
-    """What a repair came to."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    editions: dict[SetKey, int] = field(default_factory=dict)
-    """Sets that changed, with their new edition; a version of each is due."""
-    refused: list[str] = field(default_factory=list)
-    """Why nothing was changed in one of several deliveries."""
-    is_told: bool = True
-    """Whether the workers know; otherwise a sweep finds out."""
 
 
 @dataclass(kw_only=True)
@@ -68,17 +52,17 @@ class Repairs:
                 somebody else fixed or accepted the entry in another way.
         """
         found = await self._entries(Selection(ids=tuple(contents), with_superseded=True))
-        _require_known(contents, found)
+        require_known(contents, found)
         attempts: list[Attempt] = []
-        for entries in _by_delivery(found):
+        for entries in by_delivery(found):
             open_entries = [one for one in entries if one.state == "open"]
             attempts.append(await read_fixed(await self._as_read(entries[0]), open_entries, contents))
         report = Report()
-        for entries, attempt in zip(_by_delivery(found), attempts, strict=True):
-            with _refusals(report, is_only_one=len(attempts) == 1):
-                unchanged = _unchanged_fixes([one for one in entries if one.state != "open"], contents)
+        for entries, attempt in zip(by_delivery(found), attempts, strict=True):
+            with refusals(report, is_only_one=len(attempts) == 1):
+                same = unchanged_fixes([one for one in entries if one.state != "open"], contents)
                 await self._make(attempt, report, by=by, plan=plan)
-                report.outcomes += unchanged
+                report.outcomes += same
         return await self._told(report, plan=plan)
 
     async def accept(self, selection: Selection, *, by: Signature, plan: bool = False) -> Report:
@@ -89,10 +73,10 @@ class Repairs:
         """
         found = await self._entries(selection)
         if selection.ids is not None:
-            _require_known(selection.ids, found)
-        report, deliveries = Report(), _by_delivery(found)
+            require_known(selection.ids, found)
+        report, deliveries = Report(), by_delivery(found)
         for entries in deliveries:
-            with _refusals(report, is_only_one=len(deliveries) == 1):
+            with refusals(report, is_only_one=len(deliveries) == 1):
                 async with self.quarantine.repair(entries[0].delivery_id, plan=plan) as locked:
                     await self._accept(locked, entries, report, by=by, are_named=selection.ids is not None)
         return await self._told(report, plan=plan)
@@ -107,11 +91,11 @@ class Repairs:
         """
         found = await self._entries(selection)
         if selection.ids is not None:
-            _require_known(selection.ids, found)
-        report, deliveries = Report(), _by_delivery(found)
+            require_known(selection.ids, found)
+        report, deliveries = Report(), by_delivery(found)
         for entries in deliveries:
-            with _refusals(report, is_only_one=len(deliveries) == 1):
-                report.outcomes += [_unchanged(one) for one in entries if one.state != "open"]
+            with refusals(report, is_only_one=len(deliveries) == 1):
+                report.outcomes += [unchanged(one) for one in entries if one.state != "open"]
                 if wanted := [one for one in entries if one.state == "open"]:
                     await self._make(await self._replayed(wanted), report, by=by, plan=plan)
         return await self._told(report, plan=plan)
@@ -143,7 +127,7 @@ class Repairs:
             return
         while True:
             async with self.quarantine.repair(attempt.delivery_id, plan=plan) as locked:
-                await _require_open(locked, attempt.entries)
+                await require_open(locked, attempt.entries)
                 repair = await attempt.judged(locked)
                 if isinstance(repair, AttemptedRepair):
                     await self._apply(locked, attempt, repair, report, by=by)
@@ -154,7 +138,7 @@ class Repairs:
         self, locked: LockedRepair, attempt: Attempt, repair: AttemptedRepair, report: Report, *, by: Signature
     ) -> None:
         if attempt.action == "fix" and repair.left:
-            raise _bad_correction(attempt, repair.left)
+            raise bad_correction(attempt, repair.left)
         if repair.changes.entries:
             report.editions[attempt.entries[0].set_key] = await locked.apply(repair.changes, by=by)
         changed = {one.entry.quarantine_id: one for one in repair.changes.entries}
@@ -170,8 +154,8 @@ class Repairs:
         now = await locked.entries([one.quarantine_id for one in entries])
         fixed = [one for one in now.values() if one.state == "fixed"]
         if fixed and are_named:
-            raise _settled(fixed[0])
-        report.outcomes += [_unchanged(one) for one in now.values() if one.state != "open"]
+            raise settled_already(fixed[0])
+        report.outcomes += [unchanged(one) for one in now.values() if one.state != "open"]
         wanted = [one for one in now.values() if one.state == "open"]
         if wanted:
             accepted = [EntryChange(entry=one, state="accepted", accepted_count=one.record_count) for one in wanted]
@@ -190,58 +174,3 @@ class Repairs:
                 logger.warning("set repaired, nobody told", extra={"tenant": key.tenant, "reason": outage.message})
                 report.is_told = False
         return report
-
-
-@contextmanager
-def _refusals(report: Report, *, is_only_one: bool) -> Iterator[None]:
-    try:
-        yield
-    except Rejected as reason:
-        if is_only_one:
-            raise
-        report.refused.append(reason.message)
-
-
-def _by_delivery(entries: Sequence[Entry]) -> list[list[Entry]]:
-    in_turn = sorted(entries, key=lambda one: (one.delivery_id, one.place))
-    return [list(group) for _, group in groupby(in_turn, key=lambda one: one.delivery_id)]
-
-
-def _require_known(ids: Mapping[int, bytes] | Sequence[int], found: Sequence[Entry]) -> None:
-    missing = sorted(set(ids) - {one.quarantine_id for one in found})
-    if missing:
-        named = ", ".join(map(str, missing[:10]))
-        raise Rejected(f"There is no entry {named} in the quarantine.", rule="no_such_entry")
-
-
-async def _require_open(locked: LockedRepair, expected: Sequence[Entry]) -> None:
-    now = await locked.entries([one.quarantine_id for one in expected])
-    for one in expected:
-        found = now.get(one.quarantine_id)
-        if found is None or found.state != "open":
-            raise _settled(found or one)
-
-
-def _unchanged_fixes(settled: Sequence[Entry], contents: Mapping[int, bytes]) -> list[Outcome]:
-    for one in settled:
-        if one.state != "fixed" or one.content != contents[one.quarantine_id]:
-            raise _settled(one)
-    return [_unchanged(one) for one in settled]
-
-
-def _unchanged(entry: Entry) -> Outcome:
-    return Outcome(entry=entry, result="unchanged", message=f"{entry.state} by {entry.settled}")
-
-
-def _settled(entry: Entry) -> Rejected:
-    message = (
-        f"Entry {entry.quarantine_id} ({entry.entity}, line {entry.line}) is {entry.state} by {entry.settled}: "
-        f"nothing was changed; `dataharvest quarantine history {entry.quarantine_id}` has the whole story."
-    )
-    return Rejected(message, rule="settled")
-
-
-def _bad_correction(attempt: Attempt, left: Mapping[int, str]) -> Rejected:
-    said = [f"entry {one.quarantine_id}: {left[one.quarantine_id]}" for one in attempt.entries if one.quarantine_id in left]
-    more = f"; and {len(said) - 10} more" if len(said) > 10 else ""  # noqa: PLR2004
-    return Rejected(f"Nothing was changed: {'; '.join(said[:10])}{more}", rule="bad_correction")
