@@ -74,7 +74,8 @@ def report_lines(report: Report, *, plan: bool) -> Iterator[str]:
     if len(report.outcomes) > _SHOWN_OUTCOMES:
         yield f"… and {len(report.outcomes) - _SHOWN_OUTCOMES:,} more; --json names them"
     counts = Counter(one.result for one in report.outcomes)
-    yield ", ".join(f"{count:,} {result}" for result, count in counts.items()) if counts else "nothing to do"
+    summary = ", ".join(f"{count:,} {result}" for result, count in counts.items()) if counts else "nothing to do"
+    yield f"planned, nothing was changed: {summary}" if plan else summary
     for key in sorted(report.editions):
         verb = "would get" if plan else "gets"
         yield f"{key.tenant} {key.business_date} {verb} a new version once nothing else holds it up"
