@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dataharvest.cli import Mistake
+from dataharvest.cli import Failure, Mistake
 from dataharvest.cli.quarantine_options import by_option, form_options, ids_or_selection, plan_option, reason_option, selecting
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 _LISTED, _SHOWN_BYTES = 50, 4_000
+_LOCK_NOT_AVAILABLE = "55P03"
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -39,14 +40,17 @@ def list_entries(selection: "Selection", limit: int, form: str | None) -> None:
     """Show how much is in quarantine, then the entries; --csv is for a spreadsheet and comes back with `fix --file`."""
     from dataharvest.quarantine_csv import quarantine_csv
     from dataharvest.quarantine_text import count_line, counts_json, entry_json, entry_line
+    from dataharvest.stages.repair import MAX_ENTRIES
 
     async def look(services: "Services") -> Any:
         found = services.quarantine
-        return await found.counts(selection), await found.entries(selection, limit=None if form == "csv" else limit)
+        return await found.counts(selection), await found.entries(selection, limit=MAX_ENTRIES if form == "csv" else limit)
 
     counts, entries = _with_services(look)
     if form == "csv":
         _write(quarantine_csv(entries).encode())
+        if sum(one.entry_count for one in counts) > len(entries):
+            click.echo(f"only the first {len(entries):,} entries: name an entity or a rule", err=True)
     elif form == "json":
         _print_json({"counts": counts_json(counts), "entries": list(map(entry_json, entries))})
     else:
@@ -177,7 +181,7 @@ def _with_services(work: "Callable[[Services], Awaitable[Answer]]") -> Answer:
 
 async def _run(work: "Callable[[Services], Awaitable[Answer]]") -> Answer:
     from dataharvest.adapters.postgres.schema import require_current_schema
-    from dataharvest.errors import Rejected
+    from dataharvest.errors import Rejected, Unavailable
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
@@ -188,6 +192,10 @@ async def _run(work: "Callable[[Services], Awaitable[Answer]]") -> Answer:
     except Rejected as reason:
         if reason.rule in ("no_such_entry", "bad_correction", "corrections", "unknown_escape"):
             raise Mistake(reason.message) from reason
+        raise
+    except Unavailable as outage:
+        if outage.details.get("sqlstate") == _LOCK_NOT_AVAILABLE:
+            raise Failure("Somebody else is at this set just now; nothing was changed: try again in a moment.") from outage
         raise
     finally:
         await connected.close()
