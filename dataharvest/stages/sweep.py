@@ -57,7 +57,7 @@ def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepStat
     return Sweep(
         state,
         {
-            "lapsed leases": deliveries.lapsed_leases,
+            "deliveries nobody reads": deliveries.unread_deliveries,
             "unsent announcements": deliveries.unsent_announcements,
             "untold manifests": deliveries.untold_manifests,
             "deliveries to be concluded": deliveries.untold_deliveries,

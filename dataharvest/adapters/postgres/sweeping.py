@@ -47,10 +47,10 @@ class PostgresSweepState:
             moment: datetime = await connection.fetchval(_SQL["clock"])
         return moment
 
-    async def wake_for_lapsed_leases(self) -> int:
+    async def wake_for_unread(self) -> int:
         """See the port."""
         async with self._database.connection() as connection:
-            count: int = await connection.fetchval(_SQL["lapsed_leases"])
+            count: int = await connection.fetchval(_SQL["unread_deliveries"])
             if count:
                 await connection.execute(_SQL["wake_splitters"])
         return count
