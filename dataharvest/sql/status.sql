@@ -1,5 +1,5 @@
 -- name: sets
-SELECT tenant, business_date, problem, late_at FROM business_set
+SELECT tenant, business_date, problem, late_at, edition FROM business_set
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
 ORDER BY tenant, business_date
 
@@ -41,7 +41,7 @@ WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: versions
-SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.failure, v.published_at,
+SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.edition, v.failure, v.published_at,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
@@ -82,7 +82,8 @@ SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
 FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
-SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id, d.state,
+SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id,
+       CASE WHEN d.state IN ('sealed', 'judging') AND d.failure->>'rule' = 'conservation' THEN 'broken' ELSE d.state END AS state,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count, coalesce(d.record_count, live.records, 0) AS record_count,
        coalesce(d.chunk_count, ceil(d.size_bytes::numeric / nullif(d.chunk_bytes, 0)), 0)::bigint AS expected_chunk_count
 FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dataharvest.contracts import DEFAULT, Contract
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.messages import DeliveryJudged, Judgement
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Deliveries, Judgements, LockedJudgement, Sender
@@ -51,6 +51,10 @@ class Judge:
         except ConservationBroken as broken:
             await self.judgements.note_broken(message.delivery_id, str(broken))
             log_broken(message, str(broken))
+        except ContractTrouble as trouble:
+            # It stays as it is; the sweep sends the judgement again, and once the contract is replaced it is done.
+            logger.error("contract can't be read, the delivery waits", extra={**_details(message), "reason": trouble.message})
+            return
         except Rejected as reason:
             await self.deliveries.reject(message.delivery_id, reason)
             logger.warning("delivery rejected", extra={**_details(message), "rule": reason.rule})

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from dataharvest.deliveries import Announcement
-from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, Deliveries, Sender
 from dataharvest.stages.fairness import TenantPaused
 from dataharvest.stages.register import register_object
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
-from dataharvest.stages.split_deliveries import announce, announce_endings
+from dataharvest.stages.split_deliveries import announce, announce_endings, reject_read
 from dataharvest.stages.turns import Turns, each
 from dataharvest.sweeping import Consumption, Gap, SweepState
 
@@ -109,9 +109,10 @@ class SweptDeliveries:
             logger.info("tenant paused, its missing chunks wait", extra=details)
         except ObjectTrouble as trouble:
             logger.error("missing chunks cannot be read again", extra={**details, "code": trouble.code})
+        except ContractTrouble as trouble:
+            logger.error("missing chunks wait for a contract", extra={**details, "reason": trouble.message})
         except Rejected as reason:
-            await self.deliveries.reject(lease.delivery_id, reason)
-            logger.error("delivery rejected", extra={**details, "rule": reason.rule})
+            await reject_read(lease, reason, deliveries=self.deliveries)
         return 0
 
     async def _register(self, key: str) -> None:

@@ -16,7 +16,7 @@ from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.contracts import Contract
 from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.messages import Judgement, decode_progress
 from dataharvest.objects import ObjectVersion
 from dataharvest.rulebook import all_rules
@@ -385,3 +385,20 @@ async def newest_id(site: Site) -> int:
 def cut_at(monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
     """Cut contents into chunks of this size."""
     monkeypatch.setattr("tests.contract.ledgers.CHUNK_BYTES", chunk_bytes)
+
+
+async def test_a_delivery_whose_contract_can_not_be_read_stays_as_it_is_until_it_can(ledger: Ledger) -> None:
+    site = Site(ledger)
+    twice = HEADER + b"1,0012,t1,5,DEPOSIT\n2,0012,t1,6,DEPOSIT\n"
+    delivery_id = await site.load(twice)
+    message = Judgement(tenant="acme", business_date=DAY, delivery_id=delivery_id, entity="transactions")
+
+    async def unreadable(tenant: str, version: int) -> Contract:
+        raise ContractTrouble("of another program", rule="invalid_contract", tenant=tenant, version=version)
+
+    site.judge.contract_of = unreadable
+    await site.judge.judge(message)
+    assert (await ledger.judgements.begin(delivery_id), site.sender.sent) == ("judging", [])
+    site.judge.contract_of = site._contract_of
+    await site.judge.judge(message)
+    assert await ledger.judgements.begin(delivery_id) == "complete"

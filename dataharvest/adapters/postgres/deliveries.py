@@ -42,10 +42,6 @@ class PostgresDeliveries:
                 SPLITTER_VERSION,
                 contract_version,
             )
-            if delivery_id is not None:
-                # What could not be read is replaced now; nobody has to wait for it any longer.
-                for row in await connection.fetch(_SQL["older_waiting"], delivery_id):
-                    await end_delivery(connection, row["delivery_id"], str(name.entity), "superseded")
             await connection.execute(_SQL["wake_splitters"])
         return delivery_id
 
@@ -58,11 +54,11 @@ class PostgresDeliveries:
             )
         return delivery_id
 
-    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:
         """See the port."""
         while True:
             async with self._database.connection() as connection:
-                row = await connection.fetchrow(_SQL["lease"], self._owner, self._lease_s, per_tenant)
+                row = await connection.fetchrow(_SQL["lease"], self._owner, self._lease_s, per_tenant, alone)
             if row is None or not row["contended"]:
                 return None if row is None else lease_of(row)
 
@@ -76,7 +72,7 @@ class PostgresDeliveries:
         async with self._database.connection() as connection:
             await connection.execute(_SQL["release"], lease.delivery_id, lease.epoch)
 
-    async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
+    async def put_aside(self, lease: Lease, failure: Mapping[str, Any]) -> None:
         """See the port."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock_set"], lease.tenant, lease.business_date)
@@ -86,7 +82,7 @@ class PostgresDeliveries:
             if await connection.fetchval(_SQL["newer_known"], lease.tenant, lease.business_date, lease.entity, *order):
                 await end_delivery(connection, lease.delivery_id, lease.entity, "superseded")
             else:
-                await connection.execute(_SQL["wait_for_object"], lease.delivery_id, lease.epoch, dict(failure))
+                await connection.execute(_SQL["put_aside"], lease.delivery_id, lease.epoch, dict(failure))
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
         """See the port."""
@@ -134,6 +130,9 @@ class PostgresDeliveries:
                     list(sealing.ignored_columns),
                     sealing.object_sha256,
                 )
+            # What could not be read is replaced now; nobody has to wait for it any longer.
+            for row in await connection.fetch(_SQL["older_waiting"], lease.delivery_id):
+                await end_delivery(connection, row["delivery_id"], lease.entity, "superseded")
         return True
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:

@@ -9,11 +9,12 @@ from dataharvest.objects import ObjectVersion
 
 def failure_of(reason: Rejected) -> dict[str, Any]:
     """What is stored of a reason: its rule, its sentence and its details."""
-    details = {name: value if isinstance(value, int | None) else _storable(str(value)) for name, value in reason.details.items()}
-    return {"rule": reason.rule, "message": _storable(reason.message), **details}
+    details = {name: value if isinstance(value, int | None) else storable(str(value)) for name, value in reason.details.items()}
+    return {"rule": reason.rule, "message": storable(reason.message), **details}
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
+    """The text, with what PostgreSQL can't store spelled out."""
     # A reason may quote what it refuses; PostgreSQL takes neither NUL nor half a surrogate pair.
     return text.replace("\0", "\\0").encode(errors="replace").decode()
 
@@ -55,4 +56,6 @@ def lease_of(row: Any) -> Lease:
         chunk_bytes=row["chunk_bytes"],
         splitter_version=row["splitter_version"],
         contract_version=row["contract_version"],
+        crash_count=row["crash_count"],
+        chunks_at_lease=row["chunks_at_lease"],
     )
