@@ -130,13 +130,16 @@ class MemoryDeliveries:
             return False
         self._end(row, "rejected")
         row.failure = {"rule": reason.rule, "message": reason.message}
-        repeats = sorted((one for one in self._repeats(row) if one.repeat_of == delivery_id), key=lambda one: one.order)
+        self._revive_newest([one for one in self._rows.values() if one.repeat_of == delivery_id and one.state == "repeat"])
+        return True
+
+    def _revive_newest(self, repeats: list[StoredDelivery]) -> None:
+        repeats.sort(key=lambda one: one.order)
         for one in repeats:
             one.repeat_of = repeats[-1].delivery_id
         if repeats:
             repeats[-1].state, repeats[-1].repeat_of, repeats[-1].is_announced = "registered", None, False
             self._wake()
-        return True
 
     async def unannounced(self) -> list[Announcement]:
         """See the port."""
