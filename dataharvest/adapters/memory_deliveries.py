@@ -92,7 +92,9 @@ class MemoryDeliveries:
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
         """See the port."""
-        return {index: bytes.fromhex(metadata.sha256) for index, (metadata, _) in self._rows[delivery_id].chunks.items()}
+        dead = {index: sha256 for (one, index), sha256 in self._ledger.dead_chunks.items() if one == delivery_id}
+        stored = self._rows[delivery_id].chunks.items()
+        return {**dead, **{index: bytes.fromhex(metadata.sha256) for index, (metadata, _) in stored}}
 
     async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
         """See the port."""

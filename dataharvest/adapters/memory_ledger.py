@@ -15,6 +15,7 @@ from dataharvest.ports import Position
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.outbound_messages import OutboundRow
 from dataharvest.rules.records import CheckedChunk
+from dataharvest.tenants import ChunkKey
 
 
 @dataclass
@@ -127,6 +128,11 @@ class MemoryLedger:
     """Reason by tenant."""
     late: dict[SetKey, datetime] = field(default_factory=dict)
     """Sets that were not complete when they were due, and when that was."""
+
+    dead_chunks: dict[ChunkKey, bytes] = field(default_factory=dict)
+    """Chunks that were dead-lettered, with their SHA-256."""
+    dead_judgements: set[int] = field(default_factory=set)
+    """Deliveries whose judgement was dead-lettered."""
 
     clock: Callable[[], float] = time.monotonic
 

@@ -125,7 +125,8 @@ class MemoryLockedJudgement:
             if key in self._listed and held[key] and one.line in self._lines(key):
                 count = len(self._spots[key])
                 entries.append(quarantined_copy(one, column=column, record_count=count, lines=self._lines(key)))
-        if further := held.total() - len(entries):
+        entries = entries[: held.total()]
+        if (further := held.total() - len(entries)) > 0:
             metadata, _ = self._row.chunks[index]
             place = {name: getattr(metadata, name) for name in ("first_line", "byte_offset", "byte_length")}
             entries.append(further_copies(further, column=column, **place))

@@ -51,7 +51,7 @@ class Deliveries(Protocol):
         """Put the delivery aside, with the reason and a next try; a newer one that was read to its end supersedes it."""
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
-        """SHA-256 by index of the chunks in the ledger."""
+        """SHA-256 by index of the chunks that need not be sent: in the ledger, or dead-lettered and waiting for a replay."""
 
     async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
         """Keep the largest offset by partition of the chunks sent, to know later when all of them were read."""

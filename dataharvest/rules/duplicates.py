@@ -28,7 +28,13 @@ class Copy(NamedTuple):
     byte_offset: int
     """Of its first byte, in the content."""
     raw: bytes
-    """The record without its line end."""
+    """The record without its line end, or the beginning of one that is only remembered."""
+    byte_length: int
+    """Of the whole record."""
+
+    def remembered(self) -> "Copy":
+        """The copy with as much of the record as the quarantine keeps."""
+        return self._replace(raw=self.raw[:MAX_RAW_BYTES])
 
 
 def copies_in(
@@ -69,7 +75,7 @@ def copies_in(
             cell = scanner.fields(raw)[key_index].decode()
             key = cell.lower() if key_kind is Kind.UUID else cell
             if key in keys:
-                yield Copy(key, position, line, byte_offset + start, raw)
+                yield Copy(key, position, line, byte_offset + start, raw, len(raw))
         line += line_count(data[start : record.following])
         start, position = record.following, position + 1
 
@@ -82,7 +88,7 @@ def quarantined_copy(copy: Copy, *, column: str, record_count: int, lines: Seque
         position=copy.position,
         line=copy.line,
         byte_offset=copy.byte_offset,
-        byte_length=len(copy.raw),
+        byte_length=copy.byte_length,
         column=column,
         rule="duplicate",
         message=f"{record_count} records of this file have the same {column}; the others are in line {others}{more}.",

@@ -98,8 +98,13 @@ WHERE new.delivery_id = $1 AND old.state = 'waiting'
   AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
 FOR UPDATE OF old
 
--- name: stored_chunks
+-- name: settled_chunks
+-- Stored or dead-lettered. A message that was damaged on the way says nothing of the chunk itself.
 SELECT chunk_index, sha256 FROM chunk WHERE delivery_id = $1
+UNION ALL
+SELECT DISTINCT ON (chunk_index) chunk_index, chunk_sha256 FROM dead_letter l
+WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged'
+  AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index)
 
 -- name: note_sent
 UPDATE delivery SET sent_offsets = $3 WHERE delivery_id = $1 AND lease_epoch = $2

@@ -55,13 +55,13 @@ class World:
     objects: MemoryObjectStore = field(default_factory=lambda: MemoryObjectStore(versioned=True))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     sender: MemorySender = field(default_factory=MemorySender)
-    dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     consumption: MemoryConsumption = field(default_factory=MemoryConsumption)
     read_count: int = 0
 
     def __post_init__(self) -> None:
         """Attach the pipeline to an application that needs no broker."""
+        self.dead_letters = MemoryDeadLetters(self.ledger)
         self.services = self._services()
         self.app = faust.App("agents", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
         # The real one has a thread and an event loop of its own as soon as it is looked at.

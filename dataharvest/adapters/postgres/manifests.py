@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dataharvest.adapters.postgres.connection import Connection, Database
-from dataharvest.adapters.postgres.deliveries import storable
+from dataharvest.adapters.postgres.delivery_rows import storable
 from dataharvest.adapters.postgres.sums import exact_sums
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected

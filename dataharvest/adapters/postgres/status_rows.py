@@ -152,10 +152,24 @@ def _note(row: Row) -> str:
         return f"waits{' for its object' if failure['rule'].startswith('object') else ''} ({failure['message']})"
     if row["is_broken"]:
         return f"records are unaccounted for ({row['failure']['message']})"
+    if row["dead_letter_count"]:
+        return _dead_letters(row)
+    return _doing(row)
+
+
+def _doing(row: Row) -> str:
+    if row["state"] == "judging" and row["failure"]:
+        return f"all stored, its judgement waits for the object ({row['failure']['message']})"
     if plain := _NOTES.get(row["state"]):
         return plain
     total = row["chunk_count"]
     return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}"
+
+
+def _dead_letters(row: Row) -> str:
+    count, index = row["dead_letter_count"], row["dead_letter_index"]
+    what = "its judgement" if index is None else f"chunk {index}" if count == 1 else f"chunk {index} and {count - 1:,} more"
+    return f"{what} was dead-lettered ({row['dead_letter_rule']}) and waits to be replayed, nothing sends it again by itself"
 
 
 def _pause(reason: str) -> str:
