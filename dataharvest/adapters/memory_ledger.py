@@ -12,10 +12,20 @@ from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
+from dataharvest.quarantine import HistoryLine, State
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.outbound_messages import OutboundRow
-from dataharvest.rules.records import CheckedChunk
+from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
 from dataharvest.tenants import ChunkKey
+
+
+@dataclass
+class StoredEntry:
+    """A quarantined record that was fixed or accepted."""
+
+    record: QuarantinedRecord
+    state: State
+    natural_key: str | None
 
 
 @dataclass
@@ -44,6 +54,10 @@ class StoredDelivery:
     """Its rows are gone."""
     duplicates: dict[int, int] = field(default_factory=dict)
     """Records dropped as duplicates, by chunk."""
+    accepted: dict[int, int] = field(default_factory=dict)
+    """Records left out on purpose, by chunk."""
+    settled: dict[tuple[int, int], StoredEntry] = field(default_factory=dict)
+    """What was fixed or accepted, by chunk and position."""
     duplicate_lines: dict[str, list[int]] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     failure: dict[str, Any] | None = None
@@ -101,6 +115,8 @@ class StoredVersion:
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
     outbound: dict[tuple[str, int], dict[OutboundRow, bool]] = field(default_factory=dict)
     """By kind and batch: messages; whether each was sent."""
+    edition: int = 0
+    """The set's edition when the version was made."""
 
 
 @dataclass
@@ -122,6 +138,11 @@ class MemoryLedger:
     manifests: list[StoredManifest] = field(default_factory=list)
     """In order of arrival."""
     problems: dict[SetKey, dict[str, Any]] = field(default_factory=dict)
+    quarantine_ids: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    """Number of each entry by delivery, chunk and position, once it was looked at."""
+    repairs: list[HistoryLine] = field(default_factory=list)
+    editions: dict[SetKey, int] = field(default_factory=dict)
+    """Of sets that changed without a new delivery."""
     locks: dict[SetKey, asyncio.Lock] = field(default_factory=dict)
     wake_ups: set[asyncio.Event] = field(default_factory=set)
     paused: dict[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from dataharvest.adapters.memory_kafka import MemoryDeadLetters, MemorySender, S
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.adapters.memory_manifests import MemoryManifests
 from dataharvest.adapters.memory_operations import MemoryJournal
+from dataharvest.adapters.memory_quarantine import MemoryQuarantine
 from dataharvest.adapters.memory_sets import MemorySets
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.memory_sweeping import MemoryConsumption, MemorySweepState
@@ -34,6 +35,7 @@ from dataharvest.services import Services
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.register_manifest import ManifestRegister
+from dataharvest.stages.repair import Repairs
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import announce_endings
 from dataharvest.stages.sweep import full_sweep
@@ -121,6 +123,8 @@ class World:
             state=self.sweep_state,
             consumption=self.consumption,
         )
+        self.quarantine = MemoryQuarantine(self.ledger)
+        self.repairs = Repairs(quarantine=self.quarantine, contracts=contracts, objects=self.objects, sender=sender)
         return Services(
             bucket=BUCKET,
             objects=self.objects,

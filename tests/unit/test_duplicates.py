@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataharvest.entities import Kind
-from dataharvest.rules.duplicates import Copy, copies_in, further_copies, quarantined_copy
+from dataharvest.rules.duplicates import Copy, copies_in, further_copies, quarantined_copy, records_in
 from dataharvest.rules.records import MAX_RAW_BYTES
 from dataharvest.rules.scanning import scanner_for
 
@@ -12,8 +12,8 @@ SCANNER = scanner_for(",")
 
 
 def found(data: bytes, *keys: str, left_out: tuple[int, ...] = (), kind: Kind = Kind.KEY) -> list[Copy]:
-    place = {"first_line": 10, "byte_offset": 100}
-    return list(copies_in(data, scanner=SCANNER, key_index=1, key_kind=kind, keys=set(keys), left_out=left_out, **place))
+    records = records_in(data, scanner=SCANNER, first_line=10, byte_offset=100)
+    return list(copies_in(records, scanner=SCANNER, key_index=1, key_kind=kind, keys=set(keys), left_out=left_out))
 
 
 def test_lines_offsets_and_positions_count_what_stands_before() -> None:

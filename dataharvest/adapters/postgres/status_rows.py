@@ -38,6 +38,7 @@ class SetRows:
     manifests: list[Row]
     problem: dict[str, Any] | None
     late_at: datetime | None
+    edition: int
     contract: Contract | None
     """The tenant's newest, if it can be read."""
     unreadable: Mapping[int, str] = field(default_factory=dict)
@@ -98,9 +99,11 @@ class SetRows:
                     deliveries=row["deliveries"],
                     facts=frozenset(row["facts"]),
                     announced=frozenset(row["announced"]),
+                    edition=row["edition"],
                 )
                 for row in self.versions
             ),
+            edition=self.edition,
         )
 
 
@@ -122,6 +125,7 @@ async def read_sets(
             manifests=[],
             problem=row["problem"],
             late_at=row["late_at"],
+            edition=row["edition"],
             contract=contracts.get(key.tenant),
             unreadable={version: reason for (whose, version), reason in unreadable.items() if whose == key.tenant},
         )
