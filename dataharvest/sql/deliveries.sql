@@ -123,7 +123,7 @@ SELECT tenant, business_date FROM delivery WHERE delivery_id = $1 AND business_d
 WITH revived AS (
     UPDATE delivery
     SET state = 'registered', repeat_of = NULL, content_sha256 = NULL, completed_at = NULL, announced_at = NULL, attempts = 0,
-        next_try_at = NULL, sent_offsets = '{}'
+        crash_count = 0, chunks_at_lease = 0, next_try_at = NULL, sent_offsets = '{}'
     WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE repeat_of = $1 AND state = 'repeat'
                          ORDER BY last_modified DESC, object_key DESC, delivery_id DESC LIMIT 1)
     RETURNING delivery_id),
