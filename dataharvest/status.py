@@ -34,7 +34,7 @@ class Counts(Report):
 
 
 class Quarantined(Report):
-    """A record in quarantine, without its bytes: those are in the table ``quarantine``."""
+    """A record in quarantine, without its bytes: `dataharvest quarantine show` has those."""
 
     line: int
     """Physical line on which the record starts, from 1."""
@@ -44,6 +44,8 @@ class Quarantined(Report):
     """Column to blame, where there is one."""
     rule: str
     message: str
+    quarantine_id: int | None = None
+    """What `dataharvest quarantine` calls it."""
 
 
 class DuplicateKey(Report):

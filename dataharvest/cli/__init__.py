@@ -26,6 +26,12 @@ class Refusal(Failure):
     exit_code = EXIT_MISCONFIGURED
 
 
+class Mistake(Failure):
+    """What was typed can't be done; another input can."""
+
+    exit_code = 2
+
+
 @cache
 def register_commands() -> None:
     """Add our commands to Faust's group, once."""
@@ -36,6 +42,7 @@ def register_commands() -> None:
         contract,
         harvest,
         migrate,
+        quarantine,
         reconcile,
         split,
         stack,
@@ -51,6 +58,7 @@ def register_commands() -> None:
         contract.contract,
         harvest.harvest,
         migrate.migrate,
+        quarantine.quarantine,
         reconcile.reconcile,
         split.split,
         stack.stack,

@@ -62,8 +62,18 @@ FROM orphan_count c WHERE c.set_version_id = ANY($1) ORDER BY c.set_version_id, 
 
 -- name: quarantined
 SELECT q.* FROM unnest($1::bigint[]) AS shown(delivery_id), LATERAL (
-    SELECT delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
+    SELECT quarantine_id, delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
     WHERE quarantine.delivery_id = shown.delivery_id AND state = 'open' ORDER BY chunk_index, position LIMIT $2) q
+
+-- name: dropped_repairs
+-- What was repaired or accepted in files that these deliveries have replaced.
+SELECT q.tenant, d.business_date, d.entity, r.superseded_by, q.delivery_id, count(*) AS repair_count,
+       (array_agg(format('line %s (%s by %s)', q.line, last.action, last.who) ORDER BY q.line))[1:5] AS sample
+FROM repair r JOIN quarantine q USING (quarantine_id) JOIN delivery d USING (delivery_id)
+JOIN LATERAL (SELECT action, who FROM repair before WHERE before.quarantine_id = r.quarantine_id AND before.action <> 'drop'
+              ORDER BY repair_id DESC LIMIT 1) last ON true
+WHERE r.superseded_by = ANY($1)
+GROUP BY q.tenant, d.business_date, d.entity, r.superseded_by, q.delivery_id ORDER BY d.entity, q.delivery_id
 
 -- name: duplicate_keys
 SELECT delivery_id, natural_key, record_count, lines FROM duplicate_key WHERE delivery_id = ANY($1)

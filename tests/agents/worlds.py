@@ -135,6 +135,8 @@ class World:
             chunks=MemoryChunks(self.ledger),
             sets=sets,
             work=work,
+            quarantine=self.quarantine,
+            repairs=self.repairs,
             sweep=full_sweep(swept, swept_sets, state=self.sweep_state),
             dead_letters=self.dead_letters,
             fold=fold,

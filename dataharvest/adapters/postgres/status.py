@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.contracts import unreadable_contracts
+from dataharvest.adapters.postgres.status_repairs import dropped_repairs
 from dataharvest.adapters.postgres.status_rows import Row, SetRows, fields_of, read_sets
 from dataharvest.deliveries import SetKey
 from dataharvest.objects import ObjectVersion
@@ -132,7 +133,7 @@ class PostgresStatus:
             waits_for=list(stands.waits_for),
             reason=stands.reason,
             counts=sum((one.counts for one in deliveries if one.delivery_id in newest), Counts()),
-            warnings=[*parts.warnings.get(identity, []), *rows.tolerated(), *rows.lateness()],
+            warnings=[*parts.warnings.get(identity, []), *parts.dropped.get(rows.key, []), *rows.tolerated(), *rows.lateness()],
             orphans=parts.orphans.get(identity, []),
             rules=parts.rules.get(identity, []),
             deliveries=deliveries,
@@ -159,6 +160,8 @@ class _Parts:
     warnings: Mapping[int, list[str]]
     duplicates: Mapping[int, list[DuplicateKey]]
     """By delivery."""
+    dropped: Mapping[SetKey, list[str]]
+    """Repairs that newer files have dropped, by set."""
 
 
 async def _quarantined(connection: Connection, deliveries: Iterable[Row], sample: int) -> dict[int, list[Quarantined]]:
@@ -191,7 +194,13 @@ async def _version_parts(connection: Connection, sets: Sequence[SetRows]) -> _Pa
         orphans.setdefault(row["set_version_id"], []).append(kind)
     looked_into = newest if len(newest) <= _SETS_LOOKED_INTO else []
     warnings = {row["set_version_id"]: await _warnings(connection, row) for row in looked_into}
-    return _Parts(rules=rules, orphans=orphans, warnings=warnings, duplicates=await _duplicates(connection, sets))
+    return _Parts(
+        rules=rules,
+        orphans=orphans,
+        warnings=warnings,
+        duplicates=await _duplicates(connection, sets),
+        dropped=await dropped_repairs(connection, newest),
+    )
 
 
 async def _warnings(connection: Connection, version: Row) -> list[str]:
