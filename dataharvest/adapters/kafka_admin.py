@@ -42,6 +42,20 @@ async def existing_topics(broker: str) -> dict[str, ExistingTopic]:
         return await _existing(admin)
 
 
+async def partition_numbers(broker: str, topic: str) -> list[int]:
+    """The partitions of a topic.
+
+    Raises:
+        Unavailable: the broker cannot be reached.
+        Misconfigured: there is no such topic.
+    """
+    async with _admin(broker) as admin:
+        [described] = await admin.describe_topics([topic])
+    if not described["partitions"]:
+        raise Misconfigured(f"Kafka at {broker} has no topic {topic}: run `dataharvest topics apply`")
+    return sorted(one["partition"] for one in described["partitions"])
+
+
 async def _existing(admin: AIOKafkaAdminClient) -> dict[str, ExistingTopic]:
     described = await admin.describe_topics()
     partitions = {topic["topic"]: len(topic["partitions"]) for topic in described if not topic["is_internal"]}

@@ -34,6 +34,7 @@ def register_commands() -> None:
     from dataharvest.cli import (
         bridge,
         contract,
+        dead_letters,
         harvest,
         migrate,
         reconcile,
@@ -49,6 +50,7 @@ def register_commands() -> None:
     for command in (
         bridge.bridge,
         contract.contract,
+        dead_letters.dead_letters,
         harvest.harvest,
         migrate.migrate,
         reconcile.reconcile,

@@ -68,7 +68,7 @@ SELECT CASE WHEN (SELECT count(DISTINCT currency) FROM row_accounts WHERE delive
 
 -- name: dead_letters
 SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
-FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
+FROM dead_letter WHERE state = 'open' AND ($1::timestamptz IS NULL OR failed_at >= $1) GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
 SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id, d.state,
