@@ -6,6 +6,7 @@ from datetime import date
 from enum import Enum
 from typing import NamedTuple
 
+from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 
 SPLITTER_VERSION = 1
@@ -21,6 +22,12 @@ class SetKey(NamedTuple):
 
     tenant: str
     business_date: date
+
+
+def set_is_publishing(key: SetKey, version: int) -> Rejected:
+    """Why nothing of a set may change now."""
+    message = f"Version {version} of {key.tenant}'s set of {key.business_date} is being published: try again once it is out."
+    return Rejected(message, rule="set_is_publishing", version=version)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -98,6 +98,8 @@ class StoredVersion:
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
     outbound: dict[tuple[str, int], dict[OutboundRow, bool]] = field(default_factory=dict)
     """By kind and batch: messages; whether each was sent."""
+    edition: int = 0
+    """The set's edition when the version was made."""
 
 
 @dataclass
@@ -119,6 +121,8 @@ class MemoryLedger:
     manifests: list[StoredManifest] = field(default_factory=list)
     """In order of arrival."""
     problems: dict[SetKey, dict[str, Any]] = field(default_factory=dict)
+    editions: dict[SetKey, int] = field(default_factory=dict)
+    """Of sets that changed without a new delivery."""
     locks: dict[SetKey, asyncio.Lock] = field(default_factory=dict)
     wake_ups: set[asyncio.Event] = field(default_factory=set)
     paused: dict[str, str] = field(default_factory=dict)

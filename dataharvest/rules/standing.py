@@ -13,6 +13,7 @@ from dataharvest.rules.versions import (
     SetView,
     VersionView,
     broken_deliveries,
+    is_made_of,
     is_publishing,
     newest_complete,
 )
@@ -121,7 +122,7 @@ def _before_a_version(
     if absent:
         return State.INCOMPLETE, tuple(absent), "; ".join(absences)
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
-    if current is None or chosen != dict(current.deliveries) or current.state == "cancelled":
+    if current is None or not is_made_of(current, chosen, edition=view.edition) or current.state == "cancelled":
         number = current.version + 1 if current else 1
         return State.READY, (f"version {number}",), f"all files are stored, version {number} is about to be made"
     return None

@@ -1,5 +1,5 @@
 -- name: sets
-SELECT tenant, business_date, problem, late_at FROM business_set
+SELECT tenant, business_date, problem, late_at, edition FROM business_set
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
 ORDER BY tenant, business_date
 
@@ -30,7 +30,7 @@ WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: versions
-SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.failure, v.published_at,
+SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.edition, v.failure, v.published_at,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,

@@ -38,6 +38,7 @@ class SetRows:
     manifests: list[Row]
     problem: dict[str, Any] | None
     late_at: datetime | None
+    edition: int
     contract: Contract | None
     """The tenant's newest."""
 
@@ -80,9 +81,11 @@ class SetRows:
                     deliveries=row["deliveries"],
                     facts=frozenset(row["facts"]),
                     announced=frozenset(row["announced"]),
+                    edition=row["edition"],
                 )
                 for row in self.versions
             ),
+            edition=self.edition,
         )
 
 
@@ -103,6 +106,7 @@ async def read_sets(
             manifests=[],
             problem=row["problem"],
             late_at=row["late_at"],
+            edition=row["edition"],
             contract=contracts.get(key.tenant),
         )
     others: list[Row] = []
