@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import chain, zip_longest
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
 from dataharvest.adapters.kafka_admin import partition_numbers
 from dataharvest.errors import Unavailable
@@ -46,8 +46,9 @@ class KafkaLog:
         stops = {TopicPartition(topic, number): span.stop for number, span in spans.items() if span.start < span.stop}
         async with self._consumer() as consumer:
             consumer.assign(list(stops))
+            begins = await consumer.beginning_offsets(list(stops))
             for place in stops:
-                consumer.seek(place, spans[place.partition].start)
+                consumer.seek(place, max(begins[place], spans[place.partition].start))
             async for records in self._polls(consumer, stops):
                 for record in _in_turn(records):
                     if record.offset < stops[TopicPartition(record.topic, record.partition)]:
@@ -67,10 +68,12 @@ class KafkaLog:
 
     @asynccontextmanager
     async def _consumer(self) -> AsyncIterator[AIOKafkaConsumer]:
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False, auto_offset_reset="earliest")
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False, auto_offset_reset="none")
         try:
             await consumer.start()
             yield consumer
+        except OffsetOutOfRangeError as error:
+            raise Unavailable("the topic has dropped messages while they were being read; begin again") from error
         except (KafkaError, OSError, TimeoutError) as error:
             raise Unavailable(f"Kafka at {self._broker} does not answer: {error or type(error).__name__}") from error
         finally:

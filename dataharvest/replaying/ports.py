@@ -54,6 +54,9 @@ class ReplayLedger(Protocol):
     async def sets_of(self, delivery_ids: Collection[int]) -> dict[int, SetKey]:
         """The sets that deliveries belong to."""
 
+    async def sets_of_keys(self, object_keys: Collection[str]) -> dict[int, SetKey]:
+        """The deliveries that were made of these objects, and the sets that they belong to."""
+
     async def chunks_that_act(self, chunks: Collection[ChunkKey]) -> set[ChunkKey]:
         """Those that would be stored if they came again."""
 

@@ -77,6 +77,9 @@ SELECT * FROM delivery WHERE delivery_id = $1
 -- name: delivery_sets
 SELECT delivery_id, tenant, business_date FROM delivery WHERE delivery_id = ANY($1) AND business_date IS NOT NULL
 
+-- name: key_sets
+SELECT delivery_id, tenant, business_date FROM delivery WHERE object_key = ANY($1) AND business_date IS NOT NULL
+
 -- name: chunks_that_act
 -- Those that would be stored: not in the ledger, and their delivery still takes chunks.
 SELECT asked.delivery_id, asked.chunk_index FROM unnest($1::bigint[], $2::integer[]) AS asked(delivery_id, chunk_index)
