@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from dataharvest.cli import Failure
 from dataharvest.cli.asking import NotEmpty, by_option, json_option, opened_database, plan_option
 from dataharvest.errors import Rejected
 
@@ -70,7 +71,7 @@ def show(name: str, copy: IO[bytes] | None, as_json: bool) -> None:
     else:
         click.echo(full_text(letter, history, content))
     if content is None:
-        raise click.ClickException(f"the bytes of {name} are gone: the topic dead-letters keeps them no longer")
+        raise Failure(f"the bytes of {name} are gone: the topic dead-letters keeps them no longer")
 
 
 async def _read(box: "DeadLetterBox", name: str) -> Any:

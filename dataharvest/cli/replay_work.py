@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dataharvest.cli import replay_text
+from dataharvest.cli import Failure, replay_text
 from dataharvest.cli.asking import opened_database
 from dataharvest.errors import Rejected
 
@@ -134,9 +134,7 @@ async def _send(bench: Bench, job: Job) -> int:
     assert request is not None
     async with bench.replays.alone(request.topic) as alone:
         if not alone:
-            raise click.ClickException(
-                f"{request.topic} is being replayed by somebody else; `dataharvest replay --list` shows it"
-            )
+            raise Failure(f"{request.topic} is being replayed by somebody else; `dataharvest replay --list` shows it")
         # As it is now: whoever had it a moment ago may have moved it.
         replay = await _resumed(bench, job)
         chosen = await _chosen(bench, request, replay)
