@@ -96,6 +96,8 @@ class StoredVersion:
     links: list[dict[str, str | None]] = field(default_factory=list)
     values: dict[tuple[str, int], list[dict[str, str]]] = field(default_factory=dict)
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
+    logic_versions: dict[str, set[int]] = field(default_factory=dict)
+    """Of the logic that stored values come from, by transformer."""
     outbound: dict[tuple[str, int], dict[OutboundRow, bool]] = field(default_factory=dict)
     """By kind and batch: messages; whether each was sent."""
     edition: int = 0
