@@ -11,7 +11,7 @@ import click
 
 from dataharvest.cli import Failure, replay_text
 from dataharvest.cli.asking import opened_database
-from dataharvest.errors import Rejected
+from dataharvest.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
     from dataharvest.adapters.kafka_log import KafkaLog
@@ -156,7 +156,10 @@ async def _run(bench: Bench, job: Job, replay: "Replay", chosen: Chosen) -> int:
     _stop_on_signals(stop)
     with replay_text.progress(replay) as show:
         runner = Runner(bench.replays, bench.connected.sender, pace, stop, show)
-        moved = await runner.run(replay, chosen.source)
+        try:
+            moved = await runner.run(replay, chosen.source)
+        except Unavailable as outage:
+            raise Unavailable(f"{outage.message}; go on with: dataharvest replay --resume {replay.replay_id}") from outage
     if not moved.left:
         await bench.replays.end(moved.replay_id)
     replay_text.print_result(moved, sent_before=replay.sent_count, troubles=chosen.troubles, as_json=job.as_json)

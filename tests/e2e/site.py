@@ -38,9 +38,16 @@ class Site(Outside):
 
     async def run(self, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """A command of the program, to its end."""
+        return await self._run([PROGRAM, *words], variables)
+
+    async def run_through_faust(self, *words: str) -> "subprocess.CompletedProcess[str]":
+        """The same, called as a command of Faust's own program."""
+        return await self._run([str(Path(PROGRAM).with_name("faust")), "-A", "dataharvest", *words], {})
+
+    async def _run(self, command: list[str], variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
         environment = {**os.environ, "DATAHARVEST_HOME": str(self._home), **variables}
         return await asyncio.to_thread(
-            subprocess.run, [PROGRAM, *words], env=environment, capture_output=True, text=True, timeout=120, check=False
+            subprocess.run, command, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
 
     def start(self, *words: str, **variables: str) -> Worker:

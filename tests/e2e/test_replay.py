@@ -83,7 +83,8 @@ async def test_every_topic_from_offset_0_changes_no_row_and_publishes_nothing(pl
 
 
 async def test_what_an_earlier_replay_sent_is_not_doubled(place: Site) -> None:
-    plan = await place.run("replay", "chunks", "--from-offset", "0", "--plan", "--json")
+    plan = await place.run_through_faust("replay", "chunks", "--from-offset", "0", "--plan", "--json")
+    assert plan.returncode == 0, plan.stderr
     found = json.loads(plan.stdout)
     original_count = await place.one("SELECT sent_count FROM replay WHERE topic = 'chunks' ORDER BY replay_id LIMIT 1")
     assert found["messages"] == original_count
