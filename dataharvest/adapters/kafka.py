@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
+from dataharvest.rules.subjects import subject_of
 from dataharvest.sql import queries
 
 logger = logging.getLogger(__name__)
@@ -131,7 +132,14 @@ class KafkaDeadLetters:
         )
         letter = await self._sender.send("dead-letters", key=":".join(map(str, position)).encode(), value=value)
         async with self._database.connection() as connection:
-            await connection.execute(queries("operations")["add_dead_letter"], *position, stage, reason.rule, reason.message)
+            await connection.execute(
+                queries("operations")["add_dead_letter"],
+                *position,
+                stage,
+                reason.rule,
+                reason.message,
+                *subject_of(position.topic, message.value),
+            )
             await connection.execute(queries("dead_letters")["note_letter"], *position, letter.partition, letter.offset)
 
 

@@ -44,6 +44,9 @@ class KafkaLog:
     async def read(self, topic: str, spans: Mapping[int, Span]) -> AsyncIterator[LoggedMessage]:
         """See the port."""
         stops = {TopicPartition(topic, number): span.stop for number, span in spans.items() if span.start < span.stop}
+        if not stops:
+            # A consumer without any partition ends with a cancellation.
+            return
         async with self._consumer() as consumer:
             consumer.assign(list(stops))
             begins = await consumer.beginning_offsets(list(stops))

@@ -11,6 +11,8 @@ from dataharvest.adapters.memory_kafka import MemoryDeadLetters
 from dataharvest.errors import Rejected
 from dataharvest.ports import Position, RawMessage
 from dataharvest.replaying.dead_letters import DeadLetter, LetterAction, LetterChoice, LetterContent, name_of
+from dataharvest.rules.subjects import subject_of
+from dataharvest.tenants import ChunkKey
 
 
 @dataclass
@@ -66,6 +68,15 @@ class MemoryDeadLetterBox(MemoryDeadLetters):
             if taken.action is not None:
                 self.letters[position] = replace(self.letters[position], state=taken.action.action)
                 self.actions.append(taken.action)
+                if taken.action.action == "replayed":
+                    self._wait_no_more(position)
+
+    def _wait_no_more(self, position: Position) -> None:
+        about = subject_of(position.topic, self.contents[position].value)
+        if about.delivery_id is not None and about.chunk_index is not None:
+            self.ledger.dead_chunks.pop(ChunkKey(about.delivery_id, about.chunk_index), None)
+        elif about.delivery_id is not None:
+            self.ledger.dead_judgements.discard(about.delivery_id)
 
     async def history(self, position: Position | None = None) -> list[LetterAction]:
         """See the port."""

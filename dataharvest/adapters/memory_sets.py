@@ -5,12 +5,14 @@ import math
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from dataharvest.adapters.memory_ledger import MemoryLedger, StoredVersion
+from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, StoredVersion
 from dataharvest.adapters.memory_manifests import totals_of_rows
 from dataharvest.deliveries import SetKey, set_is_publishing
+from dataharvest.quarantine import HistoryLine
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
@@ -128,7 +130,7 @@ class MemoryLockedSet:
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """See the port."""
         noted = self._ledger.problems.get(self._key)
-        if noted and noted["rule"] not in ("control_totals", "manifest_required"):
+        if noted and noted["rule"] not in ("control_totals", "manifest_required", "stored_manifest"):
             return
         if problem is None:
             self._ledger.problems.pop(self._key, None)
@@ -141,8 +143,10 @@ class MemoryLockedSet:
         facts = set(map(persisted, deliveries))
         self.draft.append(StoredVersion(next(_ids), version, dict(deliveries), facts=facts, edition=self.edition))
         for row in self._ledger.of_set(self._key):
-            if row.state == "complete" and row.delivery_id != deliveries.get(row.entity or "", row.delivery_id):
+            newer = deliveries.get(row.entity or "", row.delivery_id)
+            if row.state == "complete" and row.delivery_id != newer:
                 row.state = "superseded"
+                self._ledger.repairs += [_dropped(one, by=newer) for one in _standing_repairs(self._ledger.repairs, row)]
 
     async def raise_edition(self) -> int:
         """See the port."""
@@ -187,3 +191,14 @@ def _has_begun_to_publish(one: StoredVersion) -> bool:
 
 def _ranges(indexes: Iterable[int]) -> Ranges:
     return union([], [[index, index] for index in indexes])
+
+
+def _standing_repairs(repairs: Iterable[HistoryLine], row: StoredDelivery) -> list[HistoryLine]:
+    """The last that was done about each entry of a delivery."""
+    return list({one.quarantine_id: one for one in repairs if one.delivery_id == row.delivery_id}.values())
+
+
+def _dropped(one: HistoryLine, *, by: int) -> HistoryLine:
+    why = f"delivery {by} of {one.entity} replaced delivery {one.delivery_id}"
+    lost = replace(one, persisted_count=0, duplicate_count=0, accepted_count=0, content=None, contract_version=None)
+    return replace(lost, action="drop", who="dataharvest", why=why, superseded_by=by)

@@ -21,7 +21,11 @@ class LockedSet(Protocol):
         """Deliveries that count and versions, as stored."""
 
     async def manifest(self) -> Manifest | None:
-        """The newest manifest of the set that can be used."""
+        """The newest manifest of the set that can be used.
+
+        Raises:
+            Rejected: rule ``stored_manifest``: it was stored by another version of the program, which knew other entities.
+        """
 
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """What is known of these complete deliveries, at most one of an entity, by entity."""

@@ -94,7 +94,7 @@ UPDATE manifest SET decided_at = clock_timestamp() WHERE (tenant, business_date)
 -- name: set_totals_problem
 UPDATE business_set SET problem = $3
 WHERE (tenant, business_date) = ($1, $2) AND problem IS DISTINCT FROM $3
-  AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required'))
+  AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required', 'stored_manifest'))
 
 -- name: create_version
 INSERT INTO set_version (tenant, business_date, version, edition)
@@ -103,6 +103,18 @@ RETURNING set_version_id
 
 -- name: add_delivery
 INSERT INTO set_version_delivery (set_version_id, entity, delivery_id) VALUES ($1, $2, $3)
+
+-- name: drop_repairs
+-- What was repaired or accepted in the files that are superseded next is lost with them, and that is noted.
+INSERT INTO repair (quarantine_id, tenant, action, who, why, persisted_count, duplicate_count, accepted_count, superseded_by)
+SELECT q.quarantine_id, q.tenant, 'drop', 'dataharvest',
+       format('delivery %s of %s replaced delivery %s', new.delivery_id, new.entity, old.delivery_id), 0, 0, 0, new.delivery_id
+FROM delivery new
+JOIN delivery old ON (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
+ AND old.state = 'complete'
+ AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
+JOIN quarantine q ON q.delivery_id = old.delivery_id AND q.state <> 'open'
+WHERE new.delivery_id = ANY($1)
 
 -- name: supersede_older
 UPDATE delivery old SET state = 'superseded'

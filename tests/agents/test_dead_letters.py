@@ -42,8 +42,9 @@ async def opened(world: World, store: LockedStore, box: MemoryDeadLetterBox) -> 
 
 
 async def test_a_set_whose_events_were_dead_lettered_is_published_after_their_replay() -> None:
-    store, box = LockedStore(versioned=True), MemoryDeadLetterBox()
-    world = World(objects=store, dead_letters=box)
+    store = LockedStore(versioned=True)
+    world = World(objects=store)
+    box = world.dead_letters
     async with world.agents() as agents:
         await agents.upload(example_files())
         await agents.run()

@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from dataharvest.adapters.postgres.connection import Database
-from dataharvest.adapters.postgres.deliveries import lease_of
+from dataharvest.adapters.postgres.delivery_rows import lease_of
 from dataharvest.deliveries import Lease, SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady

@@ -120,6 +120,7 @@ class LockedSet:
         for entity, delivery_id in deliveries.items():
             await execute(_SQL["add_delivery"], set_version_id, entity, delivery_id)
             await execute(_SQL["add_fact"], set_version_id, persisted(entity))
+        await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
 
     async def raise_edition(self) -> int:

@@ -10,7 +10,7 @@ import asyncpg
 from pydantic import ValidationError
 
 from dataharvest.adapters.postgres.connection import Database
-from dataharvest.adapters.postgres.deliveries import lease_of
+from dataharvest.adapters.postgres.delivery_rows import lease_of
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import Announcement, SetKey
 from dataharvest.messages import Batch, RuleReady
@@ -47,10 +47,10 @@ class PostgresSweepState:
             moment: datetime = await connection.fetchval(_SQL["clock"])
         return moment
 
-    async def wake_for_lapsed_leases(self) -> int:
+    async def wake_for_unread(self) -> int:
         """See the port."""
         async with self._database.connection() as connection:
-            count: int = await connection.fetchval(_SQL["lapsed_leases"])
+            count: int = await connection.fetchval(_SQL["unread_deliveries"])
             if count:
                 await connection.execute(_SQL["wake_splitters"])
         return count
