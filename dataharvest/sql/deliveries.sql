@@ -103,7 +103,7 @@ FOR UPDATE OF old
 SELECT chunk_index, sha256 FROM chunk WHERE delivery_id = $1
 UNION ALL
 SELECT DISTINCT ON (chunk_index) chunk_index, chunk_sha256 FROM dead_letter l
-WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged'
+WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged' AND l.state <> 'replayed'
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index)
 
 -- name: note_sent

@@ -118,7 +118,8 @@ WHERE d.state = 'sealed' AND d.sealed_at < clock_timestamp() - interval '120 sec
   AND d.chunk_count > (SELECT count(*) FROM (
       SELECT chunk_index FROM chunk c WHERE c.delivery_id = d.delivery_id
       UNION SELECT chunk_index FROM dead_letter l
-      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged') known)
+      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged'
+        AND l.state <> 'replayed') known)
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id
                   AND c.committed_at > clock_timestamp() - interval '120 seconds')
 
