@@ -40,6 +40,8 @@ class Proxy:
     """How many more COMMITs pass before the answer to one gets lost."""
     answers: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     """By a part of a request's path: the HTTP answer that it gets instead, and how often."""
+    lost_answers: int = 0
+    """COMMITs that were passed on and whose answers were not."""
     resets: int = 0
     """Connections that were reset, refused or half-closed, and answers that were replaced or lost."""
     _links: set[Link] = field(default_factory=set)
@@ -157,6 +159,7 @@ class Proxy:
     def _answer(self, link: Link, data: bytes) -> bytes:
         """What of an answer reaches the client."""
         if link.is_answer_lost:
+            self.lost_answers += 1
             self._cut(link)
             return b""
         if link.left_bytes is None:
