@@ -23,8 +23,8 @@ demo: $(READY) ## Everything from nothing: real services, sample files, outbound
 	$(BIN)/dataharvest harvest examples/acme --tenant acme
 	@echo "The services are still up: \`$(BIN)/dataharvest status\` shows the set, \`$(BIN)/dataharvest stack down\` stops them."
 
-test: $(READY) ## Everything from nothing: all tests against the real services
-	$(BIN)/python -m pytest
+test: $(READY) ## Everything from nothing: all tests against the real services, on two stacks side by side
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-unit: $(READY) ## The tests that need no service
 	$(BIN)/python -m pytest tests/unit tests/agents

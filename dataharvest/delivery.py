@@ -137,7 +137,11 @@ def delay_before(attempt: int) -> float:
 
 
 async def run_loop(step: Callable[[], Awaitable[None]], *, name: str, stopping: Callable[[], bool]) -> None:
-    """Repeat a step that works through what it finds and waits by itself; outages are retried, bugs end the process."""
+    """Repeat a step that works through what it finds and waits by itself; bugs end the process.
+
+    Outages are retried. So is a step in which PostgreSQL refused some data: that is one item's trouble, and ending the
+    process would stop everything else and come to the same item again.
+    """
     attempt = 0
     while not stopping():
         try:
@@ -147,6 +151,11 @@ async def run_loop(step: Callable[[], Awaitable[None]], *, name: str, stopping: 
             attempt += 1
             details = {"loop": name, "attempt": attempt, "reason": str(outage)}
             logger.warning("loop unavailable, retrying", extra=details)
+            await asyncio.sleep(delay_before(attempt))
+        except Rejected as reason:
+            attempt += 1
+            details = {"loop": name, "attempt": attempt, "rule": reason.rule, "reason": reason.message}
+            logger.error("loop met what it can't take, going on", extra=details)
             await asyncio.sleep(delay_before(attempt))
         except Exception as error:  # as in deliver
             stop_loudly(f"loop {name}", error)

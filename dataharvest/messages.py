@@ -77,6 +77,13 @@ class ManifestRead(Message):
     manifest_id: int
 
 
+class EditionRaised(Message):
+    """The set's records, or the way its values are computed, changed without a new delivery; a version may be due."""
+
+    type: Literal["edition_raised"] = "edition_raised"
+    edition: int = Field(ge=1)
+
+
 class BatchDone(Message):
     """A batch of a rule is computed or published."""
 
@@ -146,7 +153,7 @@ class ChunkMetadata(Message):
         return f"{self.delivery_id}:{self.index}".encode()
 
 
-Progress = DeliverySealed | ChunkPersisted | DeliveryRemoved | DeliveryJudged | BatchDone | ManifestRead
+Progress = DeliverySealed | ChunkPersisted | DeliveryRemoved | DeliveryJudged | BatchDone | ManifestRead | EditionRaised
 Work = Batch | Judgement
 _progress: TypeAdapter[Progress] = TypeAdapter(Annotated[Progress, Field(discriminator="type")])
 _rule_ready: TypeAdapter[RuleReady] = TypeAdapter(RuleReady)

@@ -163,6 +163,14 @@ class DeadLetters(Report):
     last_at: datetime
 
 
+class UnreadableContract(Report):
+    """A contract in use that this version of the program can't read; what arrives for the tenant waits until it is replaced."""
+
+    tenant: str
+    version: int
+    message: str
+
+
 class StatusReport(Report):
     """Where everything stands."""
 
@@ -174,6 +182,8 @@ class StatusReport(Report):
     dead_letter_count: int = Field(ge=0)
     """Of all tenants."""
     dead_letters: list[DeadLetters]
+    unreadable_contracts: list[UnreadableContract] = []
+    """Of the tenants asked for."""
 
     @property
     def deliveries(self) -> list[DeliveryStatus]:

@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
+from dataharvest.rules.subjects import subject_of
 from dataharvest.sql import queries
 
 logger = logging.getLogger(__name__)
@@ -114,7 +115,14 @@ class KafkaDeadLetters:
         )
         await self._sender.send("dead-letters", key=":".join(map(str, position)).encode(), value=value)
         async with self._database.connection() as connection:
-            await connection.execute(queries("operations")["add_dead_letter"], *position, stage, reason.rule, reason.message)
+            await connection.execute(
+                queries("operations")["add_dead_letter"],
+                *position,
+                stage,
+                reason.rule,
+                reason.message,
+                *subject_of(position.topic, message.value),
+            )
 
 
 def _header_pairs(message: RawMessage) -> list[tuple[str, bytes]]:

@@ -7,13 +7,14 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
-from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing
+from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, SPLITTER_VERSION, Announcement, Lease, Sealing
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.versions import IN_PROGRESS
 
 _TO_SPLIT = ("registered", "waiting", "splitting")
+_READ = ("sealed", "judging", "complete", "repeat")
 _ENDED = ("rejected", "repeat", "abandoned")
 
 
@@ -40,14 +41,9 @@ class MemoryDeliveries:
             state="registered",
             contract_version=contract_version,
         )
-        siblings = self._siblings(row)
-        if any(one.order[:2] > row.order[:2] for one in (*siblings, *self._repeats(row))):
+        if any(one.order[:2] > row.order[:2] for one in self._read(row)):
             row.state = "superseded"
-        delivery_id = self._insert(row)
-        for one in siblings:
-            if delivery_id and one.state == "waiting" and one.order < row.order:
-                self._end(one, "superseded")
-        return delivery_id
+        return self._insert(row)
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """See the port."""
@@ -56,7 +52,7 @@ class MemoryDeliveries:
         row.failure = {"rule": reason.rule}
         return self._insert(row)
 
-    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:
         """See the port."""
         now = time.monotonic()
         free = [row for row in self._rows.values() if row.state in _TO_SPLIT and max(row.leased_until, row.next_try_at) <= now]
@@ -64,9 +60,13 @@ class MemoryDeliveries:
         kept_out = {row.tenant for row in leased if row.owner != self._owner} | self._ledger.paused.keys()
         busy = [row.tenant for row in leased]
         free = [row for row in free if row.tenant not in kept_out and busy.count(row.tenant) < per_tenant]
+        free = [row for row in free if alone or not _is_suspect(row)]
         if not free:
             return None
-        row = min(free, key=lambda one: (busy.count(one.tenant), one.delivery_id))
+        row = min(free, key=lambda one: (not _is_suspect(one), busy.count(one.tenant), one.delivery_id))
+        # Here a lease that lapsed is one whose reader died.
+        row.crash_count = 0 if len(row.chunks) > row.chunks_at_lease else row.crash_count + bool(row.leased_until)
+        row.chunks_at_lease = len(row.chunks)
         row.state, row.epoch, row.leased_until, row.owner = "splitting", row.epoch + 1, now + self._lease_s, self._owner
         return self.lease_of(row)
 
@@ -82,17 +82,19 @@ class MemoryDeliveries:
         if row := self._leased(lease):
             row.leased_until = 0.0
 
-    async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
+    async def put_aside(self, lease: Lease, failure: Mapping[str, Any]) -> None:
         """See the port."""
         row = self._leased(lease)
-        if row and any(one.order > row.order for one in self._siblings(row)):
+        if row and any(one.order > row.order for one in self._read(row)):
             self._end(row, "superseded")
         elif row:
             row.state, row.leased_until, row.failure, row.next_try_at = "waiting", 0.0, dict(failure), time.monotonic() + 2
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
         """See the port."""
-        return {index: bytes.fromhex(metadata.sha256) for index, (metadata, _) in self._rows[delivery_id].chunks.items()}
+        dead = {index: sha256 for (one, index), sha256 in self._ledger.dead_chunks.items() if one == delivery_id}
+        stored = self._rows[delivery_id].chunks.items()
+        return {**dead, **{index: bytes.fromhex(metadata.sha256) for index, (metadata, _) in stored}}
 
     async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
         """See the port."""
@@ -116,6 +118,9 @@ class MemoryDeliveries:
             self._end(row, "repeat")
         else:
             row.state, row.sealing, row.sealed_at = "sealed", sealing, self._ledger.clock()
+        for one in rivals:
+            if one.state == "waiting" and one.order < row.order:
+                self._end(one, "superseded")
         return True
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
@@ -174,10 +179,11 @@ class MemoryDeliveries:
         same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
         return [one for one in same if one.delivery_id != row.delivery_id and one.state not in _ENDED]
 
-    def _repeats(self, row: StoredDelivery) -> list[StoredDelivery]:
+    def _read(self, row: StoredDelivery) -> list[StoredDelivery]:
+        """Others of the same tenant, date and entity that were read to their end and are no ended attempt."""
         place = (row.tenant, row.business_date, row.entity)
         same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
-        return [one for one in same if one.state == "repeat"]
+        return [one for one in same if one.state in _READ]
 
     def _leased(self, lease: Lease) -> StoredDelivery | None:
         row = self._rows[lease.delivery_id]
@@ -200,4 +206,10 @@ class MemoryDeliveries:
             chunk_bytes=self._chunk_bytes,
             splitter_version=SPLITTER_VERSION,
             contract_version=row.contract_version,
+            crash_count=row.crash_count,
+            chunks_at_lease=row.chunks_at_lease,
         )
+
+
+def _is_suspect(row: StoredDelivery) -> bool:
+    return row.crash_count + bool(row.leased_until) >= READERS_LOST - 1

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.errors import Rejected
 from dataharvest.ports import Position, RawMessage
+from dataharvest.rules.subjects import is_settled_by, subject_of
+from dataharvest.tenants import ChunkKey
 
 
 class Sent(NamedTuple):
@@ -36,8 +39,16 @@ class MemorySender:
 class MemoryDeadLetters:
     """The port ``DeadLetters`` without a broker: original value, stage and reason by position."""
 
+    ledger: MemoryLedger = field(default_factory=MemoryLedger)
     kept: dict[Position, tuple[bytes | None, str, Rejected]] = field(default_factory=dict)
 
     async def keep(self, position: Position, *, message: RawMessage, stage: str, reason: Rejected) -> None:
         """See the port."""
         self.kept.setdefault(position, (message.value, stage, reason))
+        about = subject_of(position.topic, message.value)
+        if about.delivery_id is None:
+            return
+        if about.chunk_index is None or about.chunk_sha256 is None:
+            self.ledger.dead_judgements.add(about.delivery_id)
+        elif is_settled_by(reason.rule):
+            self.ledger.dead_chunks[ChunkKey(about.delivery_id, about.chunk_index)] = about.chunk_sha256

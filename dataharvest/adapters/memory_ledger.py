@@ -12,9 +12,20 @@ from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
+from dataharvest.quarantine import HistoryLine, State
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.outbound_messages import OutboundRow
-from dataharvest.rules.records import CheckedChunk
+from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
+from dataharvest.tenants import ChunkKey
+
+
+@dataclass
+class StoredEntry:
+    """A quarantined record that was fixed or accepted."""
+
+    record: QuarantinedRecord
+    state: State
+    natural_key: str | None
 
 
 @dataclass
@@ -30,6 +41,8 @@ class StoredDelivery:
     contract_version: int = 0
     owner: str = ""
     epoch: int = 0
+    crash_count: int = 0
+    chunks_at_lease: int = 0
     sent_offsets: dict[int, int] = field(default_factory=dict)
     leased_until: float = 0.0
     next_try_at: float = 0.0
@@ -41,6 +54,10 @@ class StoredDelivery:
     """Its rows are gone."""
     duplicates: dict[int, int] = field(default_factory=dict)
     """Records dropped as duplicates, by chunk."""
+    accepted: dict[int, int] = field(default_factory=dict)
+    """Records left out on purpose, by chunk."""
+    settled: dict[tuple[int, int], StoredEntry] = field(default_factory=dict)
+    """What was fixed or accepted, by chunk and position."""
     duplicate_lines: dict[str, list[int]] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     failure: dict[str, Any] | None = None
@@ -98,6 +115,8 @@ class StoredVersion:
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
     outbound: dict[tuple[str, int], dict[OutboundRow, bool]] = field(default_factory=dict)
     """By kind and batch: messages; whether each was sent."""
+    edition: int = 0
+    """The set's edition when the version was made."""
 
 
 @dataclass
@@ -119,12 +138,22 @@ class MemoryLedger:
     manifests: list[StoredManifest] = field(default_factory=list)
     """In order of arrival."""
     problems: dict[SetKey, dict[str, Any]] = field(default_factory=dict)
+    quarantine_ids: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    """Number of each entry by delivery, chunk and position, once it was looked at."""
+    repairs: list[HistoryLine] = field(default_factory=list)
+    editions: dict[SetKey, int] = field(default_factory=dict)
+    """Of sets that changed without a new delivery."""
     locks: dict[SetKey, asyncio.Lock] = field(default_factory=dict)
     wake_ups: set[asyncio.Event] = field(default_factory=set)
     paused: dict[str, str] = field(default_factory=dict)
     """Reason by tenant."""
     late: dict[SetKey, datetime] = field(default_factory=dict)
     """Sets that were not complete when they were due, and when that was."""
+
+    dead_chunks: dict[ChunkKey, bytes] = field(default_factory=dict)
+    """Chunks that were dead-lettered, with their SHA-256."""
+    dead_judgements: set[int] = field(default_factory=set)
+    """Deliveries whose judgement was dead-lettered."""
 
     clock: Callable[[], float] = time.monotonic
 

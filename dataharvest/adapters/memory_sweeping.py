@@ -122,7 +122,7 @@ class MemorySweepState:
         return [
             Gap(self.lease_of(row), row.sent_offsets)
             for row in self._sealed()
-            if row.sealing and row.sealing.chunk_count > len(row.chunks) and row.tenant not in self.ledger.paused
+            if row.sealing and row.sealing.chunk_count > len(self._settled(row)) and row.tenant not in self.ledger.paused
         ]
 
     async def cutoffs(self) -> list[Due]:
@@ -135,6 +135,9 @@ class MemorySweepState:
             return False
         self.ledger.late[key] = due_at
         return True
+
+    def _settled(self, row: StoredDelivery) -> set[int]:
+        return {*row.chunks, *(index for one, index in self.ledger.dead_chunks if one == row.delivery_id)}
 
     def _sealed(self) -> list[StoredDelivery]:
         return [row for row in self.ledger.deliveries.values() if row.state == "sealed" and row.is_announced]

@@ -31,7 +31,7 @@ def verdict_of(report: StatusReport, *, uploaded: Collection[int], manifests: Co
         manifests: ids of the uploaded manifests.
     """
     mine = [one for one in report.deliveries if one.delivery_id in uploaded]
-    failed = [one for one in mine if one.state in ("rejected", "abandoned")]
+    failed = [one for one in mine if one.state in ("rejected", "abandoned") or _is_broken(one)]
     unusable = [one for item in report.sets for one in item.manifests if one.manifest_id in manifests and one.state == "rejected"]
     stuck = [one for one in report.sets if one.state is not State.PUBLISHED]
     lines = [*map(_failure, failed), *map(_of_manifest, unusable), *(line for one in stuck for line in _of_set(one))]
@@ -69,6 +69,11 @@ def _blamed(one: SetStatus) -> list[DeliveryStatus]:
     return [delivery for delivery in one.deliveries if delivery.open_quarantine and delivery.state == "complete"]
 
 
+def _is_broken(delivery: DeliveryStatus) -> bool:
+    """Whether its records are not all accounted for: it stays as it is."""
+    return delivery.state in IN_PROGRESS and (delivery.failure or {}).get("rule") == "conservation"
+
+
 def _failure(delivery: DeliveryStatus) -> str:
     failure = dict(delivery.failure or {})
     places = (f", {name} {failure[name]}" for name in ("line", "column") if failure.get(name))
@@ -89,4 +94,4 @@ def _remarks(report: StatusReport, mine: list[DeliveryStatus]) -> Iterator[str]:
             yield f"{delivery.file}: a newer upload of the same entity and date counts instead"
         if delivery.ignored_columns:
             yield f"{delivery.file}: ignored columns: {', '.join(delivery.ignored_columns)}"
-        assert delivery.state not in IN_PROGRESS, "a verdict is for what has ended"
+        assert delivery.state not in IN_PROGRESS or _is_broken(delivery), "a verdict is for what has ended"

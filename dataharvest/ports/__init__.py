@@ -7,6 +7,7 @@ from dataharvest.ports.contracts import Contracts
 from dataharvest.ports.deliveries import Chunks, Deliveries, Manifests, Removals
 from dataharvest.ports.judgements import Judgements, LockedJudgement
 from dataharvest.ports.messaging import AttemptJournal, DeadLetters, Position, RawMessage, Sender
+from dataharvest.ports.quarantine import LockedRepair, Quarantine
 from dataharvest.ports.sets import LockedSet, Sets
 from dataharvest.ports.work import BatchesToSend, LockedBatch, Work
 
@@ -20,9 +21,11 @@ __all__ = [
     "Judgements",
     "LockedBatch",
     "LockedJudgement",
+    "LockedRepair",
     "LockedSet",
     "Manifests",
     "Position",
+    "Quarantine",
     "RawMessage",
     "Removals",
     "Sender",

@@ -26,7 +26,8 @@ DO UPDATE SET attempt_count = attempt.attempt_count + 1, last_error = coalesce($
 DELETE FROM attempt WHERE (topic, topic_partition, topic_offset) = ($1, $2, $3)
 
 -- name: add_dead_letter
-INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason, delivery_id, chunk_index, chunk_sha256)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT DO NOTHING
 
 -- name: try_sweep
@@ -66,6 +67,7 @@ FROM outbound o JOIN set_version v USING (set_version_id)
 JOIN batch b ON b.set_version_id = o.set_version_id AND b.rule = 'outbound.' || o.kind AND b.batch_index = o.batch_index
 WHERE o.sent_at IS NULL AND o.created_at < clock_timestamp() - interval '60 seconds'
   AND v.state IN ('open', 'published') AND b.done_at IS NOT NULL
+  AND greatest(b.done_at, b.sent_at) < clock_timestamp() - interval '60 seconds'
 
 -- name: untold_rules
 -- $1 and $2: rules and the facts they provide. Every batch is done, and the fact is not recorded.
@@ -74,7 +76,7 @@ SELECT DISTINCT ON (v.set_version_id, b.rule)
 FROM set_version v JOIN batch b USING (set_version_id) JOIN unnest($1::text[], $2::text[]) AS known(rule, provides) USING (rule)
 WHERE v.state = 'open'
   AND NOT EXISTS (SELECT FROM batch u WHERE u.set_version_id = b.set_version_id AND u.rule = b.rule
-                  AND (u.done_at IS NULL OR u.done_at > clock_timestamp() - interval '60 seconds'))
+                  AND (u.done_at IS NULL OR greatest(u.done_at, u.sent_at) > clock_timestamp() - interval '60 seconds'))
   AND NOT EXISTS (SELECT FROM fact f WHERE f.set_version_id = b.set_version_id AND f.name = known.provides)
 ORDER BY v.set_version_id, b.rule, b.batch_index
 
@@ -103,10 +105,14 @@ WHERE d.state = 'sealed' AND d.announced_at < clock_timestamp() - interval '60 s
                   AND c.committed_at > clock_timestamp() - interval '60 seconds')
 
 -- name: gaps
+-- A chunk that was dead-lettered is no gap: it waits for a replay. Only one whose bytes were damaged on the way is read again.
 SELECT d.* FROM delivery d
 WHERE d.state = 'sealed' AND d.sealed_at < clock_timestamp() - interval '120 seconds'
   AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = d.tenant)
-  AND d.chunk_count > (SELECT count(*) FROM chunk c WHERE c.delivery_id = d.delivery_id)
+  AND d.chunk_count > (SELECT count(*) FROM (
+      SELECT chunk_index FROM chunk c WHERE c.delivery_id = d.delivery_id
+      UNION SELECT chunk_index FROM dead_letter l
+      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged') known)
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id
                   AND c.committed_at > clock_timestamp() - interval '120 seconds')
 

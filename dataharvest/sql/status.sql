@@ -1,5 +1,5 @@
 -- name: sets
-SELECT tenant, business_date, problem, late_at FROM business_set
+SELECT tenant, business_date, problem, late_at, edition FROM business_set
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
 ORDER BY tenant, business_date
 
@@ -17,6 +17,7 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
            (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
        ELSE 0 END AS open_quarantine,
        d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken,
+       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule,
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM delivery d
 LEFT JOIN LATERAL (
@@ -25,12 +26,22 @@ LEFT JOIN LATERAL (
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
     HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
+-- What of the delivery was dead-lettered and not replayed.
+LEFT JOIN LATERAL (
+    SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, min(l.chunk_index) AS dead_letter_index,
+           (array_agg(l.rule ORDER BY l.chunk_index, l.failed_at))[1] AS dead_letter_rule
+    FROM dead_letter l
+    WHERE l.delivery_id = d.delivery_id AND CASE
+        WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at
+        ELSE d.state IN ('registered', 'waiting', 'splitting', 'sealed') AND l.rule <> 'chunk_damaged'
+            AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index) END
+) dead ON true
 WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2)))
    OR d.delivery_id = ANY($3)
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: versions
-SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.failure, v.published_at,
+SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.edition, v.failure, v.published_at,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
@@ -71,7 +82,8 @@ SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
 FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
-SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id, d.state,
+SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id,
+       CASE WHEN d.state IN ('sealed', 'judging') AND d.failure->>'rule' = 'conservation' THEN 'broken' ELSE d.state END AS state,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count, coalesce(d.record_count, live.records, 0) AS record_count,
        coalesce(d.chunk_count, ceil(d.size_bytes::numeric / nullif(d.chunk_bytes, 0)), 0)::bigint AS expected_chunk_count
 FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)

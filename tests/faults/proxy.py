@@ -45,6 +45,7 @@ class Proxy:
     resets: int = 0
     """Connections that were reset, refused or half-closed, and answers that were replaced or lost."""
     _links: set[Link] = field(default_factory=set)
+    _serving: set[asyncio.Task[None]] = field(default_factory=set)
     _flows: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
@@ -54,12 +55,13 @@ class Proxy:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Proxy"]:
         """Forward until the block ends."""
-        server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        server = await asyncio.start_server(self._begin, "127.0.0.1", self.port)
         try:
             yield self
         finally:
             server.close()
             self.reset()
+            await asyncio.gather(*self._serving, return_exceptions=True)
 
     def reset(self) -> None:
         """Reset every connection."""
@@ -94,6 +96,11 @@ class Proxy:
         for link in self._links:
             link.left_bytes = None
         self._flows.set()
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        serving = asyncio.create_task(self._accept(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_refusing:

@@ -35,7 +35,12 @@ class Ledger:
         async with self._turn:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(self._url, timeout=10)
-            return list(await self._connection.fetch(query, *arguments, timeout=60))
+            try:
+                return list(await self._connection.fetch(query, *arguments, timeout=60))
+            except asyncpg.InternalClientError as error:
+                # What asyncpg says of a connection that broke between two steps of its protocol.
+                self._connection.terminate()
+                raise ConnectionError("the connection to PostgreSQL broke") from error
 
     async def close(self) -> None:
         """End the connection."""

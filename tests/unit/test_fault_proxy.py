@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
-from tests.faults.proxy import Proxy
 
 from dataharvest.stack.ports import keep_or_choose
+from tests.faults.proxy import Proxy
 
 HEALTHY_S, LONG_S = 5.0, 0.15
 
@@ -16,17 +16,25 @@ HEALTHY_S, LONG_S = 5.0, 0.15
 async def through_proxy() -> AsyncIterator[Proxy]:
     """A proxy before a server that sends back what it gets."""
 
+    ended: list[asyncio.StreamWriter] = []
+
     async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
+        with suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
         writer.close()
+        ended.append(writer)
 
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     target = server.sockets[0].getsockname()[1]
     async with Proxy(keep_or_choose(None), target).serving() as proxy:
         yield proxy
     server.close()
+    await asyncio.sleep(0)
+    for writer in ended:
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 class Client:

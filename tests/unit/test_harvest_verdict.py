@@ -50,6 +50,15 @@ def test_a_rejected_upload_is_3_with_place_and_reason_although_the_set_is_publis
     assert verdict.problems == ("accounts, t/a.csv, line 1, column currency, rejected, rule missing_column: No currency.",)
 
 
+def test_an_upload_that_does_not_add_up_is_3_with_the_reason() -> None:
+    failure = {"rule": "conservation", "message": "2 rows are there, 3 in the ledger"}
+    verdict = verdict_of(report(State.BLOCKED, delivery(2, "judging", failure=failure)), uploaded=[2])
+    assert (verdict.exit_code, verdict.problems[0]) == (
+        3,
+        "accounts, t/a.csv, judging, rule conservation: 2 rows are there, 3 in the ledger",
+    )
+
+
 def test_a_rejected_delivery_of_somebody_else_is_not_our_problem() -> None:
     assert verdict_of(report(State.PUBLISHED, delivery(2, "rejected")), uploaded=[1]).exit_code == 0
 

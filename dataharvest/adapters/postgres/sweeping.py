@@ -10,7 +10,7 @@ import asyncpg
 from pydantic import ValidationError
 
 from dataharvest.adapters.postgres.connection import Database
-from dataharvest.adapters.postgres.deliveries import lease_of
+from dataharvest.adapters.postgres.delivery_rows import lease_of
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import Announcement, SetKey
 from dataharvest.messages import Batch, RuleReady

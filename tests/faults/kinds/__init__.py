@@ -1,9 +1,10 @@
 """The kinds of fault: what is done, how often, and how the load is made for it."""
 
+from tests.faults.kinds.links import F6, F7
 from tests.faults.kinds.model import SCALES, Kind, Scale
 from tests.faults.kinds.processes import F1, F2, F3
 from tests.faults.kinds.services import F4, F5
 
-ALL = {one.name: one for one in (F1, F2, F3, F4, F5)}
+ALL = {one.name: one for one in (F1, F2, F3, F4, F5, F6, F7)}
 
 __all__ = ["ALL", "SCALES", "Kind", "Scale"]
