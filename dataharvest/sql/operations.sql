@@ -90,7 +90,8 @@ WHERE v.state = 'open' AND v.created_at < clock_timestamp() - interval '60 secon
                   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = r.set_version_id AND b.rule = r.rule))
 
 -- name: lapsed_leases
-SELECT count(*) FROM delivery WHERE state = 'splitting' AND lease_until < clock_timestamp()
+SELECT count(*), coalesce(min(lease_until) < clock_timestamp() - interval '30 seconds', false) AS is_old
+FROM delivery WHERE state = 'splitting' AND lease_until < clock_timestamp()
 
 -- name: wake_splitters
 SELECT pg_notify('delivery_registered', '')
@@ -135,3 +136,10 @@ RETURNING tenant
 
 -- name: clock
 SELECT clock_timestamp()
+
+-- name: end_frozen_sessions
+-- In a transaction, and the server has been waiting for the client: a worker that was stopped, or cut off without a word.
+SELECT pg_terminate_backend(pid), application_name, extract(epoch FROM clock_timestamp() - state_change)::int AS silent_s
+FROM pg_stat_activity
+WHERE application_name LIKE 'dataharvest %' AND datname = current_database() AND pid <> pg_backend_pid()
+  AND xact_start IS NOT NULL AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '30 seconds'

@@ -30,7 +30,7 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     plan = Plan([ALL[name] for name in wanted], SCALES[options.scale], seed, options.count, options.rows)
     outcome = asyncio.run(run(plan, home=options.home, report=options.report))
-    for sentence in outcome.violations.all()[:100]:
+    for sentence in outcome.violations.all()[:30]:
         print(f"  {sentence[:300]}")
     if outcome.is_void:
         print("the run is void: too few faults hit, or too few records were stored")

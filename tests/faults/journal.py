@@ -36,6 +36,8 @@ class Journal:
 
     seed: int
     faults: list[Fault] = field(default_factory=list)
+    expected_dead: set[tuple[str, int, int]] = field(default_factory=set)
+    """Topic, partition and offset of messages that have to be dead-lettered."""
 
     def plan(self, kind: str, what: str, *, is_counted: bool = True) -> Fault:
         """A fault that is about to happen."""

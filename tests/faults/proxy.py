@@ -38,6 +38,8 @@ class Proxy:
     bytes_per_s: float = 0.0
     commits_until_loss: int | None = None
     """How many more COMMITs pass before the answer to one gets lost."""
+    breaks_after: int | None = None
+    """After how many bytes of answers each new connection is reset."""
     answers: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     """By a part of a request's path: the HTTP answer that it gets instead, and how often."""
     lost_answers: int = 0
@@ -92,6 +94,7 @@ class Proxy:
     def heal(self) -> None:
         """Forward as if nothing had happened; what was broken stays broken."""
         self.is_refusing, self.latency_s, self.bytes_per_s, self.commits_until_loss = False, 0.0, 0.0, None
+        self.breaks_after = None
         self.answers.clear()
         for link in self._links:
             link.left_bytes = None
@@ -112,7 +115,7 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        link = Link(writer, onward)
+        link = Link(writer, onward, left_bytes=self.breaks_after)
         self._links.add(link)
         ways = [
             asyncio.create_task(self._pass(link, reader, onward, self._ask)),

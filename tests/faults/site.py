@@ -87,7 +87,9 @@ def _with_port(url: str, port: int) -> str:
 
 @asynccontextmanager
 async def site(*, home: Path | None = None) -> AsyncIterator[Site]:
-    """A fresh stack with its proxies; removed afterwards unless ``home`` is given."""
+    """A fresh stack with its proxies; removed afterwards unless ``home`` is given. What was there before is erased."""
+    if home is not None:
+        await asyncio.to_thread(ProxiedStack(home).erase)
     async with AsyncExitStack() as running:
         made = await running.enter_async_context(world(home=home, stack_at=ProxiedStack))
         state = made.stack.home.state()

@@ -13,6 +13,7 @@ from tests.faults.load import LoadedSet, apply_contract, make_load
 from tests.faults.pulse import Pulse
 from tests.faults.reader import Reader
 from tests.faults.site import Site
+from tests.faults.topics import lag
 from tests.faults.verdict import judge_load
 from tests.kills.rounds import Round
 from tests.kills.workers import Worker
@@ -32,6 +33,11 @@ class Trial(Round):
     journal: Journal = field(kw_only=True)
     seed: int = field(kw_only=True)
     rows_sent: int = 0
+    settle_s: float = SETTLE_S
+    ends_when_red: bool = False
+    """Whether waiting ends with the first violation."""
+    usual_settings: dict[str, str] = field(default_factory=dict)
+    """Of the worker that is started when none is left."""
     _settings: dict[int, dict[str, str]] = field(default_factory=dict)
     _fed: int = 0
 
@@ -39,11 +45,22 @@ class Trial(Round):
         """Upload another load of three tenants; from now on progress is measured by it."""
         self._fed += 1
         load = make_load(f"{self.name}-{self._fed}", seed=f"{self.seed}", row_count=row_count)
+        await self.take(load)
+        await self.world.upload(load)
+        return load
+
+    async def take(self, load: list[LoadedSet]) -> None:
+        """Make a load the trial's, before it is uploaded."""
         await asyncio.gather(*(apply_contract(one, run=self.world.run) for one in load))
         self.sets.extend(load)
         self.rows_sent += sum(one.row_count for one in load)
-        await self.world.upload(load)
-        return load
+        self.world.witness.sets.update({one.tenant: one for one in load})
+
+    async def replace(self, one: LoadedSet, corrected: LoadedSet) -> None:
+        """Send a set's transactions anew; from now on these count."""
+        self.sets[self.sets.index(one)] = self.world.witness.sets[one.tenant] = corrected
+        self.rows_sent += corrected.counts("transactions")["record"]
+        await asyncio.to_thread(partial(_put, self, corrected))
 
     @property
     def pulse(self) -> Pulse:
@@ -105,7 +122,7 @@ async def play_trial(trial: Trial, script: Script) -> str:
             trial.notes.append(str(late))
         await come_to_rest(trial)
         await correct(trial)
-    await judge_load(trial.sets, witness=trial.world.witness)
+    await judge_load(trial.sets, witness=trial.world.witness, expected_dead=trial.journal.expected_dead)
     trial.world.witness.violations.other.update(await complaints_about(trial.world))
     await trial.world.crew.end_all()
     notes = "".join(f"; {note}" for note in trial.notes)
@@ -116,7 +133,7 @@ async def come_to_rest(trial: Trial) -> None:
     """Heal everything, leave at least one worker, and wait until all is published; what is late is a violation."""
     await trial.site.heal()
     if not trial.world.crew.alive:
-        trial.start()
+        trial.start(**trial.usual_settings)
     await _until(trial, trial.pulse.at_rest, what=f"{trial.name}: every set published")
 
 
@@ -125,16 +142,16 @@ async def correct(trial: Trial) -> None:
     if not trial.sets:
         return
     changed = trial.sets[-1].corrected()
-    trial.rows_sent += changed.counts("transactions")["record"]
-    trial.sets[-1] = trial.world.witness.sets[changed.tenant] = changed
-    await asyncio.to_thread(partial(_put, trial, changed))
-    query = "SELECT count(*) FROM set_version WHERE tenant = $1 AND version > 1 AND state = 'published'"
+    query = "SELECT count(*) FROM set_version WHERE tenant = $1 AND state = 'published'"
+    before = (await trial.world.witness.ledger.fetch(query, changed.tenant))[0][0]
+    await trial.replace(trial.sets[-1], changed)
 
     async def published() -> bool:
-        return bool((await trial.world.witness.ledger.fetch(query, changed.tenant))[0][0])
+        return bool((await trial.world.witness.ledger.fetch(query, changed.tenant))[0][0] > before)
 
     await _until(trial, published, what=f"{trial.name}: the correction published")
-    await _until(trial, partial(_all_seen, trial), what=f"{trial.name}: every message seen", within_s=20)
+    await _until(trial, partial(_all_seen, trial), what=f"{trial.name}: every message seen")
+    await _until(trial, partial(no_lag, trial), what=f"{trial.name}: every message read")
 
 
 def _put(trial: Trial, one: LoadedSet) -> None:
@@ -144,14 +161,22 @@ def _put(trial: Trial, one: LoadedSet) -> None:
     client.close()
 
 
+async def no_lag(trial: Trial) -> bool:
+    """Whether the workers have read every message and committed it."""
+    return not await lag(trial.world.environment["DATAHARVEST_BROKER"], trial.world.witness)
+
+
 async def _all_seen(trial: Trial) -> bool:
     query = "SELECT message_id::text FROM outbound WHERE tenant = ANY($1)"
     rows = await trial.world.witness.ledger.fetch(query, [one.tenant for one in trial.sets])
     return {row[0] for row in rows} <= trial.world.witness.sent.keys()
 
 
-async def _until(trial: Trial, condition: Callable[[], Awaitable[bool]], *, what: str, within_s: float = SETTLE_S) -> None:
+async def _until(trial: Trial, condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
+    async def is_over() -> bool:
+        return trial.ends_when_red and bool(trial.world.witness.violations.all()) or await condition()
+
     try:
-        await eventually(condition, what=what, within_s=within_s)
+        await eventually(is_over, what=what, within_s=trial.settle_s)
     except NotInTime as late:
         trial.world.witness.violations.unready.add(str(late))

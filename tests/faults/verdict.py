@@ -24,6 +24,7 @@ _VERSIONS = """
            ARRAY(SELECT rule FROM readiness r WHERE r.set_version_id = v.set_version_id) AS rules
     FROM set_version v WHERE v.tenant = $1 ORDER BY v.version
 """
+_DEAD = "SELECT topic, topic_partition, topic_offset, stage, rule, reason FROM dead_letter"
 _STRANGERS = {
     "clients": "SELECT d.tenant, r.last_name AS mark FROM row_clients r JOIN delivery d USING (delivery_id) "
     "WHERE d.tenant = ANY($1) AND r.last_name <> 'canary-' || d.tenant",
@@ -36,11 +37,14 @@ _STRANGERS = {
 }
 
 
-async def judge_load(sets: Collection[LoadedSet], *, witness: Witness) -> None:
-    """Add what is wrong with these sets, as they were sent last, to the witness's violations."""
+async def judge_load(sets: Collection[LoadedSet], *, witness: Witness, expected_dead: Collection[tuple[str, int, int]]) -> None:
+    """Add what is wrong with these sets, as they were sent last, to the witness's violations; no other message may be dead."""
     for one in sets:
         await LoadCase(one, witness).judge()
     tenants = [one.tenant for one in sets]
+    for row in await witness.ledger.fetch(_DEAD):
+        if (row["topic"], row["topic_partition"], row["topic_offset"]) not in expected_dead:
+            witness.violations.other.add(f"dead letter {dict(row)}")
     for place, query in _STRANGERS.items():
         for row in await witness.ledger.fetch(query, tenants):
             witness.violations.other.add(f"{place} of {row['tenant']} hold what is another's: {row['mark']}")
