@@ -90,7 +90,7 @@ WHERE v.state = 'open' AND v.created_at < clock_timestamp() - interval '60 secon
                   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = r.set_version_id AND b.rule = r.rule))
 
 -- name: lapsed_leases
-SELECT count(*), coalesce(min(lease_until) < clock_timestamp() - interval '30 seconds', false) AS is_old
+SELECT count(*) AS lease_count, coalesce(min(lease_until) < clock_timestamp() - interval '30 seconds', false) AS is_old
 FROM delivery WHERE state = 'splitting' AND lease_until < clock_timestamp()
 
 -- name: wake_splitters

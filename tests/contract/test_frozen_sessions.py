@@ -12,10 +12,10 @@ from dataharvest.errors import Unavailable
 from dataharvest.sql import queries
 
 LAPSED = """
-    INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, etag, last_modified, size_bytes, state,
-                          chunk_bytes, splitter_version, lease_owner, lease_until)
-    VALUES ('frozen', '2026-11-23', 'accounts', 'b', 'frozen/accounts_20261123.csv', 'v', 'e', now(), 1, 'splitting',
-            100, 1, 'worker-frozen', now() - interval '1 minute')
+    INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, etag, last_modified, size_bytes,
+                          state, chunk_bytes, splitter_version, lease_owner, lease_until)
+    VALUES ('frozen', '2026-11-23', 'accounts', 'b', 'frozen/accounts_20261123.csv', 'v', 'e', now(), 1,
+            'splitting', 100, 1, 'worker-frozen', now() - interval '1 minute')
     RETURNING delivery_id
 """
 LOCK = "SELECT pg_advisory_xact_lock(4711)"

@@ -32,6 +32,8 @@ WORKER_SETTINGS = {
     "DATAHARVEST_LEASE_S": "4",
     "DATAHARVEST_SESSION_TIMEOUT_S": "6",
     "DATAHARVEST_LOG_FORMAT": "json",
+    # A worker that hangs is to be seen, not to be mended.
+    "DATAHARVEST_WATCHDOG_S": "0",
 }
 
 

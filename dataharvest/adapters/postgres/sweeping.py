@@ -51,13 +51,13 @@ class PostgresSweepState:
     async def wake_for_lapsed_leases(self) -> int:
         """See the port."""
         async with self._database.connection() as connection:
-            count, is_old = await connection.fetchrow(_SQL["lapsed_leases"])
-            if is_old:
+            [found] = await connection.fetch(_SQL["lapsed_leases"])
+            if found["is_old"]:
                 # Splitters look every few seconds, and pass over what is locked: whoever holds the lock is asleep.
                 await end_frozen_sessions(connection)
-            if count:
+            if found["lease_count"]:
                 await connection.execute(_SQL["wake_splitters"])
-        return int(count)
+        return int(found["lease_count"])
 
     async def overdue_readiness(self) -> list[SetKey]:
         """See the port."""

@@ -125,6 +125,13 @@ def _counted(known: Any, more: int) -> list[list[int]]:
     return [[0, count - 1]] if count else []
 
 
+def _never_return() -> None:
+    async def registering(value: bytes, **ports: Any) -> None:
+        await asyncio.Event().wait()
+
+    pipeline.register = registering
+
+
 _PLANTERS: dict[str, Callable[[], None]] = {
     "drop a chunk": _drop_a_chunk,
     "insert twice": _insert_twice,
@@ -136,4 +143,5 @@ _PLANTERS: dict[str, Callable[[], None]] = {
     "republish unchanged": _republish_unchanged,
     "counter instead of set": _counter_instead_of_set,
     "fall ill": fall_ill,
+    "never return": _never_return,
 }
