@@ -49,6 +49,7 @@ class StoredDelivery:
     sealing: Sealing | None = None
     sealed_at: float | None = None
     """By the ledger's clock."""
+    repeat_of: int | None = None
     judgement_is_sent: bool = False
     is_removed: bool = False
     """Its rows are gone."""

@@ -89,9 +89,16 @@ WHERE v.state = 'open' AND v.created_at < clock_timestamp() - interval '60 secon
   AND NOT EXISTS (SELECT FROM readiness r WHERE r.set_version_id = v.set_version_id
                   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = r.set_version_id AND b.rule = r.rule))
 
--- name: lapsed_leases
-SELECT count(*) AS lease_count, coalesce(min(lease_until) < clock_timestamp() - interval '30 seconds', false) AS is_old
-FROM delivery WHERE state = 'splitting' AND lease_until < clock_timestamp()
+-- name: unread_deliveries
+-- A splitter let its lease lapse; or something waits although nothing at all is being read, so that nobody can have been told.
+SELECT count(*) AS delivery_count,
+       coalesce(min(d.lease_until) < clock_timestamp() - interval '30 seconds', false) AS is_held
+FROM delivery d
+WHERE d.state IN ('registered', 'waiting', 'splitting')
+  AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = d.tenant)
+  AND (d.lease_until < clock_timestamp()
+       OR (d.lease_until IS NULL AND greatest(d.registered_at, d.next_try_at) < clock_timestamp() - interval '60 seconds'
+           AND NOT EXISTS (SELECT FROM delivery busy WHERE busy.state = 'splitting' AND busy.lease_until >= clock_timestamp())))
 
 -- name: wake_splitters
 SELECT pg_notify('delivery_registered', '')

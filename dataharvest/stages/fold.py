@@ -10,7 +10,7 @@ from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.failpoints import failpoint
-from dataharvest.messages import Progress, decode_progress
+from dataharvest.messages import DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
@@ -63,8 +63,10 @@ class Fold:
         """
         fact = decode_progress(value)
         subject = fact.key, progress.subject_of(fact)
-        if subject in self._ended:
+        if subject in self._ended and not isinstance(fact, DeliverySealed):
             return
+        # A repeat whose original was rejected is read after all, and sealed after it had ended.
+        self._ended.pop(subject, None)
         key = SetKey(fact.tenant, fact.business_date)
         known = await self._known(fact, key, table)
         has_ended = not progress.lists(known, fact)

@@ -101,7 +101,7 @@ async def test_a_sweep_that_finds_a_lease_lapsed_for_long_ends_the_session_that_
         await frozen.execute("SELECT FROM delivery WHERE delivery_id = $1 FOR SHARE", delivery_id)
         await asyncio.sleep(0.3)
 
-        assert await PostgresSweepState(database).wake_for_lapsed_leases() > 0
+        assert await PostgresSweepState(database).wake_for_unread() > 0
 
         async with database.connection() as awake:
             skipping = "SELECT delivery_id FROM delivery WHERE delivery_id = $1 FOR UPDATE SKIP LOCKED"

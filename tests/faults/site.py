@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 from dataharvest.stack import Stack
 from dataharvest.stack.kafka import Kafka
 from dataharvest.stack.ports import HOST, keep_or_choose
+from tests.faults.disks import mount_small_disks
 from tests.faults.proxy import Proxy
 from tests.kills.world import World, world
 
@@ -49,6 +50,7 @@ class ProxiedStack(Stack):
     """A stack with such a broker."""
 
     def __init__(self, home: Path) -> None:
+        mount_small_disks(home)
         super().__init__(home)
         self._kafka = ProxiedKafka(self.home)
 
@@ -89,7 +91,7 @@ def _with_port(url: str, port: int) -> str:
 async def site(*, home: Path | None = None) -> AsyncIterator[Site]:
     """A fresh stack with its proxies; removed afterwards unless ``home`` is given. What was there before is erased."""
     if home is not None:
-        await asyncio.to_thread(ProxiedStack(home).erase)
+        await asyncio.to_thread(Stack(home).erase)
     async with AsyncExitStack() as running:
         made = await running.enter_async_context(world(home=home, stack_at=ProxiedStack))
         state = made.stack.home.state()

@@ -48,16 +48,16 @@ class PostgresSweepState:
             moment: datetime = await connection.fetchval(_SQL["clock"])
         return moment
 
-    async def wake_for_lapsed_leases(self) -> int:
+    async def wake_for_unread(self) -> int:
         """See the port."""
         async with self._database.connection() as connection:
-            [found] = await connection.fetch(_SQL["lapsed_leases"])
-            if found["is_old"]:
+            [found] = await connection.fetch(_SQL["unread_deliveries"])
+            if found["is_held"]:
                 # Splitters look every few seconds, and pass over what is locked: whoever holds the lock is asleep.
                 await end_frozen_sessions(connection)
-            if found["lease_count"]:
+            if found["delivery_count"]:
                 await connection.execute(_SQL["wake_splitters"])
-        return int(found["lease_count"])
+        return int(found["delivery_count"])
 
     async def overdue_readiness(self) -> list[SetKey]:
         """See the port."""
