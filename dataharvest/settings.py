@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Connections to PostgreSQL per worker."""
     session_timeout_s: float = Field(default=10.0, gt=0)
     """Time after which Kafka hands over the partitions of a worker that went silent, in seconds."""
+    watchdog_s: float = Field(default=900.0, ge=0)
+    """Time without any sign of life after which a worker ends itself with exit code 75, in seconds; 0 for never."""
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
     """`json`, `text`, or `auto`: text on a terminal, JSON elsewhere."""
 

@@ -91,7 +91,9 @@ WHERE v.state = 'open' AND v.created_at < clock_timestamp() - interval '60 secon
 
 -- name: unread_deliveries
 -- A splitter let its lease lapse; or something waits although nothing at all is being read, so that nobody can have been told.
-SELECT count(*) FROM delivery d
+SELECT count(*) AS delivery_count,
+       coalesce(min(d.lease_until) < clock_timestamp() - interval '30 seconds', false) AS is_held
+FROM delivery d
 WHERE d.state IN ('registered', 'waiting', 'splitting')
   AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = d.tenant)
   AND (d.lease_until < clock_timestamp()
@@ -142,3 +144,10 @@ RETURNING tenant
 
 -- name: clock
 SELECT clock_timestamp()
+
+-- name: end_frozen_sessions
+-- In a transaction, and the server has been waiting for the client: a worker that was stopped, or cut off without a word.
+SELECT pg_terminate_backend(pid), application_name, extract(epoch FROM clock_timestamp() - state_change)::int AS silent_s
+FROM pg_stat_activity
+WHERE application_name LIKE 'dataharvest %' AND datname = current_database() AND pid <> pg_backend_pid()
+  AND xact_start IS NOT NULL AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '30 seconds'

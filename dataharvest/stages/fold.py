@@ -9,6 +9,7 @@ from functools import partial
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected, Unavailable
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rules import progress, versions
@@ -83,6 +84,7 @@ class Fold:
         else:
             table[fact.key] = state
             self._trusted.add(fact.key)
+        failpoint("fold.table_changed")
 
     def _note_end(self, subject: tuple[bytes, str]) -> None:
         self._ended[subject] = None
@@ -111,6 +113,7 @@ class Fold:
             for number, rule in versions.announcements(view, rules=rules):
                 if totals.may_go_on or number in outgoing:
                     await locked.announce(number, rule)
+        failpoint("fold.readiness_decided")
         await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
         self._removing.add(key)
 

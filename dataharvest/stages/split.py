@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import Lease, Sealing
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, Deliveries, Sender
@@ -52,6 +53,7 @@ class Splitter:
         """
         reading, flight = await self._send_missing(lease, keep=LeaseKeeper(lease, self.deliveries, lease_s=self.lease_s))
         await self.deliveries.note_sent(lease, flight.last_offsets)
+        failpoint("split.all_sent")
         if not await self.deliveries.seal(lease, reading.sealing(chunk_count=flight.chunk_count)):
             raise LeaseLost
 
