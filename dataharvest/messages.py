@@ -204,6 +204,11 @@ def encode_chunk(metadata: ChunkMetadata, data: bytes) -> bytes:
     return metadata.encode() + b"\n" + zstandard.compress(data, 1)
 
 
+def decode_chunk_metadata(value: bytes) -> ChunkMetadata:
+    """The metadata of a chunk, its bytes left as they are; Rejected when it can't be read."""
+    return _decode(_chunk, value.partition(b"\n")[0])
+
+
 def decode_chunk(value: bytes, *, max_bytes: int = 1 << 23) -> tuple[ChunkMetadata, bytes]:
     """Metadata and bytes of a chunk; Rejected when the value can't be read or is longer than ``max_bytes``."""
     line, found, payload = value.partition(b"\n")

@@ -30,8 +30,7 @@ class MemoryDeliveries:
 
     async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
         """See the port."""
-        for woken in self._ledger.wake_ups:
-            woken.set()
+        self._wake()
         row = StoredDelivery(
             delivery_id=len(self._rows) + 1,
             tenant=name.tenant,
@@ -116,6 +115,7 @@ class MemoryDeliveries:
         is_read_alike = newest is not None and newest.contract_version == row.contract_version
         if is_read_alike and newest and newest.sealing and newest.sealing.content_sha256 == sealing.content_sha256:
             self._end(row, "repeat")
+            row.repeat_of = newest.delivery_id
         else:
             row.state, row.sealing, row.sealed_at = "sealed", sealing, self._ledger.clock()
         for one in rivals:
@@ -130,7 +130,16 @@ class MemoryDeliveries:
             return False
         self._end(row, "rejected")
         row.failure = {"rule": reason.rule, "message": reason.message}
+        self._revive_newest([one for one in self._rows.values() if one.repeat_of == delivery_id and one.state == "repeat"])
         return True
+
+    def _revive_newest(self, repeats: list[StoredDelivery]) -> None:
+        repeats.sort(key=lambda one: one.order)
+        for one in repeats:
+            one.repeat_of = repeats[-1].delivery_id
+        if repeats:
+            repeats[-1].state, repeats[-1].repeat_of, repeats[-1].is_announced = "registered", None, False
+            self._wake()
 
     async def unannounced(self) -> list[Announcement]:
         """See the port."""
@@ -166,6 +175,10 @@ class MemoryDeliveries:
         finally:
             self._ledger.wake_ups.discard(woken)
 
+    def _wake(self) -> None:
+        for woken in self._ledger.wake_ups:
+            woken.set()
+
     def _insert(self, row: StoredDelivery) -> int | None:
         identity = (row.source.bucket, row.source.key, row.source.identity)
         if any((one.source.bucket, one.source.key, one.source.identity) == identity for one in self._rows.values()):
@@ -190,7 +203,7 @@ class MemoryDeliveries:
         return row if row.epoch == lease.epoch and row.state == "splitting" else None
 
     def _end(self, row: StoredDelivery, state: str) -> None:
-        row.state, row.is_announced = state, False
+        row.state, row.is_announced, row.leased_until = state, False, 0.0
         row.chunks.clear()
 
     def lease_of(self, row: StoredDelivery) -> Lease:

@@ -17,6 +17,7 @@ class Sent(NamedTuple):
     topic: str
     key: bytes
     value: bytes
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass
@@ -29,6 +30,20 @@ class MemorySender:
         """See the port."""
         self.sent.append(Sent(topic, key, value))
         return Position(topic, 0, len(self.sent) - 1)
+
+    async def resend(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        partition: int,
+    ) -> Position:
+        """See the port ``Resender``."""
+        # Whoever reads what was sent knows no message without key or value.
+        self.sent.append(Sent(topic, key or b"", value or b"", tuple(headers)))
+        return Position(topic, partition, len(self.sent) - 1)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""

@@ -49,6 +49,7 @@ class StoredDelivery:
     sealing: Sealing | None = None
     sealed_at: float | None = None
     """By the ledger's clock."""
+    repeat_of: int | None = None
     judgement_is_sent: bool = False
     is_removed: bool = False
     """Its rows are gone."""
@@ -63,11 +64,18 @@ class StoredDelivery:
     failure: dict[str, Any] | None = None
     is_announced: bool = False
     chunks: dict[int, tuple[ChunkMetadata, CheckedChunk]] = field(default_factory=dict)
+    written_from: dict[int, Position] = field(default_factory=dict)
+    """The message that each chunk was stored from, of chunks that were removed too."""
 
     @property
     def order(self) -> tuple[datetime, str, int]:
         """Newer deliveries come later."""
         return self.source.last_modified, self.source.key, self.delivery_id
+
+    @property
+    def positions(self) -> dict[int, Position]:
+        """The message that each chunk in the ledger was stored from."""
+        return {index: self.written_from[index] for index in sorted(self.chunks)}
 
     @property
     def persisted_count(self) -> int:
@@ -113,6 +121,8 @@ class StoredVersion:
     links: list[dict[str, str | None]] = field(default_factory=list)
     values: dict[tuple[str, int], list[dict[str, str]]] = field(default_factory=dict)
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
+    logic_versions: dict[str, set[int]] = field(default_factory=dict)
+    """Of the logic that stored values come from, by transformer."""
     outbound: dict[tuple[str, int], dict[OutboundRow, bool]] = field(default_factory=dict)
     """By kind and batch: messages; whether each was sent."""
     edition: int = 0

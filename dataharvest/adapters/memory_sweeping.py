@@ -1,5 +1,6 @@
 """What a sweep looks at, kept in memory: the fakes of its ports. Nothing is too young to be overdue, unless a test says so."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -46,9 +47,15 @@ class MemorySweepState:
         """See the port."""
         return self.moment
 
-    async def wake_for_lapsed_leases(self) -> int:
+    async def wake_for_unread(self) -> int:
         """See the port."""
-        return 0
+        rows = self.ledger.deliveries.values()
+        waiting = [row for row in rows if row.state in ("registered", "waiting", "splitting") and not row.leased_until]
+        unread = [row for row in waiting if row.tenant not in self.ledger.paused and row.next_try_at <= time.monotonic()]
+        if unread:
+            for woken in self.ledger.wake_ups:
+                woken.set()
+        return len(unread)
 
     async def overdue_readiness(self) -> list[SetKey]:
         """See the port."""

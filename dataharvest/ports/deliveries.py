@@ -66,7 +66,10 @@ class Deliveries(Protocol):
         """
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
-        """End the delivery and remove its rows; False when it had ended or completed before."""
+        """End the delivery and remove its rows; False when it had ended or completed before.
+
+        The newest delivery that ended as a repeat of it is to be split after all.
+        """
 
     async def unannounced(self) -> list[Announcement]:
         """Deliveries whose sealing or end the set has not been told of."""

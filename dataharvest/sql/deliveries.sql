@@ -103,7 +103,7 @@ FOR UPDATE OF old
 SELECT chunk_index, sha256 FROM chunk WHERE delivery_id = $1
 UNION ALL
 SELECT DISTINCT ON (chunk_index) chunk_index, chunk_sha256 FROM dead_letter l
-WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged'
+WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged' AND l.state <> 'replayed'
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index)
 
 -- name: note_sent
@@ -114,6 +114,23 @@ SELECT count(*) FROM chunk WHERE delivery_id = $1
 
 -- name: lock_leased
 SELECT * FROM delivery WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting' FOR UPDATE
+
+-- name: set_of
+SELECT tenant, business_date FROM delivery WHERE delivery_id = $1 AND business_date IS NOT NULL
+
+-- name: revive_repeat
+-- What a delivery that is rejected was repeated by has to be read after all: the newest of them, and the others repeat that one.
+WITH revived AS (
+    UPDATE delivery
+    SET state = 'registered', repeat_of = NULL, content_sha256 = NULL, completed_at = NULL, announced_at = NULL, attempts = 0,
+        crash_count = 0, chunks_at_lease = 0, next_try_at = NULL, sent_offsets = '{}'
+    WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE repeat_of = $1 AND state = 'repeat'
+                         ORDER BY last_modified DESC, object_key DESC, delivery_id DESC LIMIT 1)
+    RETURNING delivery_id),
+followed AS (
+    UPDATE delivery SET repeat_of = revived.delivery_id FROM revived
+    WHERE delivery.repeat_of = $1 AND delivery.delivery_id <> revived.delivery_id)
+SELECT delivery_id FROM revived
 
 -- name: lock_delivery
 SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE

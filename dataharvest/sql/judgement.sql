@@ -24,7 +24,8 @@ UPDATE delivery SET failure = $2, judgement_sent_at = clock_timestamp() WHERE de
 -- One whose row is locked is being judged now. One that was dead-lettered waits for a replay.
 SELECT tenant, business_date, delivery_id, entity FROM delivery d
 WHERE state = 'judging' AND judgement_sent_at IS NULL AND tenant = $1 AND business_date = $2
-  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at)
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at
+                  AND l.state <> 'replayed')
 ORDER BY delivery_id
 FOR KEY SHARE OF d SKIP LOCKED
 
@@ -33,7 +34,8 @@ FOR KEY SHARE OF d SKIP LOCKED
 SELECT tenant, business_date, delivery_id, entity FROM delivery d
 WHERE state = 'judging' AND coalesce(judgement_sent_at, sealed_at) < clock_timestamp() - make_interval(secs => $1)
   AND failure->>'rule' IS DISTINCT FROM 'conservation'
-  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at)
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at
+                  AND l.state <> 'replayed')
 ORDER BY delivery_id
 FOR KEY SHARE OF d SKIP LOCKED
 

@@ -89,8 +89,16 @@ WHERE v.state = 'open' AND v.created_at < clock_timestamp() - interval '60 secon
   AND NOT EXISTS (SELECT FROM readiness r WHERE r.set_version_id = v.set_version_id
                   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = r.set_version_id AND b.rule = r.rule))
 
--- name: lapsed_leases
-SELECT count(*) FROM delivery WHERE state = 'splitting' AND lease_until < clock_timestamp()
+-- name: unread_deliveries
+-- A splitter let its lease lapse; or something waits although nothing at all is being read, so that nobody can have been told.
+SELECT count(*) AS delivery_count,
+       coalesce(min(d.lease_until) < clock_timestamp() - interval '30 seconds', false) AS is_held
+FROM delivery d
+WHERE d.state IN ('registered', 'waiting', 'splitting')
+  AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = d.tenant)
+  AND (d.lease_until < clock_timestamp()
+       OR (d.lease_until IS NULL AND greatest(d.registered_at, d.next_try_at) < clock_timestamp() - interval '60 seconds'
+           AND NOT EXISTS (SELECT FROM delivery busy WHERE busy.state = 'splitting' AND busy.lease_until >= clock_timestamp())))
 
 -- name: wake_splitters
 SELECT pg_notify('delivery_registered', '')
@@ -112,7 +120,8 @@ WHERE d.state = 'sealed' AND d.sealed_at < clock_timestamp() - interval '120 sec
   AND d.chunk_count > (SELECT count(*) FROM (
       SELECT chunk_index FROM chunk c WHERE c.delivery_id = d.delivery_id
       UNION SELECT chunk_index FROM dead_letter l
-      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged') known)
+      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged'
+        AND l.state <> 'replayed') known)
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id
                   AND c.committed_at > clock_timestamp() - interval '120 seconds')
 
@@ -135,3 +144,10 @@ RETURNING tenant
 
 -- name: clock
 SELECT clock_timestamp()
+
+-- name: end_frozen_sessions
+-- In a transaction, and the server has been waiting for the client: a worker that was stopped, or cut off without a word.
+SELECT pg_terminate_backend(pid), application_name, extract(epoch FROM clock_timestamp() - state_change)::int AS silent_s
+FROM pg_stat_activity
+WHERE application_name LIKE 'dataharvest %' AND datname = current_database() AND pid <> pg_backend_pid()
+  AND xact_start IS NOT NULL AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '30 seconds'

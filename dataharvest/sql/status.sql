@@ -31,7 +31,7 @@ LEFT JOIN LATERAL (
     SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, min(l.chunk_index) AS dead_letter_index,
            (array_agg(l.rule ORDER BY l.chunk_index, l.failed_at))[1] AS dead_letter_rule
     FROM dead_letter l
-    WHERE l.delivery_id = d.delivery_id AND CASE
+    WHERE l.delivery_id = d.delivery_id AND l.state <> 'replayed' AND CASE
         WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at
         ELSE d.state IN ('registered', 'waiting', 'splitting', 'sealed') AND l.rule <> 'chunk_damaged'
             AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index) END
@@ -89,7 +89,7 @@ SELECT CASE WHEN (SELECT count(DISTINCT currency) FROM row_accounts WHERE delive
 
 -- name: dead_letters
 SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
-FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
+FROM dead_letter WHERE state = 'open' AND ($1::timestamptz IS NULL OR failed_at >= $1) GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
 SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id,

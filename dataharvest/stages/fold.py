@@ -9,7 +9,8 @@ from functools import partial
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected, Unavailable
-from dataharvest.messages import Progress, decode_progress
+from dataharvest.failpoints import failpoint
+from dataharvest.messages import DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
@@ -62,8 +63,10 @@ class Fold:
         """
         fact = decode_progress(value)
         subject = fact.key, progress.subject_of(fact)
-        if subject in self._ended:
+        if subject in self._ended and not isinstance(fact, DeliverySealed):
             return
+        # A repeat whose original was rejected is read after all, and sealed after it had ended.
+        self._ended.pop(subject, None)
         key = SetKey(fact.tenant, fact.business_date)
         known = await self._known(fact, key, table)
         has_ended = not progress.lists(known, fact)
@@ -81,6 +84,7 @@ class Fold:
         else:
             table[fact.key] = state
             self._trusted.add(fact.key)
+        failpoint("fold.table_changed")
 
     def _note_end(self, subject: tuple[bytes, str]) -> None:
         self._ended[subject] = None
@@ -109,6 +113,7 @@ class Fold:
             for number, rule in versions.announcements(view, rules=rules):
                 if totals.may_go_on or number in outgoing:
                     await locked.announce(number, rule)
+        failpoint("fold.readiness_decided")
         await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
         self._removing.add(key)
 

@@ -5,6 +5,7 @@ import logging
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
 from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
+from dataharvest.failpoints import failpoint
 from dataharvest.objects import ObjectStore, ObjectVersion
 from dataharvest.ports import Contracts, Deliveries
 from dataharvest.rules.events import objects_in
@@ -29,6 +30,7 @@ async def register(
         Rejected: the notification can't be read, or S3 forbids to look at one of its objects; the others are registered.
         Unavailable: S3 or PostgreSQL is not there.
     """
+    failpoint("register.received")
     forbidden: Rejected | None = None
     for hint in objects_in(value):
         if hint.bucket != bucket:
@@ -84,6 +86,7 @@ async def _insert(source: ObjectVersion, *, deliveries: Deliveries, manifests: M
         return True
     delivery_id = await deliveries.register(source, name, contract_version=contract_version)
     if delivery_id is not None:
+        failpoint("register.registered")
         details = {"delivery_id": delivery_id, "tenant": name.tenant, "entity": name.entity}
         logger.info("delivery registered", extra=details)
     return True

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from dataharvest.errors import Unavailable
+from dataharvest.errors import Rejected, Unavailable
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
 from dataharvest.sweeping import SweepState
@@ -50,6 +50,8 @@ class Sweep:
             except Unavailable as outage:
                 # Of one service perhaps; what needs only the others is repaired all the same.
                 outages[kind] = outage
+            except Rejected as reason:
+                logger.error("sweep met what it can't take", extra={"kind": kind, "rule": reason.rule, "reason": reason.message})
 
 
 def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepState) -> Sweep:
@@ -57,7 +59,7 @@ def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepStat
     return Sweep(
         state,
         {
-            "lapsed leases": deliveries.lapsed_leases,
+            "deliveries nobody reads": deliveries.unread_deliveries,
             "unsent announcements": deliveries.unsent_announcements,
             "untold manifests": deliveries.untold_manifests,
             "deliveries to be concluded": deliveries.untold_deliveries,

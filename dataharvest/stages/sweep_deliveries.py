@@ -72,9 +72,9 @@ class SweptDeliveries:
             return False
         return True
 
-    async def lapsed_leases(self) -> int:
-        """Wake the splitters for deliveries that one of them has left behind."""
-        return await self.state.wake_for_lapsed_leases()
+    async def unread_deliveries(self) -> int:
+        """Wake the splitters for deliveries that one of them has left behind, or of which nobody told them."""
+        return await self.state.wake_for_unread()
 
     async def unsent_announcements(self) -> int:
         """Tell the sets of deliveries that were sealed or ended."""

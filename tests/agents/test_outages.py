@@ -8,7 +8,7 @@ import pytest
 
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import Unavailable
+from dataharvest.errors import Rejected, Unavailable
 from dataharvest.objects import ObjectVersion
 from dataharvest.ports import LockedSet
 from tests.agents.losses import expected, first, journey, of_type, swept
@@ -30,6 +30,21 @@ async def test_an_outage_of_the_object_store_keeps_no_other_repair_from_its_turn
             with pytest.raises(Unavailable, match="could not look for unsent judgements, objects without a delivery") as told:
                 await swept(world)
         assert told.value.details["found"] == Counter({"unsent readiness": 1})
+        await journey(world, agents)
+    assert sorted(world.outbound()) == await expected()
+
+
+async def test_data_that_is_refused_in_one_repair_keeps_no_other_from_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refuse(*_: object, **__: object) -> NoReturn:
+        raise Rejected("PostgreSQL refuses the data (SQLSTATE 22P05)", rule="sqlstate_22P05")
+
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        await journey(world, agents, lost=first(of_type("readiness", "rule_ready")))
+        with monkeypatch.context() as refusal:
+            refusal.setattr(world.services.judge.judgements, "overdue", refuse)
+            assert await swept(world) == {"unsent readiness": 1}
         await journey(world, agents)
     assert sorted(world.outbound()) == await expected()
 
@@ -64,7 +79,7 @@ async def test_one_object_that_cannot_be_looked_at_does_not_hide_the_next(monkey
         with pytest.raises(Unavailable, match="objects without a delivery"):
             await swept(world)
     assert [row.tenant for row in world.ledger.deliveries.values()] == ["zen"]
-    assert await swept(world) == {"objects without a delivery": 1}
+    assert (await swept(world))["objects without a delivery"] == 1
 
 
 def two_tenants() -> dict[str, bytes]:

@@ -7,7 +7,7 @@ import pytest
 
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
-from dataharvest.messages import decode_chunk, decode_progress
+from dataharvest.messages import Judgement, decode_chunk, decode_progress, decode_work
 from dataharvest.ports import Position
 from dataharvest.sweeping import Due
 from tests.agents.losses import QUIET, Lost, about_deliveries, expected, first, journey, of_type, set_key, swept
@@ -132,6 +132,24 @@ async def test_a_complete_set_nobody_decided_about_is_decided() -> None:
         assert not world.ledger.versions.get(set_key(world))
         assert (await swept(world))["sets to be decided"] == 1
         await journey(world, agents)
+    assert sorted(world.outbound()) == await expected()
+
+
+async def test_a_repeat_of_what_is_rejected_later_takes_its_place() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        [dropped] = await journey(world, agents, lost=first(of_type("work", "judge")))
+        message = decode_work(dropped.value)
+        assert isinstance(message, Judgement)
+        original = world.ledger.deliveries[message.delivery_id]
+        key = original.source.key.replace("acme/", "acme/again/")
+        await agents.upload({key: example_files()[original.source.key]})
+        await journey(world, agents)
+        [repeat] = [one for one in world.ledger.deliveries.values() if one.state == "repeat"]
+        assert await world.services.deliveries.reject(original.delivery_id, Rejected("no", rule="chunk_conflict"))
+        await journey(world, agents)
+        assert (original.state, repeat.state) == ("rejected", "complete")
     assert sorted(world.outbound()) == await expected()
 
 

@@ -16,9 +16,10 @@ from faust.types import EventT
 from dataharvest import pipeline
 from dataharvest.adapters.memory_chunks import MemoryChunks
 from dataharvest.adapters.memory_contracts import MemoryContracts
+from dataharvest.adapters.memory_dead_letters import MemoryDeadLetterBox
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
 from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemovals
-from dataharvest.adapters.memory_kafka import MemoryDeadLetters, MemorySender, Sent
+from dataharvest.adapters.memory_kafka import MemorySender, Sent
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.adapters.memory_manifests import MemoryManifests
 from dataharvest.adapters.memory_operations import MemoryJournal
@@ -63,7 +64,7 @@ class World:
 
     def __post_init__(self) -> None:
         """Attach the pipeline to an application that needs no broker."""
-        self.dead_letters = MemoryDeadLetters(self.ledger)
+        self.dead_letters = MemoryDeadLetterBox(self.ledger)
         self.services = self._services()
         self.app = faust.App("agents", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
         # The real one has a thread and an event loop of its own as soon as it is looked at.

@@ -337,6 +337,52 @@ async def test_a_pending_content_again_is_a_repeat(ledger: Ledger) -> None:
     assert await ledger.state_of(again.delivery_id) == "repeat"
 
 
+async def repeats_of_one(ledger: Ledger) -> list[Lease]:
+    """A sealed delivery and two repeats of it, oldest first."""
+    leases = []
+    for age_s in (30, 20, 10):
+        leases.append(await ledger.lease("acme", age_s=age_s))
+        await ledger.store(leases[-1], ACCOUNTS)
+        assert await ledger.deliveries.seal(leases[-1], sealing_of(ACCOUNTS, lease=leases[-1]))
+        await ledger.deliveries.mark_announced(leases[-1].delivery_id)
+    return leases
+
+
+async def test_the_newest_repeat_of_what_is_rejected_is_split_after_all(ledger: Ledger) -> None:
+    original, older, newest = await repeats_of_one(ledger)
+    async with ledger.deliveries.wake_ups() as woken:
+        assert await ledger.deliveries.reject(original.delivery_id, REASON)
+        async with asyncio.timeout(5):
+            await woken.wait()
+    again = await ledger.deliveries.lease()
+    assert again is not None and again.delivery_id == newest.delivery_id
+    assert again.epoch > newest.epoch
+    assert await ledger.deliveries.lease() is None
+    await ledger.store(again, ACCOUNTS)
+    assert await ledger.deliveries.seal(again, sealing_of(ACCOUNTS, lease=again))
+    announced = {one.delivery_id: one.state for one in await ledger.deliveries.unannounced()}
+    assert announced == {original.delivery_id: "rejected", newest.delivery_id: "sealed"}
+    assert await ledger.deliveries.reject(newest.delivery_id, REASON)
+    third = await ledger.deliveries.lease()
+    assert third is not None and third.delivery_id == older.delivery_id
+
+
+async def test_nothing_becomes_a_repeat_of_what_is_being_rejected(real_ledger: Ledger) -> None:
+    original = await real_ledger.lease("acme", age_s=20)
+    assert await real_ledger.deliveries.seal(original, sealing_of(ACCOUNTS, lease=original))
+    again = await real_ledger.lease("acme", age_s=10)
+    async with real_ledger.sets.locked(SetKey("acme", DAY)):
+        sealing = asyncio.create_task(real_ledger.deliveries.seal(again, sealing_of(ACCOUNTS, lease=again)))
+        await asyncio.wait({sealing}, timeout=0.1)
+        rejecting = asyncio.create_task(real_ledger.deliveries.reject(original.delivery_id, REASON))
+        await asyncio.wait({rejecting}, timeout=0.1)
+        assert not sealing.done() and not rejecting.done()
+    assert await sealing and await rejecting
+    lease = await real_ledger.deliveries.lease()
+    assert lease is None or lease.delivery_id == again.delivery_id
+    assert (await real_ledger.state_of(again.delivery_id)) in ("sealed", "splitting")
+
+
 async def test_an_older_content_again_is_a_correction(ledger: Ledger) -> None:
     await ledger.complete("acme", "accounts", ACCOUNTS, age_s=30)
     await ledger.complete("acme", "accounts", ACCOUNTS + b"3,0014,1,EUR,0\n", age_s=20)

@@ -87,9 +87,10 @@ class TestTwoWorkers:
         assert await self.readiness(outside, files.tenant) == dict.fromkeys(RULES, 1)
         assert await outside.outbound(files.tenant) == {files.tenant: messages}
 
-        for key, body in same_again(files).items():
+        for count, (key, body) in enumerate(same_again(files).items(), start=len(ENTITIES) + 1):
+            # One after the other: of two that are read at the same time neither can be told to repeat the other.
             await outside.put(key, body)
-        repeats = await self.ended(outside, files.tenant, count=2 * len(ENTITIES) + 1)
+            repeats = await self.ended(outside, files.tenant, count=count)
         first = {one["entity"]: one["delivery_id"] for one in before}
         for one in repeats[len(ENTITIES) :]:
             assert (one["state"], one["repeat_of"]) == ("repeat", first[one["entity"]]), one

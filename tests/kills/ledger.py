@@ -67,6 +67,11 @@ class Ledger:
         """Chunks of these tenants in the ledger."""
         return int((await self.fetch("SELECT count(*) FROM chunk WHERE tenant = ANY($1)", list(tenants)))[0][0])
 
+    async def dead_letters(self, topic: str, partition: int) -> set[int]:
+        """Offsets of a partition whose messages were dead-lettered."""
+        query = "SELECT topic_offset FROM dead_letter WHERE topic = $1 AND topic_partition = $2"
+        return {row[0] for row in await self.fetch(query, topic, partition)}
+
     async def published(self, tenants: Iterable[str]) -> set[str]:
         """Tenants with a published set."""
         query = "SELECT tenant FROM set_version WHERE state = 'published' AND tenant = ANY($1)"

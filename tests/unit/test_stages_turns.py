@@ -2,7 +2,7 @@
 
 import pytest
 
-from dataharvest.errors import Unavailable
+from dataharvest.errors import Rejected, Unavailable
 from dataharvest.stages.turns import OUTAGES_IN_A_ROW, each
 
 
@@ -44,3 +44,15 @@ async def test_a_bug_is_no_outage() -> None:
 
     with pytest.raises(ZeroDivisionError):
         await each([1], broken)
+
+
+async def test_what_is_refused_is_no_outage_and_takes_nobody_s_turn() -> None:
+    asked: list[int] = []
+
+    async def refuse(number: int) -> None:
+        asked.append(number)
+        raise Rejected(f"no {number}", rule="sqlstate_22P05")
+
+    with pytest.raises(Rejected, match="no 0"):
+        await each(range(9), refuse)
+    assert asked == list(range(9))

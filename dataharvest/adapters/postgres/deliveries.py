@@ -138,10 +138,17 @@ class PostgresDeliveries:
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
         """See the port."""
         async with self._database.transaction() as connection:
+            key = await connection.fetchrow(_SQL["set_of"], delivery_id)
+            if key is None:
+                return False
+            # Sealing asks under this lock whether a delivery is a repeat: none may become one of what is being rejected.
+            await connection.execute(_SQL["lock_set"], *key)
             row = await connection.fetchrow(_SQL["lock_delivery"], delivery_id)
             if row is None or row["state"] not in IN_PROGRESS:
                 return False
             await end_delivery(connection, delivery_id, row["entity"], "rejected", failure=failure_of(reason))
+            if await connection.fetchval(_SQL["revive_repeat"], delivery_id) is not None:
+                await connection.execute(_SQL["wake_splitters"])
         return True
 
     async def unannounced(self) -> list[Announcement]:
