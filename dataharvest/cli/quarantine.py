@@ -1,16 +1,14 @@
 """`dataharvest quarantine`: see what is in quarantine, and repair it."""
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dataharvest.cli import Failure, Mistake
 from dataharvest.cli.quarantine_options import by_option, form_options, ids_or_selection, plan_option, reason_option, selecting
+from dataharvest.cli.quarantine_services import with_services
 
 if TYPE_CHECKING:
     from dataharvest.quarantine import Entry, Selection, Signature
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 Answer = TypeVar("Answer")
 
 _LISTED, _SHOWN_BYTES = 50, 4_000
-_LOCK_NOT_AVAILABLE = "55P03"
 _file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -46,7 +43,7 @@ def list_entries(selection: "Selection", limit: int, form: str | None) -> None:
         found = services.quarantine
         return await found.counts(selection), await found.entries(selection, limit=MAX_ENTRIES if form == "csv" else limit)
 
-    counts, entries = _with_services(look)
+    counts, entries = with_services(look)
     if form == "csv":
         _write(quarantine_csv(entries).encode())
         if sum(one.entry_count for one in counts) > len(entries):
@@ -75,7 +72,7 @@ def show(quarantine_id: int, form: str | None, save: Path | None) -> None:
             return await _save(looking, entry, save)
         return await looking.look(entry, max_bytes=_SHOWN_BYTES + 1)
 
-    sight = _with_services(look)
+    sight = with_services(look)
     if save:
         click.echo(f"{sight:,} bytes written to {save}")
     elif form == "json":
@@ -123,7 +120,7 @@ def fix(  # noqa: PLR0913
         return await services.repairs.fix(contents, by=by, plan=plan) if contents else None
 
     source.require_one()
-    report = _with_services(repair)
+    report = with_services(repair)
     if report is None:
         click.echo("no record was changed: nothing to do")
     else:
@@ -138,7 +135,7 @@ def fix(  # noqa: PLR0913
 @form_options(csv=False)
 def accept(selection: "Selection", *, by: "Signature", plan: bool, form: str | None) -> None:
     """Leave out the entries named, or all open ones selected, on purpose; the set goes on without them."""
-    _conclude(_with_services(lambda services: services.repairs.accept(selection, by=by, plan=plan)), plan=plan, form=form)
+    _conclude(with_services(lambda services: services.repairs.accept(selection, by=by, plan=plan)), plan=plan, form=form)
 
 
 @quarantine.command()
@@ -152,7 +149,7 @@ def replay(selection: "Selection", *, by: "Signature", plan: bool, form: str | N
 
     What still breaks a rule stays in quarantine.
     """
-    _conclude(_with_services(lambda services: services.repairs.replay(selection, by=by, plan=plan)), plan=plan, form=form)
+    _conclude(with_services(lambda services: services.repairs.replay(selection, by=by, plan=plan)), plan=plan, form=form)
 
 
 @quarantine.command()
@@ -168,37 +165,11 @@ def history(quarantine_id: int | None, selection: "Selection", limit: int, form:
 
     ids = None if quarantine_id is None else (quarantine_id,)
     wanted = replace(selection, ids=ids, with_superseded=True)
-    lines = _with_services(lambda services: services.quarantine.history(wanted, limit=limit))
+    lines = with_services(lambda services: services.quarantine.history(wanted, limit=limit))
     if form == "json":
         _print_json(list(map(history_json, lines)))
     else:
         _print_lines(map(history_line, lines) if lines else ["nothing was done"])
-
-
-def _with_services(work: "Callable[[Services], Awaitable[Answer]]") -> Answer:
-    return asyncio.run(_run(work))
-
-
-async def _run(work: "Callable[[Services], Awaitable[Answer]]") -> Answer:
-    from dataharvest.adapters.postgres.schema import require_current_schema
-    from dataharvest.errors import Rejected, Unavailable
-    from dataharvest.services import connect
-    from dataharvest.settings import load_settings
-
-    connected = connect(load_settings(), role="quarantine")
-    try:
-        await require_current_schema(connected.database)
-        return await work(connected.services)
-    except Rejected as reason:
-        if reason.rule in ("no_such_entry", "bad_correction", "corrections", "unknown_escape"):
-            raise Mistake(reason.message) from reason
-        raise
-    except Unavailable as outage:
-        if outage.details.get("sqlstate") == _LOCK_NOT_AVAILABLE:
-            raise Failure("Somebody else is at this set just now; nothing was changed: try again in a moment.") from outage
-        raise
-    finally:
-        await connected.close()
 
 
 def _looking(services: "Services") -> "Looking":

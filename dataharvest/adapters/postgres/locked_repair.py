@@ -10,7 +10,8 @@ from dataharvest.adapters.postgres.sets import LockedSet
 from dataharvest.adapters.postgres.sums import sums_query
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
-from dataharvest.quarantine import Changes, Entry, EntryChange, Repairable, Selection, Signature, deltas_of
+from dataharvest.quarantine import Entry, Selection, Signature
+from dataharvest.repairs import Changes, EntryChange, Repairable, deltas_of
 from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.repairs import Place
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
