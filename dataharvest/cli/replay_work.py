@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataharvest.cli import Failure, replay_text
-from dataharvest.cli.asking import opened_database
+from dataharvest.cli.asking import opened_database, quiet_libraries
 from dataharvest.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -76,6 +76,7 @@ async def _bench() -> AsyncIterator[Bench]:
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
+    quiet_libraries()
     settings = load_settings()
     connected = connect(settings, role="replay")
     try:
@@ -154,7 +155,7 @@ async def _run(bench: Bench, job: Job, replay: "Replay", chosen: Chosen) -> int:
     settings, stop = bench.settings, asyncio.Event()
     pace = Pace(job.rate or settings.replay_messages_per_s, settings.replay_bytes_per_s)
     _stop_on_signals(stop)
-    with replay_text.progress(replay) as show:
+    with replay_text.progress(replay) as show, replay_text.waiting_told():
         runner = Runner(bench.replays, bench.connected.sender, pace, stop, show)
         try:
             moved = await runner.run(replay, chosen.source)
