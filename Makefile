@@ -44,8 +44,9 @@ format: $(READY) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write what is generated: the README's settings table
+docs: $(READY) ## Write what is generated: the README's settings table, the schema of `status --json`
 	$(BIN)/python -m dataharvest.settings_table
+	$(BIN)/python -m dataharvest.status_schema
 
 lock: $(READY) ## Pin the dependencies of pyproject.toml again
 	$(PYTHON) -m venv build/lock

@@ -1,12 +1,15 @@
 -- name: sets
+-- $3 and $4, here and below: tenants and business dates of single sets, position by position.
 SELECT tenant, business_date, problem, late_at FROM business_set
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
+  AND ($3::text[] IS NULL OR (tenant, business_date) IN (SELECT * FROM unnest($3, $4::date[])))
 ORDER BY tenant, business_date
 
 -- name: deliveries
--- $3: deliveries shown whatever the other two say. Chunks are counted only while a delivery moves; afterwards it knows its sums.
+-- $5: deliveries shown whatever the others say. Chunks are counted only while a delivery moves; afterwards it knows its sums.
 SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state, d.last_modified, d.size_bytes, d.chunk_bytes,
        d.failure, d.repeat_of, d.ignored_columns, d.registered_at, d.completed_at, d.chunk_count, d.contract_version,
+       d.next_try_at, live.first_chunk_at,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count,
        coalesce(d.record_count, live.record_count, 0) AS record_count,
        coalesce(d.persisted_count, live.persisted_count, 0) AS persisted_count,
@@ -20,13 +23,15 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM delivery d
 LEFT JOIN LATERAL (
-    SELECT count(*) AS chunks, sum(record_count)::bigint AS record_count, sum(persisted_count)::bigint AS persisted_count,
+    SELECT count(*) AS chunks, min(committed_at) AS first_chunk_at,
+           sum(record_count)::bigint AS record_count, sum(persisted_count)::bigint AS persisted_count,
            sum(quarantined_count)::bigint AS quarantined_count, sum(duplicate_count)::bigint AS duplicate_count,
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
     HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
-WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2)))
-   OR d.delivery_id = ANY($3)
+WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2))
+       AND ($3::text[] IS NULL OR (d.tenant, d.business_date) IN (SELECT * FROM unnest($3, $4::date[]))))
+   OR d.delivery_id = ANY($5)
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: versions
@@ -37,11 +42,27 @@ SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.failur
        ARRAY(SELECT rule FROM readiness r WHERE r.set_version_id = v.set_version_id) AS announced
 FROM set_version v
 WHERE ($1::text IS NULL OR v.tenant = $1) AND ($2::date[] IS NULL OR v.business_date = ANY($2))
+  AND ($3::text[] IS NULL OR (v.tenant, v.business_date) IN (SELECT * FROM unnest($3, $4::date[])))
 ORDER BY v.tenant, v.business_date, v.version
 
 -- name: batches
-SELECT set_version_id, rule, count(done_at) AS done_count, max(batch_count) AS batch_count
+SELECT set_version_id, rule, count(done_at) AS done_count, max(batch_count) AS batch_count, min(planned_at) AS since
 FROM batch WHERE set_version_id = ANY($1) GROUP BY set_version_id, rule ORDER BY set_version_id, min(planned_at), rule
+
+-- name: first_missing_chunks
+-- Of deliveries in progress: the lowest index that the ledger lacks, read or not.
+SELECT d.delivery_id,
+       CASE WHEN NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id AND c.chunk_index = 0) THEN 0 ELSE (
+           SELECT min(c.chunk_index) + 1 FROM chunk c
+           WHERE c.delivery_id = d.delivery_id AND NOT EXISTS (
+               SELECT FROM chunk n WHERE n.delivery_id = c.delivery_id AND n.chunk_index = c.chunk_index + 1))
+       END AS first_missing
+FROM delivery d WHERE d.delivery_id = ANY($1)
+
+-- name: workers
+-- A worker names itself to the database; what it is called is set in services.py.
+SELECT count(DISTINCT application_name) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'dataharvest worker-%'
 
 -- name: orphans
 SELECT c.set_version_id, c.kind, c.record_count,

@@ -29,6 +29,24 @@ _NOTES = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which sets are read; what is None does not choose."""
+
+    tenant: str | None = None
+    dates: Collection[date] | None = None
+    keys: Collection[SetKey] | None = None
+    """Single sets."""
+    delivery_ids: Collection[int] = ()
+    """Deliveries that are read whatever the rest says."""
+
+    def arguments(self) -> tuple[str | None, list[date] | None, list[str] | None, list[date] | None]:
+        """As the queries take them."""
+        keys = self.keys
+        tenants, days = (None, None) if keys is None else ([key.tenant for key in keys], [key.business_date for key in keys])
+        return self.tenant, None if self.dates is None else list(self.dates), tenants, days
+
+
+@dataclass(frozen=True, kw_only=True)
 class SetRows:
     """The rows of one set."""
 
@@ -86,13 +104,10 @@ class SetRows:
         )
 
 
-async def read_sets(
-    connection: Connection, tenant: str | None, dates: Collection[date] | None, delivery_ids: Collection[int]
-) -> tuple[list[SetRows], list[Row]]:
+async def read_sets(connection: Connection, wanted: Wanted) -> tuple[list[SetRows], list[Row]]:
     """The rows by set, and the deliveries that belong to no set shown."""
-    wanted = tenant, None if dates is None else list(dates)
     by_set: dict[SetKey, SetRows] = {}
-    sets = await connection.fetch(_SQL["sets"], *wanted)
+    sets = await connection.fetch(_SQL["sets"], *wanted.arguments())
     contracts = await newest_contracts(connection, {row["tenant"] for row in sets})
     for row in sets:
         key = SetKey(row["tenant"], row["business_date"])
@@ -106,12 +121,12 @@ async def read_sets(
             contract=contracts.get(key.tenant),
         )
     others: list[Row] = []
-    for row in await connection.fetch(_SQL["deliveries"], *wanted, list(delivery_ids)):
+    for row in await connection.fetch(_SQL["deliveries"], *wanted.arguments(), list(wanted.delivery_ids)):
         found = by_set.get(SetKey(row["tenant"], row["business_date"]))
         (found.deliveries if found else others).append(row)
-    for row in await connection.fetch(_SQL["versions"], *wanted):
+    for row in await connection.fetch(_SQL["versions"], *wanted.arguments()):
         by_set[SetKey(row["tenant"], row["business_date"])].versions.append(row)
-    for row in await connection.fetch(_MANIFESTS["of_sets"], *wanted):
+    for row in await connection.fetch(_MANIFESTS["of_sets"], *wanted.arguments()):
         by_set[SetKey(row["tenant"], row["business_date"])].manifests.append(row)
     return list(by_set.values()), others
 

@@ -1,0 +1,38 @@
+"""What a set can wait for; the finest distinction that a sentence and a remedy are given for."""
+
+from enum import StrEnum
+
+
+class Cause(StrEnum):
+    """What a set waits for: finer than its state, so that each has a sentence and a remedy of its own."""
+
+    RECORDS_UNACCOUNTED = "records_unaccounted"
+    """A delivery does not add up."""
+    DELIVERY_MOVES = "delivery_moves"
+    """A delivery is being read, stored or judged, or waits to be."""
+    QUARANTINE = "quarantine"
+    """Records broke a rule, more than the contract allows."""
+    FILE_MISSING = "file_missing"
+    """A required file has not arrived or was rejected."""
+    VERSION_DUE = "version_due"
+    """All files are stored; a version is about to be made."""
+    MANIFEST_MISSING = "manifest_missing"
+    """The contract requires control totals, and none have come."""
+    CONTROL_TOTALS = "control_totals"
+    """The sender's control totals differ from what is stored."""
+    CONTROL_TOTALS_DISPUTED = "control_totals_disputed"
+    """The same, after a version went out."""
+    VERSION_BLOCKED = "version_blocked"
+    """The newest version must not go out as it is."""
+    RELATING = "relating"
+    """Records are about to be linked."""
+    COMPUTING = "computing"
+    """A transformer has not computed all its values."""
+    OLDER_VERSION_GOES_OUT = "older_version_goes_out"
+    """An older version has begun to go out and finishes first."""
+    ABOUT_TO_GO_OUT = "about_to_go_out"
+    """Every value is there."""
+    GOING_OUT = "going_out"
+    """Messages are being sent."""
+    NOTHING = "nothing"
+    """It is published."""
