@@ -16,8 +16,8 @@ PROMISED = {
     "SetStatus": "tenant business_date state version published_at waits_for reason counts warnings orphans rules deliveries "
     "problem late_at manifests cause why missing_files pause_reason stored_chunk_count chunk_count eta_at due_at zone",
     "DeliveryStatus": "delivery_id tenant business_date entity file state counts stored_chunk_count chunk_count "
-    "first_missing_chunk open_quarantine quarantined duplicates ignored_columns contract_version repeat_of failure size_bytes registered_at "
-    "next_try_at completed_at",
+    "first_missing_chunk open_quarantine quarantined duplicates ignored_columns contract_version repeat_of failure "
+    "size_bytes registered_at next_try_at completed_at",
     "Counts": "read persisted quarantined duplicate accepted",
     "Quarantined": "line byte_offset column rule message",
     "DuplicateKey": "natural_key record_count lines",
