@@ -44,6 +44,7 @@ def register_commands() -> None:
         sweep,
         tenant,
         topics,
+        web,
     )
 
     for command in (
@@ -59,6 +60,7 @@ def register_commands() -> None:
         sweep.sweep,
         tenant.tenant,
         topics.topics,
+        web.web,
     ):
         _speak_plainly(command)
         cli.add_command(command)

@@ -7,6 +7,7 @@ from dataharvest.ports.contracts import Contracts
 from dataharvest.ports.deliveries import Chunks, Deliveries, Manifests, Removals
 from dataharvest.ports.judgements import Judgements, LockedJudgement
 from dataharvest.ports.messaging import AttemptJournal, DeadLetters, Position, RawMessage, Sender
+from dataharvest.ports.reading import StatusReader
 from dataharvest.ports.sets import LockedSet, Sets
 from dataharvest.ports.work import BatchesToSend, LockedBatch, Work
 
@@ -27,5 +28,6 @@ __all__ = [
     "Removals",
     "Sender",
     "Sets",
+    "StatusReader",
     "Work",
 ]

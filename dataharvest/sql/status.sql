@@ -108,3 +108,79 @@ JOIN manifest m ON m.bucket = $1 AND m.object_key = u.object_key AND m.object_id
 
 -- name: clock
 SELECT clock_timestamp()
+
+-- name: pulse
+SELECT pg_current_wal_insert_lsn()::text
+
+-- name: board_dates
+SELECT DISTINCT business_date FROM business_set WHERE $1::date IS NULL OR business_date <= $1 ORDER BY business_date DESC LIMIT $2
+
+-- name: board_sets
+-- is_plain: published, and nothing that came later could have changed that, so the rule need not be asked (it is asked of every
+-- other set): no problem is noted, no delivery is on its way, the complete ones are those of the version, and all are clean.
+WITH newest AS (
+    SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state
+    FROM set_version WHERE business_date = ANY($1) ORDER BY tenant, business_date, version DESC),
+named AS (
+    SELECT m.set_version_id, count(*) AS named, count(*) FILTER (WHERE d.state = 'complete' AND d.quarantined_count = 0) AS clean,
+           array_agg(m.entity) AS entities
+    FROM set_version_delivery m JOIN delivery d USING (delivery_id) WHERE d.business_date = ANY($1) GROUP BY m.set_version_id),
+there AS (
+    SELECT tenant, business_date, count(*) FILTER (WHERE state = 'complete') AS complete,
+           count(*) FILTER (WHERE state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) AS moving
+    FROM delivery WHERE business_date = ANY($1) GROUP BY tenant, business_date)
+SELECT s.tenant, s.business_date, s.late_at IS NOT NULL AS late, newest.version, named.entities,
+       coalesce(s.problem IS NULL AND newest.state = 'published' AND there.moving = 0
+                AND named.clean = named.named AND there.complete = named.named, false) AS is_plain
+FROM business_set s
+LEFT JOIN newest USING (tenant, business_date)
+LEFT JOIN named USING (set_version_id)
+LEFT JOIN there USING (tenant, business_date)
+WHERE s.business_date = ANY($1) AND ($2 = '' OR strpos(lower(s.tenant), lower($2)) > 0)
+ORDER BY s.tenant, s.business_date
+
+-- name: dead_letter_count
+SELECT count(*) FROM dead_letter
+
+-- name: dead_letter_list
+SELECT topic, topic_partition, topic_offset, stage, rule, reason, failed_at FROM dead_letter
+WHERE $1::timestamptz IS NULL OR failed_at >= $1 ORDER BY failed_at DESC, topic, topic_partition, topic_offset LIMIT $2
+
+-- name: version_details
+SELECT v.set_version_id, v.version, v.state, v.created_at, v.published_at, v.failure,
+       (SELECT coalesce(jsonb_object_agg(entity, delivery_id), '{}') FROM set_version_delivery d
+        WHERE d.set_version_id = v.set_version_id) AS deliveries,
+       (SELECT coalesce(jsonb_object_agg(name, recorded_at), '{}') FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
+       o.message_count, o.sent_count,
+       (SELECT coalesce(jsonb_object_agg(transformer, n), '{}') FROM (
+            SELECT transformer, count(*) AS n FROM value WHERE value.set_version_id = v.set_version_id GROUP BY 1) counted) AS values
+FROM set_version v, LATERAL (
+    SELECT count(*) AS message_count, count(sent_at) AS sent_count FROM outbound
+    WHERE (tenant, business_date, outbound.version) = (v.tenant, v.business_date, v.version)) o
+WHERE v.tenant = $1 AND v.business_date = $2 ORDER BY v.version DESC
+
+-- name: quarantine_of_set
+SELECT q.delivery_id, d.entity, d.object_key AS file, q.line, q.byte_offset, q.byte_length, q.column_name AS "column", q.rule,
+       q.message, q.state, q.record_count, substring(q.raw FOR $4) AS raw
+FROM quarantine q JOIN delivery d USING (delivery_id)
+WHERE d.tenant = $1 AND d.business_date = $2
+ORDER BY (q.state = 'open') DESC, d.entity, q.delivery_id DESC, q.chunk_index, q.position LIMIT $3
+
+-- name: quarantine_count_of_set
+SELECT coalesce(sum(q.record_count), 0)::bigint FROM quarantine q JOIN delivery d USING (delivery_id)
+WHERE d.tenant = $1 AND d.business_date = $2
+
+-- name: delivery_moments
+SELECT d.delivery_id, d.entity, d.object_key, d.state, d.registered_at, d.sealed_at, d.completed_at,
+       min(c.committed_at) AS first_chunk_at, max(c.committed_at) AS last_chunk_at, count(c.chunk_index) AS chunk_count
+FROM delivery d LEFT JOIN chunk c USING (delivery_id)
+WHERE d.tenant = $1 AND d.business_date = $2 GROUP BY d.delivery_id
+
+-- name: batch_moments
+SELECT v.version, b.rule, min(b.planned_at) AS planned_at, max(b.done_at) AS done_at, count(b.done_at) AS done_count,
+       max(b.batch_count) AS batch_count
+FROM batch b JOIN set_version v USING (set_version_id)
+WHERE v.tenant = $1 AND v.business_date = $2 GROUP BY v.version, b.rule
+
+-- name: without_set
+SELECT delivery_id FROM delivery WHERE business_date IS NULL OR entity IS NULL ORDER BY delivery_id DESC LIMIT $1

@@ -5,20 +5,26 @@ from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import NamedTuple
 
+from dataharvest.adapters.postgres.board import read_cells
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.set_details import read_dead_letters, read_details
 from dataharvest.adapters.postgres.set_status import delivery_status, set_status
 from dataharvest.adapters.postgres.status_parts import read_parts
 from dataharvest.adapters.postgres.status_rows import Wanted, fields_of, read_sets
+from dataharvest.board import Attention, Board, BoardQuery
 from dataharvest.deliveries import SetKey
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import Standing
+from dataharvest.set_details import Leftovers, SetDetails
 from dataharvest.sql import queries
 from dataharvest.status import DeadLetters, StatusReport
 
 _SQL = queries("status")
 _SAMPLE = 5
 """Quarantined records that are shown of each delivery."""
+_ATTENTION = 8
+"""Sets of a board that are explained."""
 
 
 class UploadView(NamedTuple):
@@ -99,6 +105,53 @@ class PostgresStatus:
             worker_count=workers,
         )
 
+    async def board(self, query: BoardQuery) -> Board:
+        """See `StatusReader`."""
+        async with self._snapshot() as connection:
+            cells = await read_cells(connection, query, required=self._required, rules=self._rules)
+            rows, waiting = cells.rows(query.state), cells.waiting(query.state)
+            report = await self._report(connection, Wanted(keys=waiting[:_ATTENTION]), None, 1)
+            dead = await connection.fetchval(_SQL["dead_letter_count"])
+        page_count = max(1, -(-len(rows) // query.per_page))
+        first = (min(query.page, page_count) - 1) * query.per_page
+        return Board(
+            at=report.at,
+            query=query,
+            dates=cells.dates,
+            rows=rows[first : first + query.per_page],
+            totals=cells.totals(),
+            late_count=sum(cell.late for cell in cells.by_set.values()),
+            tenant_count=len(rows),
+            page_count=page_count,
+            attention=_attention(report, waiting[:_ATTENTION]),
+            attention_count=len(waiting),
+            worker_count=report.worker_count or 0,
+            dead_letter_count=dead,
+        )
+
+    async def details(self, key: SetKey) -> SetDetails | None:
+        """See `StatusReader`."""
+        async with self._snapshot() as connection:
+            report = await self._report(connection, Wanted(keys=[key]), None, _SAMPLE)
+            if not report.sets:
+                return None
+            return await read_details(connection, report.sets[0], at=report.at, rules=list(self._rules))
+
+    async def leftovers(self, *, limit: int) -> Leftovers:
+        """See `StatusReader`."""
+        async with self._snapshot() as connection:
+            ids = [row[0] for row in await connection.fetch(_SQL["without_set"], limit)]
+            report = await self._report(connection, Wanted(keys=[], delivery_ids=ids), None, _SAMPLE)
+            letters = await read_dead_letters(connection, since=None, limit=limit)
+        files = sorted(report.deliveries_without_set, key=lambda one: one.delivery_id, reverse=True)
+        return Leftovers(at=report.at, files=files, dead_letters=letters, dead_letter_count=report.dead_letter_count)
+
+    async def pulse(self) -> str:
+        """See `StatusReader`; the place in the write-ahead log that is written next."""
+        async with self._database.connection() as connection:
+            place: str = await connection.fetchval(_SQL["pulse"])
+        return place
+
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:
         async with (
@@ -106,3 +159,13 @@ class PostgresStatus:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             yield connection
+
+
+def _attention(report: StatusReport, order: Sequence[SetKey]) -> list[Attention]:
+    by_key = {SetKey(one.tenant, one.business_date): one for one in report.sets}
+    shown = [by_key[key] for key in order]
+    return [
+        Attention(**{name: getattr(one, name) for name in Attention.model_fields if name != "why"}, why=one.why)
+        for one in shown
+        if one.why
+    ]

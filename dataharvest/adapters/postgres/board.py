@@ -1,0 +1,90 @@
+"""The board from PostgreSQL: cheap for sets that are plainly published, by the rule for all others."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import date
+from itertools import groupby
+from typing import NamedTuple
+
+from dataharvest.adapters.postgres.connection import Connection
+from dataharvest.adapters.postgres.contracts import newest_contracts
+from dataharvest.adapters.postgres.status_rows import Row, Wanted, read_sets
+from dataharvest.board import LATE, NOT_PUBLISHED, BoardQuery, BoardRow, Cell
+from dataharvest.contracts import Contract
+from dataharvest.deliveries import SetKey
+from dataharvest.rules.attention import attention_order, urgency
+from dataharvest.rules.needs import Rule
+from dataharvest.rules.standing import State
+from dataharvest.sql import queries
+
+_SQL = queries("status")
+
+
+class Cells(NamedTuple):
+    """Every set of the dates whose tenant matches, in order of tenant and date."""
+
+    dates: list[date]
+    by_set: dict[SetKey, Cell]
+
+    def totals(self) -> dict[State, int]:
+        """How many are in each state."""
+        counted = Counter(cell.state for cell in self.by_set.values())
+        return {state: counted[state] for state in State}
+
+    def rows(self, filtered: str) -> list[BoardRow]:
+        """A row for each tenant that has a set of that kind."""
+        found = []
+        for tenant, keys in groupby(self.by_set, key=lambda key: key.tenant):
+            cells = {key.business_date: self.by_set[key] for key in keys}
+            if any(_matches(cell, filtered) for cell in cells.values()):
+                found.append(BoardRow(tenant=tenant, cells=[cells.get(day) for day in self.dates]))
+        return found
+
+    def waiting(self, filtered: str) -> list[SetKey]:
+        """Sets that wait for somebody, the most urgent first; none is left out but by the filter."""
+        found = [
+            (attention_order(cell.state, late=cell.late, business_date=key.business_date, tenant=key.tenant), key)
+            for key, cell in self.by_set.items()
+            if urgency(cell.state, late=cell.late) is not None and _matches(cell, filtered)
+        ]
+        return [key for _, key in sorted(found)]
+
+
+def _matches(cell: Cell, filtered: str) -> bool:
+    if filtered == NOT_PUBLISHED:
+        return cell.state is not State.PUBLISHED
+    if filtered == LATE:
+        return cell.late
+    return not filtered or cell.state == filtered
+
+
+async def read_cells(connection: Connection, query: BoardQuery, *, required: Collection[str], rules: Collection[Rule]) -> Cells:
+    """The sets of the newest dates, in the order of the board."""
+    dates = [row[0] for row in await connection.fetch(_SQL["board_dates"], query.until, query.days)]
+    rows = await connection.fetch(_SQL["board_sets"], dates, query.tenant)
+    contracts = await newest_contracts(connection, {row["tenant"] for row in rows})
+    states = await _ruled_states(connection, _unsettled(rows, contracts, required), required=required, rules=rules)
+    by_set = {}
+    for row in rows:
+        key = SetKey(row["tenant"], row["business_date"])
+        by_set[key] = Cell(state=states.get(key, State.PUBLISHED), version=row["version"], late=row["late"])
+    return Cells(dates, by_set)
+
+
+def _unsettled(rows: Sequence[Row], contracts: dict[str, Contract], required: Collection[str]) -> list[SetKey]:
+    """Sets of which the row alone does not say that they are published."""
+    return [SetKey(row["tenant"], row["business_date"]) for row in rows if not _is_plain(row, contracts, required)]
+
+
+def _is_plain(row: Row, contracts: dict[str, Contract], required: Collection[str]) -> bool:
+    contract = contracts.get(row["tenant"])
+    # A contract that has come to require more than the version has is the rule's business.
+    return bool(row["is_plain"]) and set(contract.required if contract else required) <= set(row["entities"])
+
+
+async def _ruled_states(
+    connection: Connection, keys: Iterable[SetKey], *, required: Collection[str], rules: Collection[Rule]
+) -> dict[SetKey, State]:
+    wanted = list(keys)
+    sets, _ = await read_sets(connection, Wanted(keys=wanted)) if wanted else ([], [])
+    return {one.key: one.standing(required=required, rules=rules).state for one in sets}
