@@ -3,12 +3,17 @@
 import asyncio
 import ipaddress
 import logging.config
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from dataharvest.settings import Settings
 
 _LOOK_S = 0.5
@@ -61,6 +66,20 @@ def _listen(host: str, port: int) -> socket.socket:
         raise click.UsageError(f"can't listen on {host}, port {port}: {why}; choose others with --host and --port") from error
 
 
+def _server(config: "uvicorn.Config") -> "uvicorn.Server":
+    """A server that ends in order when it is told to; uvicorn's own raises the signal once more, like a crash."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                asyncio.get_running_loop().add_signal_handler(number, self.handle_exit, number, None)
+            yield
+
+    return Server(config)
+
+
 async def _serve(settings: "Settings", listening: socket.socket, *, names: list[str]) -> None:
     import uvicorn
 
@@ -96,7 +115,7 @@ async def _serve(settings: "Settings", listening: socket.socket, *, names: list[
         server_header=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
-    server = uvicorn.Server(config)
+    server = _server(config)
     try:
         await require_current_schema(database)
         host, port = listening.getsockname()[:2]

@@ -117,21 +117,22 @@ SELECT DISTINCT business_date FROM business_set WHERE $1::date IS NULL OR busine
 
 -- name: board_sets
 -- is_plain: published, and nothing that came later could have changed that, so the rule need not be asked (it is asked of every
--- other set): no problem is noted, no delivery is on its way, the complete ones are those of the version, and all are clean.
+-- other set): no problem is noted, no delivery is on its way, and none is complete but those of the version, all of them clean.
+-- A version's own deliveries stay complete for as long as it is the newest, so it is enough to count.
 WITH newest AS (
     SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state
     FROM set_version WHERE business_date = ANY($1) ORDER BY tenant, business_date, version DESC),
 named AS (
-    SELECT m.set_version_id, count(*) AS named, count(*) FILTER (WHERE d.state = 'complete' AND d.quarantined_count = 0) AS clean,
-           array_agg(m.entity) AS entities
-    FROM set_version_delivery m JOIN delivery d USING (delivery_id) WHERE d.business_date = ANY($1) GROUP BY m.set_version_id),
+    SELECT set_version_id, count(*) AS deliveries, array_agg(entity) AS entities FROM set_version_delivery
+    WHERE set_version_id >= (SELECT min(set_version_id) FROM newest) GROUP BY set_version_id),
 there AS (
     SELECT tenant, business_date, count(*) FILTER (WHERE state = 'complete') AS complete,
-           count(*) FILTER (WHERE state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) AS moving
+           count(*) FILTER (WHERE state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')
+                               OR (state = 'complete' AND quarantined_count > 0)) AS unsettled
     FROM delivery WHERE business_date = ANY($1) GROUP BY tenant, business_date)
 SELECT s.tenant, s.business_date, s.late_at IS NOT NULL AS late, newest.version, named.entities,
-       coalesce(s.problem IS NULL AND newest.state = 'published' AND there.moving = 0
-                AND named.clean = named.named AND there.complete = named.named, false) AS is_plain
+       coalesce(s.problem IS NULL AND newest.state = 'published' AND there.unsettled = 0
+                AND there.complete = named.deliveries, false) AS is_plain
 FROM business_set s
 LEFT JOIN newest USING (tenant, business_date)
 LEFT JOIN named USING (set_version_id)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
-from itertools import groupby
+from functools import cache
 from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection
@@ -31,14 +31,13 @@ class Cells(NamedTuple):
         counted = Counter(cell.state for cell in self.by_set.values())
         return {state: counted[state] for state in State}
 
-    def rows(self, filtered: str) -> list[BoardRow]:
-        """A row for each tenant that has a set of that kind."""
-        found = []
-        for tenant, keys in groupby(self.by_set, key=lambda key: key.tenant):
-            cells = {key.business_date: self.by_set[key] for key in keys}
-            if any(_matches(cell, filtered) for cell in cells.values()):
-                found.append(BoardRow(tenant=tenant, cells=[cells.get(day) for day in self.dates]))
-        return found
+    def tenants(self, filtered: str) -> list[str]:
+        """Tenants that have a set of that kind, in order."""
+        return list(dict.fromkeys(key.tenant for key, cell in self.by_set.items() if _matches(cell, filtered)))
+
+    def row(self, tenant: str) -> BoardRow:
+        """A tenant's sets."""
+        return BoardRow(tenant=tenant, cells=[self.by_set.get(SetKey(tenant, day)) for day in self.dates])
 
     def waiting(self, filtered: str) -> list[SetKey]:
         """Sets that wait for somebody, the most urgent first; none is left out but by the filter."""
@@ -48,6 +47,12 @@ class Cells(NamedTuple):
             if urgency(cell.state, late=cell.late) is not None and _matches(cell, filtered)
         ]
         return [key for _, key in sorted(found)]
+
+
+# Of ten thousand sets nearly all look the same.
+@cache
+def _cell(state: State, version: int | None, late: bool) -> Cell:
+    return Cell(state=state, version=version, late=late)
 
 
 def _matches(cell: Cell, filtered: str) -> bool:
@@ -67,7 +72,7 @@ async def read_cells(connection: Connection, query: BoardQuery, *, required: Col
     by_set = {}
     for row in rows:
         key = SetKey(row["tenant"], row["business_date"])
-        by_set[key] = Cell(state=states.get(key, State.PUBLISHED), version=row["version"], late=row["late"])
+        by_set[key] = _cell(states.get(key, State.PUBLISHED), row["version"], row["late"])
     return Cells(dates, by_set)
 
 

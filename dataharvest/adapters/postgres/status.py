@@ -109,19 +109,19 @@ class PostgresStatus:
         """See `StatusReader`."""
         async with self._snapshot() as connection:
             cells = await read_cells(connection, query, required=self._required, rules=self._rules)
-            rows, waiting = cells.rows(query.state), cells.waiting(query.state)
+            tenants, waiting = cells.tenants(query.state), cells.waiting(query.state)
             report = await self._report(connection, Wanted(keys=waiting[:_ATTENTION]), None, 1)
             dead = await connection.fetchval(_SQL["dead_letter_count"])
-        page_count = max(1, -(-len(rows) // query.per_page))
+        page_count = max(1, -(-len(tenants) // query.per_page))
         first = (min(query.page, page_count) - 1) * query.per_page
         return Board(
             at=report.at,
             query=query,
             dates=cells.dates,
-            rows=rows[first : first + query.per_page],
+            rows=[cells.row(tenant) for tenant in tenants[first : first + query.per_page]],
             totals=cells.totals(),
             late_count=sum(cell.late for cell in cells.by_set.values()),
-            tenant_count=len(rows),
+            tenant_count=len(tenants),
             page_count=page_count,
             attention=_attention(report, waiting[:_ATTENTION]),
             attention_count=len(waiting),

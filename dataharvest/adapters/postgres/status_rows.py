@@ -21,6 +21,7 @@ _MANIFESTS = queries("manifests")
 
 Row = asyncpg.Record
 
+_OF_A_VIEW = tuple(DeliveryView.__annotations__)
 _NOTES = {
     "judging": "all stored, sums and duplicates are being counted",
     "registered": "registered, nobody reads it yet",
@@ -90,7 +91,7 @@ class SetRows:
     def view(self) -> SetView:
         """The set as the rules see it."""
         return SetView(
-            deliveries=tuple(DeliveryView(**fields_of(DeliveryView, row)) for row in self.deliveries),
+            deliveries=tuple(DeliveryView(**{name: row[name] for name in _OF_A_VIEW}) for row in self.deliveries),
             versions=tuple(
                 VersionView(
                     version=row["version"],
