@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test test-unit test-kills lint check format docs lock bench-p1 clean
+.PHONY: help environment demo test test-unit test-kills pictures lint check format docs lock bench-p1 clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ test-unit: $(READY) ## The tests that need no service
 
 test-kills: $(READY) ## Workers killed under load, services cut off: nothing lost (about ten minutes)
 	$(BIN)/python -m tests.kills
+
+pictures: $(READY) ## The screenshots in docs/pictures, of real data in a real browser
+	PICTURES=1 $(BIN)/python -m pytest tests/web/test_pictures.py
 
 lint: $(READY) ## Style, types and architecture
 	$(BIN)/ruff check .

@@ -23,6 +23,11 @@ class Pulse:
         self._beat = ""
         self._looking: asyncio.Task[None] | None = None
 
+    @property
+    def is_looking(self) -> bool:
+        """Whether the database is looked at now and then."""
+        return self._looking is not None
+
     async def beats(self) -> AsyncIterator[str]:
         """A text at once, and another whenever something was written; ends when the server does."""
         self._listeners += 1
