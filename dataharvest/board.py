@@ -82,7 +82,7 @@ class Board(Report):
     """Tenants on all pages."""
     page_count: int
     attention: list[Attention]
-    """The first of the sets that wait for somebody: blocked, disputed, late or incomplete ones."""
+    """The first of the sets that wait for somebody: blocked, disputed, late, held up or incomplete ones."""
     attention_count: int
     """How many there are in all."""
     worker_count: int

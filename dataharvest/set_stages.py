@@ -91,7 +91,9 @@ def _work(name: str, one: SetStatus, rules: Collection[str], current: VersionSta
     whole = total if found and {each.rule for each in found} == set(rules) else None
     blocked = name == "linked" and one.cause is Cause.VERSION_BLOCKED
     state = StageState.BLOCKED if blocked else _state(done, whole)
-    return Stage(name=name, state=state, done=done, total=whole, unit="batches", note=note)
+    values = sum(current.values.values()) if current and name == "computed" else 0
+    said = f"{values:,} {'value' if values == 1 else 'values'}" if values else note
+    return Stage(name=name, state=state, done=done, total=whole, unit="batches", note=said)
 
 
 def _messages(one: SetStatus, current: VersionStatus | None, *, note: str) -> Stage:

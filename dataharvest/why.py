@@ -127,7 +127,7 @@ def _going_out(one: SetStatus) -> Why:
 def _nothing(one: SetStatus) -> Why:
     return Why(
         sentence=f"Version {one.version} is published; nothing is in the way.",
-        remedy="Nothing has to be done.",
+        remedy="Nothing has to be done; the statement has every figure.",
         command=f"dataharvest reconcile {_selected(one)}",
     )
 

@@ -132,6 +132,10 @@ def test_who_waits_for_somebody(state: State, late: bool, expected: int | None) 
     assert urgency(state, late=late) == expected
 
 
+def test_a_set_whose_files_nobody_may_read_waits_for_somebody() -> None:
+    assert urgency(State.LOADING, late=False, held=True) == 1
+
+
 def test_the_urgent_come_first_then_the_newest_then_by_name() -> None:
     sets = [
         (State.INCOMPLETE, DAY, "a"),
@@ -140,6 +144,9 @@ def test_the_urgent_come_first_then_the_newest_then_by_name() -> None:
         (State.BLOCKED, DAY, "a"),
     ]
 
-    ordered = sorted(sets, key=lambda one: attention_order(one[0], late=False, business_date=one[1], tenant=one[2]))
+    def order(one: tuple[State, date, str]) -> tuple[int, int, str]:
+        return attention_order(urgency(one[0], late=False) or 0, business_date=one[1], tenant=one[2])
+
+    ordered = sorted(sets, key=order)
 
     assert ordered == [sets[3], sets[2], sets[1], sets[0]]

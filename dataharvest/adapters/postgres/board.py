@@ -1,20 +1,21 @@
 """The board from PostgreSQL: cheap for sets that are plainly published, by the rule for all others."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from functools import cache
 from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.contracts import newest_contracts
-from dataharvest.adapters.postgres.status_rows import Row, Wanted, read_sets
+from dataharvest.adapters.postgres.status_rows import Row, SetRows, Wanted, read_sets
 from dataharvest.board import LATE, NOT_PUBLISHED, BoardQuery, BoardRow, Cell
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.attention import attention_order, urgency
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import State
+from dataharvest.rules.versions import ACCEPTING
 from dataharvest.sql import queries
 
 _SQL = queries("status")
@@ -25,6 +26,8 @@ class Cells(NamedTuple):
 
     dates: list[date]
     by_set: dict[SetKey, Cell]
+    held: frozenset[SetKey]
+    """Sets whose files are not read: their tenant is paused, or an object can't be read."""
 
     def totals(self) -> dict[State, int]:
         """How many are in each state."""
@@ -41,11 +44,11 @@ class Cells(NamedTuple):
 
     def waiting(self, filtered: str) -> list[SetKey]:
         """Sets that wait for somebody, the most urgent first; none is left out but by the filter."""
-        found = [
-            (attention_order(cell.state, late=cell.late, business_date=key.business_date, tenant=key.tenant), key)
-            for key, cell in self.by_set.items()
-            if urgency(cell.state, late=cell.late) is not None and _matches(cell, filtered)
-        ]
+        found = []
+        for key, cell in self.by_set.items():
+            soon = urgency(cell.state, late=cell.late, held=key in self.held)
+            if soon is not None and _matches(cell, filtered):
+                found.append((attention_order(soon, business_date=key.business_date, tenant=key.tenant), key))
         return [key for _, key in sorted(found)]
 
 
@@ -68,12 +71,14 @@ async def read_cells(connection: Connection, query: BoardQuery, *, required: Col
     dates = [row[0] for row in await connection.fetch(_SQL["board_dates"], query.until, query.days)]
     rows = await connection.fetch(_SQL["board_sets"], dates, query.tenant)
     contracts = await newest_contracts(connection, {row["tenant"] for row in rows})
-    states = await _ruled_states(connection, _unsettled(rows, contracts, required), required=required, rules=rules)
+    unsettled = _unsettled(rows, contracts, required)
+    sets, _ = await read_sets(connection, Wanted(keys=unsettled)) if unsettled else ([], [])
+    states = {one.key: one.standing(required=required, rules=rules).state for one in sets}
     by_set = {}
     for row in rows:
         key = SetKey(row["tenant"], row["business_date"])
         by_set[key] = _cell(states.get(key, State.PUBLISHED), row["version"], row["late"])
-    return Cells(dates, by_set)
+    return Cells(dates, by_set, frozenset(one.key for one in sets if _is_held(one)))
 
 
 def _unsettled(rows: Sequence[Row], contracts: dict[str, Contract], required: Collection[str]) -> list[SetKey]:
@@ -87,9 +92,6 @@ def _is_plain(row: Row, contracts: dict[str, Contract], required: Collection[str
     return bool(row["is_plain"]) and set(contract.required if contract else required) <= set(row["entities"])
 
 
-async def _ruled_states(
-    connection: Connection, keys: Iterable[SetKey], *, required: Collection[str], rules: Collection[Rule]
-) -> dict[SetKey, State]:
-    wanted = list(keys)
-    sets, _ = await read_sets(connection, Wanted(keys=wanted)) if wanted else ([], [])
-    return {one.key: one.standing(required=required, rules=rules).state for one in sets}
+def _is_held(one: SetRows) -> bool:
+    moving = [row for row in one.deliveries if row["state"] in ACCEPTING - {"sealed"}]
+    return any(row["state"] == "waiting" or row["pause_reason"] is not None for row in moving)

@@ -53,4 +53,5 @@ def _as_text(raw: bytes) -> str:
 
 def _version(row: Any) -> VersionStatus:
     known = {name: row[name] for name in VersionStatus.model_fields}
-    return VersionStatus(**known)
+    facts = sorted(row["facts"].items(), key=lambda fact: fact[1])
+    return VersionStatus(**{**known, "facts": dict(facts), "deliveries": dict(sorted(row["deliveries"].items()))})
