@@ -5,6 +5,7 @@ from http import HTTPStatus
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 
 from dataharvest.errors import DataHarvestError, Misconfigured, ObjectTrouble, Rejected, Unavailable
@@ -26,6 +27,11 @@ def attach(application: FastAPI) -> None:
     @application.exception_handler(HTTPException)
     async def refused(request: Request, error: HTTPException) -> Response:
         return _answer(request, status=error.status_code, message=str(error.detail))
+
+    @application.exception_handler(ClientDisconnect)
+    async def left(request: Request, _: ClientDisconnect) -> Response:
+        # Nobody reads this; without it the server would log a fault of ours.
+        return _answer(request, status=400, message="the sender went away; nothing was stored")
 
     @application.exception_handler(RequestValidationError)
     async def unreadable(request: Request, error: RequestValidationError) -> Response:
