@@ -32,7 +32,7 @@ class Counts(Report):
 
 
 class Quarantined(Report):
-    """A record in quarantine, without its bytes: those are in the table ``quarantine``."""
+    """A record in quarantine, without its bytes: `dataharvest quarantine show` has those."""
 
     line: int
     """Physical line on which the record starts, from 1."""
@@ -42,6 +42,8 @@ class Quarantined(Report):
     """Column to blame, where there is one."""
     rule: str
     message: str
+    quarantine_id: int | None = None
+    """What `dataharvest quarantine` calls it."""
 
 
 class DuplicateKey(Report):
@@ -88,6 +90,14 @@ class DeliveryStatus(Report):
     """Delivery with the same content, for a repeat."""
     failure: dict[str, Any] | None
     """Why it is rejected or waiting: ``rule``, ``message``, and where known ``line``, ``column`` and more."""
+    contract_trouble: str | None = None
+    """Why that contract can't be read any more, while the delivery waits for it to be replaced."""
+    dead_letter_count: int = 0
+    """Messages of this delivery that were dead-lettered and that it still lacks."""
+    dead_letter_index: int | None = None
+    """Lowest chunk among them; None for its judgement."""
+    dead_letter_rule: str | None = None
+    """Rule that the first of them broke."""
     size_bytes: int = 0
     """Of the object as it lies in the bucket."""
     registered_at: datetime

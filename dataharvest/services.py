@@ -16,6 +16,7 @@ from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.adapters.postgres.manifests import PostgresManifests
 from dataharvest.adapters.postgres.operations import PostgresJournal
+from dataharvest.adapters.postgres.quarantine import PostgresQuarantine
 from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
 from dataharvest.adapters.postgres.sweeping import PostgresSweepState
@@ -23,12 +24,13 @@ from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.objects import ObjectStore
-from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Sender, Sets, Work
+from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Quarantine, Sender, Sets, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.settings import APP_ID, Settings
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.register_manifest import ManifestRegister
+from dataharvest.stages.repair import Repairs
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import Sweep, full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
@@ -51,6 +53,8 @@ class Services:
     chunks: Chunks
     sets: Sets
     work: Work
+    quarantine: Quarantine
+    repairs: Repairs
     dead_letters: DeadLetters
     fold: Fold
     judge: Judge
@@ -89,6 +93,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
     manifests = ManifestRegister(objects, PostgresManifests(database), sender)
     sets = PostgresSets(database)
     work = PostgresWork(database)
+    quarantine = PostgresQuarantine(database)
     judgements = PostgresJudgements(database)
     removals = PostgresRemovals(database)
     fold = Fold(
@@ -144,6 +149,8 @@ def connect(settings: Settings, *, role: str) -> Connected:
         chunks=PostgresChunks(database),
         sets=sets,
         work=work,
+        quarantine=quarantine,
+        repairs=Repairs(quarantine=quarantine, contracts=contracts, objects=objects, sender=sender),
         dead_letters=KafkaDeadLetters(sender, database),
         fold=fold,
         judge=Judge(judgements, deliveries, objects, sender, contracts.version),

@@ -54,6 +54,8 @@ class VersionStatus(Report):
 class QuarantinedRecord(Report):
     """A record in quarantine with what it looks like."""
 
+    quarantine_id: int
+    """What `dataharvest quarantine` calls it."""
     delivery_id: int
     entity: str
     file: str
@@ -77,6 +79,11 @@ class DeadLetter(Report):
     topic: str
     topic_partition: int
     topic_offset: int
+    state: str
+    """open, replayed or discarded."""
+    delivery_id: int | None
+    """Delivery that it was about, where it says so."""
+    chunk_index: int | None
     stage: str
     rule: str
     reason: str
@@ -103,7 +110,7 @@ class SetDetails(Report):
     """The first of them, in order of file and line."""
     quarantine_count: int
     dead_letters: list[DeadLetter]
-    """Of all tenants, since this set's first file arrived: a dead letter does not say which set it belongs to."""
+    """Messages of this set's deliveries that could not be taken; the newest first."""
     timeline: list[Moment]
     """The newest first."""
 
@@ -115,5 +122,5 @@ class Leftovers(Report):
     files: list[DeliveryStatus]
     """Files whose object key names no date or entity; the newest first."""
     dead_letters: list[DeadLetter]
-    """Of all tenants; the newest first."""
+    """Open ones of all tenants; the newest first."""
     dead_letter_count: int

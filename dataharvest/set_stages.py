@@ -16,12 +16,13 @@ _BEFORE_A_VERSION = frozenset(
         Cause.FILE_MISSING,
         Cause.VERSION_DUE,
         Cause.MANIFEST_MISSING,
+        Cause.CONTRACT_UNREADABLE,
         Cause.CONTROL_TOTALS,
         Cause.CONTROL_TOTALS_DISPUTED,
     }
 )
 """Causes for which no version of the newest files exists."""
-_JUDGED_BLOCK = frozenset({Cause.RECORDS_UNACCOUNTED, Cause.QUARANTINE, Cause.CONTROL_TOTALS, Cause.CONTROL_TOTALS_DISPUTED})
+_JUDGED_BLOCK = _BEFORE_A_VERSION - {Cause.DELIVERY_MOVES, Cause.FILE_MISSING, Cause.VERSION_DUE, Cause.MANIFEST_MISSING}
 
 
 def stages_of(

@@ -125,6 +125,14 @@ class DeadLetters(Report):
     last_at: datetime
 
 
+class UnreadableContract(Report):
+    """A contract in use that this version of the program can't read; what arrives for the tenant waits until it is replaced."""
+
+    tenant: str
+    version: int
+    message: str
+
+
 class StatusReport(Report):
     """Where everything stands."""
 
@@ -138,6 +146,8 @@ class StatusReport(Report):
     dead_letters: list[DeadLetters]
     worker_count: int | None = None
     """Workers connected to the database; None when it does not tell."""
+    unreadable_contracts: list[UnreadableContract] = []
+    """Of the tenants asked for."""
 
     @property
     def deliveries(self) -> list[DeliveryStatus]:

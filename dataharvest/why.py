@@ -45,6 +45,11 @@ def _moves(one: SetStatus) -> Why:
         sentence = f"{file_name(moving[0])} waits because {one.tenant} is paused{reason}."
         return Why(sentence=sentence, remedy="Resume the tenant.", command=f"dataharvest tenant resume {one.tenant}")
     sentence = in_one_sentence(*map(what_it_does, moving), *absences(one))
+    if any(delivery.contract_trouble for delivery in moving):
+        return _apply_contract(one, sentence)
+    if lost := next((each for each in moving if each.state != "waiting" and each.dead_letter_count), None):
+        remedy = "See why, repair it, and send it again; nothing does so by itself."
+        return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay --rule {lost.dead_letter_rule}")
     if any(delivery.state == "waiting" for delivery in moving):
         remedy = "It is tried again by itself; make the object readable, or upload the file again."
         return _upload(one, sentence, remedy)
@@ -61,7 +66,9 @@ def _unaccounted(one: SetStatus) -> Why:
 def _quarantine(one: SetStatus) -> Why:
     newest = {each.entity: each for each in one.deliveries if each.state == "complete"}
     said = [what_broke(each) for entity, each in newest.items() if f"quarantine of {entity}" in one.waits_for]
-    return _upload(one, in_one_sentence(*said, *absences(one)), "Correct these records in the file and upload it again.")
+    remedy = "Correct these records here, or in the file that you upload again; `dataharvest quarantine` also accepts their loss."
+    command = f"dataharvest quarantine fix --edit {_selected(one)} --reason WHY"
+    return Why(sentence=in_one_sentence(*said, *absences(one)), remedy=remedy, command=command)
 
 
 def _file_missing(one: SetStatus) -> Why:
@@ -84,7 +91,18 @@ def _manifest_missing(one: SetStatus) -> Why:
     return _upload(one, sentence, "Ask the sender for it, and upload it.")
 
 
+def _contract_unreadable(one: SetStatus) -> Why:
+    return _apply_contract(one, in_one_sentence(visible(str((one.problem or {}).get("message", one.reason)))))
+
+
+def _apply_contract(one: SetStatus, sentence: str) -> Why:
+    remedy = "Replace the contract; what waits goes on by itself then."
+    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest contract apply FILE --tenant {shlex.quote(one.tenant)}")
+
+
 def _control_totals(one: SetStatus) -> Why:
+    if (one.problem or {}).get("rule") == "stored_manifest":
+        return _upload(one, in_one_sentence(visible(str((one.problem or {}).get("message")))), "Upload the manifest again.")
     files = [each for each in one.manifests if each.state == "read"]
     source = f"{visible(files[-1].file)} says something else than the files" if files else "Control totals differ from the files"
     message = visible(str((one.problem or {}).get("message", "no reason kept")))
@@ -141,6 +159,7 @@ _SENTENCES: Mapping[Cause, Callable[[SetStatus], Why]] = {
     Cause.MANIFEST_MISSING: _manifest_missing,
     Cause.CONTROL_TOTALS: _control_totals,
     Cause.CONTROL_TOTALS_DISPUTED: _control_totals,
+    Cause.CONTRACT_UNREADABLE: _contract_unreadable,
     Cause.VERSION_BLOCKED: _version_blocked,
     Cause.RELATING: _relating,
     Cause.COMPUTING: _computing,

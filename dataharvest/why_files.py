@@ -23,7 +23,15 @@ def in_one_sentence(*parts: str) -> str:
 
 def what_it_does(delivery: DeliveryStatus) -> str:
     """How far a delivery in progress is, with the chunk that comes next."""
-    name, chunk = file_name(delivery), delivery.first_missing_chunk
+    if delivery.contract_trouble:
+        return f"{file_name(delivery)} waits because its contract can't be read: {visible(delivery.contract_trouble)}"
+    if delivery.state != "waiting" and delivery.dead_letter_count:
+        return f"{_dead_letters(delivery)} of {file_name(delivery)} was dead-lettered by rule {delivery.dead_letter_rule}"
+    return _chunks(delivery) if delivery.state in ("splitting", "sealed") else _otherwise(delivery)
+
+
+def _otherwise(delivery: DeliveryStatus) -> str:
+    name = file_name(delivery)
     match delivery.state:
         case "registered":
             return f"{name} has arrived and nobody reads it yet"
@@ -31,13 +39,25 @@ def what_it_does(delivery: DeliveryStatus) -> str:
             message = visible(str((delivery.failure or {}).get("message", "no reason kept")))
             again = f", next try at {delivery.next_try_at:%H:%M:%S} UTC" if delivery.next_try_at else ""
             return f"{name} can't be read now: {message}{again}"
-        case "judging":
-            return f"{name} is stored; its sums and duplicates are being counted"
+        case "judging" if delivery.failure:
+            return f"{name} is stored; its judgement waits for the object: {visible(str(delivery.failure.get('message')))}"
+    return f"{name} is stored; its sums and duplicates are being counted"
+
+
+def _chunks(delivery: DeliveryStatus) -> str:
+    name, chunk = file_name(delivery), delivery.first_missing_chunk
     stored = f"{delivery.stored_chunk_count:,} {'chunk is' if delivery.stored_chunk_count == 1 else 'chunks are'} stored"
     if delivery.chunk_count is None:
         return f"{name} is being read: {stored}{f', chunk {chunk} is next' if chunk is not None else ''}"
     missing = f", chunk {chunk} is the first that is missing" if chunk is not None else ""
     return f"{name}: {delivery.stored_chunk_count:,} of {delivery.chunk_count:,} chunks are stored{missing}"
+
+
+def _dead_letters(delivery: DeliveryStatus) -> str:
+    if delivery.dead_letter_index is None:
+        return "the judgement"
+    more = delivery.dead_letter_count - 1
+    return f"chunk {delivery.dead_letter_index}{f' and {more:,} more' if more else ''}"
 
 
 def what_broke(delivery: DeliveryStatus) -> str:

@@ -22,8 +22,10 @@ Show = Callable[..., None]
 
 def print_report(show: Show, report: "StatusReport", *, details: bool) -> None:
     """The table of sets, why those that are not published are not, and what belongs to no set."""
+    for contract in report.unreadable_contracts:
+        show(f"{contract.message} What is to be read under it waits until `dataharvest contract apply` replaces it.")
     if not report.deliveries and not report.sets:
-        show("nothing has arrived")
+        show("nothing is registered" if report.unreadable_contracts else "nothing has arrived")
     if report.sets:
         show(sets_table(report))
     if details:

@@ -22,6 +22,8 @@ class Cause(StrEnum):
     """The sender's control totals differ from what is stored."""
     CONTROL_TOTALS_DISPUTED = "control_totals_disputed"
     """The same, after a version went out."""
+    CONTRACT_UNREADABLE = "contract_unreadable"
+    """The tenant's contract is from another version of the program; nothing is decided before it is replaced."""
     VERSION_BLOCKED = "version_blocked"
     """The newest version must not go out as it is."""
     RELATING = "relating"

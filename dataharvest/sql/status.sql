@@ -1,6 +1,6 @@
 -- name: sets
 -- $3 and $4, here and below: tenants and business dates of single sets, position by position.
-SELECT tenant, business_date, problem, late_at FROM business_set
+SELECT tenant, business_date, problem, late_at, edition FROM business_set
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
   AND ($3::text[] IS NULL OR (tenant, business_date) IN (SELECT * FROM unnest($3, $4::date[])))
 ORDER BY tenant, business_date
@@ -20,6 +20,7 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
            (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
        ELSE 0 END AS open_quarantine,
        d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken,
+       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule,
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM delivery d
 LEFT JOIN LATERAL (
@@ -29,13 +30,23 @@ LEFT JOIN LATERAL (
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
     HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
+-- What of the delivery was dead-lettered and not replayed.
+LEFT JOIN LATERAL (
+    SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, min(l.chunk_index) AS dead_letter_index,
+           (array_agg(l.rule ORDER BY l.chunk_index, l.failed_at))[1] AS dead_letter_rule
+    FROM dead_letter l
+    WHERE l.delivery_id = d.delivery_id AND l.state <> 'replayed' AND CASE
+        WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at
+        ELSE d.state IN ('registered', 'waiting', 'splitting', 'sealed') AND l.rule <> 'chunk_damaged'
+            AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index) END
+) dead ON true
 WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2))
        AND ($3::text[] IS NULL OR (d.tenant, d.business_date) IN (SELECT * FROM unnest($3, $4::date[]))))
    OR d.delivery_id = ANY($5)
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: versions
-SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.failure, v.published_at,
+SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.edition, v.failure, v.published_at,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
@@ -72,8 +83,18 @@ FROM orphan_count c WHERE c.set_version_id = ANY($1) ORDER BY c.set_version_id, 
 
 -- name: quarantined
 SELECT q.* FROM unnest($1::bigint[]) AS shown(delivery_id), LATERAL (
-    SELECT delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
+    SELECT quarantine_id, delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
     WHERE quarantine.delivery_id = shown.delivery_id AND state = 'open' ORDER BY chunk_index, position LIMIT $2) q
+
+-- name: dropped_repairs
+-- What was repaired or accepted in files that these deliveries have replaced.
+SELECT q.tenant, d.business_date, d.entity, r.superseded_by, q.delivery_id, count(*) AS repair_count,
+       (array_agg(format('line %s (%s by %s)', q.line, last.action, last.who) ORDER BY q.line))[1:5] AS sample
+FROM repair r JOIN quarantine q USING (quarantine_id) JOIN delivery d USING (delivery_id)
+JOIN LATERAL (SELECT action, who FROM repair before WHERE before.quarantine_id = r.quarantine_id AND before.action <> 'drop'
+              ORDER BY repair_id DESC LIMIT 1) last ON true
+WHERE r.superseded_by = ANY($1)
+GROUP BY q.tenant, d.business_date, d.entity, r.superseded_by, q.delivery_id ORDER BY d.entity, q.delivery_id
 
 -- name: duplicate_keys
 SELECT delivery_id, natural_key, record_count, lines FROM duplicate_key WHERE delivery_id = ANY($1)
@@ -89,10 +110,11 @@ SELECT CASE WHEN (SELECT count(DISTINCT currency) FROM row_accounts WHERE delive
 
 -- name: dead_letters
 SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
-FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
+FROM dead_letter WHERE state = 'open' AND ($1::timestamptz IS NULL OR failed_at >= $1) GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
-SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id, d.state,
+SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id,
+       CASE WHEN d.state IN ('sealed', 'judging') AND d.failure->>'rule' = 'conservation' THEN 'broken' ELSE d.state END AS state,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count, coalesce(d.record_count, live.records, 0) AS record_count,
        coalesce(d.chunk_count, ceil(d.size_bytes::numeric / nullif(d.chunk_bytes, 0)), 0)::bigint AS expected_chunk_count
 FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)
@@ -120,7 +142,7 @@ SELECT DISTINCT business_date FROM business_set WHERE $1::date IS NULL OR busine
 -- other set): no problem is noted, no delivery is on its way, and none is complete but those of the version, all of them clean.
 -- A version's own deliveries stay complete for as long as it is the newest, so it is enough to count.
 WITH newest AS (
-    SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state
+    SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state, edition
     FROM set_version WHERE business_date = ANY($1) ORDER BY tenant, business_date, version DESC),
 named AS (
     SELECT set_version_id, count(*) AS deliveries, array_agg(entity) AS entities FROM set_version_delivery
@@ -131,7 +153,7 @@ there AS (
                                OR (state = 'complete' AND quarantined_count > 0)) AS unsettled
     FROM delivery WHERE business_date = ANY($1) GROUP BY tenant, business_date)
 SELECT s.tenant, s.business_date, s.late_at IS NOT NULL AS late, newest.version, named.entities,
-       coalesce(s.problem IS NULL AND newest.state = 'published' AND there.unsettled = 0
+       coalesce(s.problem IS NULL AND newest.state = 'published' AND newest.edition = s.edition AND there.unsettled = 0
                 AND there.complete = named.deliveries, false) AS is_plain
 FROM business_set s
 LEFT JOIN newest USING (tenant, business_date)
@@ -141,11 +163,13 @@ WHERE s.business_date = ANY($1) AND ($2 = '' OR strpos(lower(s.tenant), lower($2
 ORDER BY s.tenant, s.business_date
 
 -- name: dead_letter_count
-SELECT count(*) FROM dead_letter
+SELECT count(*) FROM dead_letter WHERE state = 'open'
 
 -- name: dead_letter_list
-SELECT topic, topic_partition, topic_offset, stage, rule, reason, failed_at FROM dead_letter
-WHERE $1::timestamptz IS NULL OR failed_at >= $1 ORDER BY failed_at DESC, topic, topic_partition, topic_offset LIMIT $2
+-- $1: deliveries whose messages are listed, in any state; null for all that are open.
+SELECT topic, topic_partition, topic_offset, stage, rule, reason, state, delivery_id, chunk_index, failed_at FROM dead_letter
+WHERE CASE WHEN $1::bigint[] IS NULL THEN state = 'open' ELSE delivery_id = ANY($1) END
+ORDER BY failed_at DESC, topic, topic_partition, topic_offset LIMIT $2
 
 -- name: version_details
 SELECT v.set_version_id, v.version, v.state, v.created_at, v.published_at, v.failure,
@@ -161,7 +185,7 @@ FROM set_version v, LATERAL (
 WHERE v.tenant = $1 AND v.business_date = $2 ORDER BY v.version DESC
 
 -- name: quarantine_of_set
-SELECT q.delivery_id, d.entity, d.object_key AS file, q.line, q.byte_offset, q.byte_length, q.column_name AS "column", q.rule,
+SELECT q.quarantine_id, q.delivery_id, d.entity, d.object_key AS file, q.line, q.byte_offset, q.byte_length, q.column_name AS "column", q.rule,
        q.message, q.state, q.record_count, substring(q.raw FOR $4) AS raw
 FROM quarantine q JOIN delivery d USING (delivery_id)
 WHERE d.tenant = $1 AND d.business_date = $2

@@ -6,6 +6,7 @@ from hashlib import sha256
 from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata, ChunkPersisted, decode_chunk
 from dataharvest.ports import Chunks, Deliveries, Position, Sender
 from dataharvest.rules.records import CheckedChunk, check_chunk
@@ -20,9 +21,11 @@ async def persist(value: bytes, position: Position, *, chunks: Chunks, deliverie
         Rejected: the message can't be read or its bytes are damaged.
         Unavailable: PostgreSQL or Kafka is not there.
     """
+    failpoint("persist.received")
     metadata, data = decode_chunk(value)
     checked = check(metadata, data)
     outcome = await chunks.persist(metadata, checked, position=position)
+    failpoint("persist.committed")
     if outcome is ChunkOutcome.CONFLICT:
         reason = Rejected(f"chunk {metadata.index} came twice with different bytes", rule="chunk_conflict")
         await deliveries.reject(metadata.delivery_id, reason)

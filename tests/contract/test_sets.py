@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from dataharvest.deliveries import SetKey
+from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.rules.progress import nothing
@@ -194,3 +195,40 @@ async def test_one_rule_that_is_done_hides_no_other_rule_under_way(ledger: Ledge
     await ledger.sets.confirm_done(KEY, 1, TAX)
     found = await ledger.sets.progress(KEY, rules=all_rules().values())
     assert found["rules"] == {"1|transactions": {"count": 1, "done": []}}
+
+
+async def test_an_edition_that_was_raised_is_due_until_a_version_is_made_of_it(ledger: Ledger) -> None:
+    first = await ledger.version("acme")
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.set_published(1)
+    assert await ledger.sets.sets_due(settle_s=0) == []
+    async with ledger.sets.locked(KEY) as locked:
+        assert (await locked.raise_edition(), await locked.raise_edition()) == (1, 2)
+    view = await view_of(ledger)
+    assert (view.edition, view.versions[0].edition, view.versions[0].state) == (2, 0, "published")
+    assert await ledger.sets.sets_due(settle_s=0) == [KEY]
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.create_version(2, first)
+    view = await view_of(ledger)
+    assert [one.edition for one in view.versions] == [0, 2]
+    assert await ledger.sets.sets_due(settle_s=0) == []
+
+
+async def test_raising_the_edition_cancels_what_has_not_begun_to_publish(ledger: Ledger) -> None:
+    await ledger.version("acme")
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.announce(1, TAX)
+        await locked.raise_edition()
+    assert [one.state for one in (await view_of(ledger)).versions] == ["cancelled"]
+
+
+async def test_the_edition_cannot_be_raised_while_a_version_goes_out(ledger: Ledger) -> None:
+    await ledger.version("acme")
+    await ledger.work.plan(ready(PUBLISH.name), batch_count=1)
+    await finish(ledger, batch_of(PUBLISH.name, 0, 1))
+    with pytest.raises(Rejected, match="Version 1 of acme's set of 2026-11-23 is being published") as refused:
+        async with ledger.sets.locked(KEY) as locked:
+            await locked.raise_edition()
+    assert refused.value.rule == "set_is_publishing"
+    view = await view_of(ledger)
+    assert (view.edition, view.versions[0].state) == (0, "open")

@@ -12,19 +12,21 @@ from dataharvest.status_schema import SCHEMA, status_schema
 from tests.unit.test_harvest_verdict import delivery, report
 
 PROMISED = {
-    "StatusReport": "at sets deliveries_without_set dead_letter_count dead_letters worker_count",
+    "StatusReport": "at sets deliveries_without_set dead_letter_count dead_letters worker_count unreadable_contracts",
     "SetStatus": "tenant business_date state version published_at waits_for reason counts warnings orphans rules deliveries "
     "problem late_at manifests cause why missing_files pause_reason stored_chunk_count chunk_count eta_at due_at zone",
     "DeliveryStatus": "delivery_id tenant business_date entity file state counts stored_chunk_count chunk_count "
     "first_missing_chunk open_quarantine quarantined duplicates ignored_columns contract_version repeat_of failure "
+    "contract_trouble dead_letter_count dead_letter_index dead_letter_rule "
     "size_bytes registered_at next_try_at completed_at",
     "Counts": "read persisted quarantined duplicate accepted",
-    "Quarantined": "line byte_offset column rule message",
+    "Quarantined": "line byte_offset column rule message quarantine_id",
     "DuplicateKey": "natural_key record_count lines",
     "RuleStatus": "rule done batch_count",
     "Orphans": "kind count sample",
     "ManifestStatus": "manifest_id file state failure registered_at",
     "Why": "sentence remedy command",
+    "UnreadableContract": "tenant version message",
     "DeadLetters": "stage rule count last_at",
 }
 """Never take a word out of this list: somebody reads it."""

@@ -22,7 +22,7 @@ async def read_details(connection: Connection, one: SetStatus, *, at: datetime, 
     versions = [_version(row) for row in await connection.fetch(_SQL["version_details"], *key)]
     moments = [dict(row) for row in await connection.fetch(_SQL["delivery_moments"], *key)]
     batches = [BatchMoments(*row.values()) for row in await connection.fetch(_SQL["batch_moments"], *key)]
-    first_at = min((each.registered_at for each in one.deliveries), default=None)
+    delivery_ids = [each.delivery_id for each in one.deliveries]
     relate, transform = ({rule.name for rule in rules if rule.work is work} for work in (Work.RELATE, Work.TRANSFORM))
     return SetDetails(
         at=at,
@@ -31,14 +31,14 @@ async def read_details(connection: Connection, one: SetStatus, *, at: datetime, 
         versions=versions,
         quarantine=await _quarantine(connection, *key),
         quarantine_count=await connection.fetchval(_SQL["quarantine_count_of_set"], *key),
-        dead_letters=await read_dead_letters(connection, since=first_at, limit=_DEAD_LETTERS_SHOWN) if first_at else [],
+        dead_letters=await read_dead_letters(connection, of=delivery_ids, limit=_DEAD_LETTERS_SHOWN),
         timeline=timeline_of(one, moments, versions, batches),
     )
 
 
-async def read_dead_letters(connection: Connection, *, since: datetime | None, limit: int) -> list[DeadLetter]:
-    """The newest dead letters."""
-    rows = await connection.fetch(_SQL["dead_letter_list"], since, limit)
+async def read_dead_letters(connection: Connection, *, of: list[int] | None, limit: int) -> list[DeadLetter]:
+    """The newest dead letters of these deliveries, or all that are open."""
+    rows = await connection.fetch(_SQL["dead_letter_list"], of, limit)
     return [DeadLetter(**dict(row)) for row in rows]
 
 

@@ -19,7 +19,7 @@ def set_status(
 ) -> SetStatus:
     """Where the set stands at that moment; ``required`` and ``rules`` as for `SetRows.standing`."""
     stands = rows.standing(required=required, rules=rules)
-    deliveries = [delivery_status(row, parts) for row in rows.deliveries]
+    deliveries = [delivery_status(row, parts, contract_trouble=rows.contract_trouble(row)) for row in rows.deliveries]
     newest = {one.delivery_id for one in newest_complete(rows.view().deliveries).values()}
     current = rows.versions[-1] if rows.versions else None
     identity = current["set_version_id"] if current else 0
@@ -36,7 +36,7 @@ def set_status(
         reason=stands.reason,
         cause=stands.cause,
         counts=sum((one.counts for one in deliveries if one.delivery_id in newest), Counts()),
-        warnings=[*parts.warnings.get(identity, []), *rows.tolerated(), *rows.lateness()],
+        warnings=[*parts.warnings.get(identity, []), *parts.dropped.get(rows.key, []), *rows.tolerated(), *rows.lateness()],
         orphans=parts.orphans.get(identity, []),
         rules=parts.rules.get(identity, []),
         deliveries=deliveries,
@@ -54,7 +54,7 @@ def set_status(
     return found.model_copy(update={"why": why(found, worker_count=worker_count)})
 
 
-def delivery_status(row: Row, parts: Parts) -> DeliveryStatus:
+def delivery_status(row: Row, parts: Parts, *, contract_trouble: str | None = None) -> DeliveryStatus:
     """What is said of one delivery."""
     missing = parts.missing_chunks.get(row["delivery_id"])
     counts = {name: row[f"{name}_count"] for name in Counts.model_fields if name != "read"}
@@ -64,6 +64,7 @@ def delivery_status(row: Row, parts: Parts) -> DeliveryStatus:
         quarantined=parts.quarantined.get(row["delivery_id"], []),
         duplicates=parts.duplicates.get(row["delivery_id"], []),
         first_missing_chunk=None if missing == row["chunk_count"] else missing,
+        contract_trouble=contract_trouble,
         **fields_of(DeliveryStatus, row),
     )
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dataharvest.adapters.postgres.board import read_cells
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.contracts import unreadable_contracts
 from dataharvest.adapters.postgres.set_details import read_dead_letters, read_details
 from dataharvest.adapters.postgres.set_status import delivery_status, set_status
 from dataharvest.adapters.postgres.status_parts import read_parts
@@ -18,7 +19,7 @@ from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import Standing
 from dataharvest.set_details import Leftovers, SetDetails
 from dataharvest.sql import queries
-from dataharvest.status import DeadLetters, StatusReport
+from dataharvest.status import DeadLetters, StatusReport, UnreadableContract
 
 _SQL = queries("status")
 _SAMPLE = 5
@@ -35,7 +36,10 @@ class UploadView(NamedTuple):
     manifest_id: int | None
     """None for a delivery."""
     state: str
-    """Of a delivery; of a manifest kept until its set was decided about with it, then compared or rejected."""
+    """Of a delivery, or broken where it does not add up.
+
+    Of a manifest kept until its set was decided about with it, then compared or rejected.
+    """
     stored_chunk_count: int
     expected_chunk_count: int
     """An estimate until the file was read to its end."""
@@ -93,6 +97,7 @@ class PostgresStatus:
         parts = await read_parts(connection, sets, sample=sample)
         dead = [DeadLetters(stage=row[0], rule=row[1], count=row[2], last_at=row[3]) for row in
                 await connection.fetch(_SQL["dead_letters"], since)]  # fmt: skip
+        contracts = await unreadable_contracts(connection, wanted.tenant)
         at, workers = await connection.fetchval(_SQL["clock"]), await connection.fetchval(_SQL["workers"])
         return StatusReport(
             at=at,
@@ -102,6 +107,10 @@ class PostgresStatus:
             deliveries_without_set=[delivery_status(row, parts) for row in others],
             dead_letter_count=sum(one.count for one in dead),
             dead_letters=dead,
+            unreadable_contracts=[
+                UnreadableContract(tenant=whose, version=version, message=message)
+                for (whose, version), message in sorted(contracts.items())
+            ],
             worker_count=workers,
         )
 
@@ -142,7 +151,7 @@ class PostgresStatus:
         async with self._snapshot() as connection:
             ids = [row[0] for row in await connection.fetch(_SQL["without_set"], limit)]
             report = await self._report(connection, Wanted(keys=[], delivery_ids=ids), None, _SAMPLE)
-            letters = await read_dead_letters(connection, since=None, limit=limit)
+            letters = await read_dead_letters(connection, of=None, limit=limit)
         files = sorted(report.deliveries_without_set, key=lambda one: one.delivery_id, reverse=True)
         return Leftovers(at=report.at, files=files, dead_letters=letters, dead_letter_count=report.dead_letter_count)
 

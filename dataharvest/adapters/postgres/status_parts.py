@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dataharvest.adapters.postgres.connection import Connection
+from dataharvest.adapters.postgres.status_repairs import dropped_repairs
 from dataharvest.adapters.postgres.status_rows import Row, SetRows, fields_of
+from dataharvest.deliveries import SetKey
 from dataharvest.rules.versions import ACCEPTING
 from dataharvest.sql import queries
 from dataharvest.status import DuplicateKey, Orphans, Quarantined, RuleStatus
@@ -32,6 +34,8 @@ class Parts:
     """Lowest index that is not stored, by delivery in progress."""
     quarantined: Mapping[int, list[Quarantined]]
     """By delivery."""
+    dropped: Mapping[SetKey, list[str]]
+    """Repairs that newer files have dropped, by set."""
 
 
 async def _quarantined(connection: Connection, deliveries: Iterable[Row], sample: int) -> dict[int, list[Quarantined]]:
@@ -75,6 +79,7 @@ async def read_parts(connection: Connection, sets: Sequence[SetRows], *, sample:
         warnings=warnings,
         duplicates=await _duplicates(connection, sets),
         missing_chunks=await _missing_chunks(connection, sets),
+        dropped=await dropped_repairs(connection, newest),
         quarantined=await _quarantined(connection, [row for one in sets for row in one.deliveries], sample),
     )
 
