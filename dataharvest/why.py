@@ -66,7 +66,7 @@ def _unaccounted(one: SetStatus) -> Why:
 def _quarantine(one: SetStatus) -> Why:
     newest = {each.entity: each for each in one.deliveries if each.state == "complete"}
     said = [what_broke(each) for entity, each in newest.items() if f"quarantine of {entity}" in one.waits_for]
-    remedy = "Correct these records here, or in the file that you upload again; `dataharvest quarantine` also accepts their loss."
+    remedy = "Correct these records with this command, or upload the corrected file."
     command = f"dataharvest quarantine fix --edit {_selected(one)} --reason WHY"
     return Why(sentence=in_one_sentence(*said, *absences(one)), remedy=remedy, command=command)
 
