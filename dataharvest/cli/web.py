@@ -5,7 +5,7 @@ import ipaddress
 import logging.config
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,10 @@ import click
 if TYPE_CHECKING:
     import uvicorn
 
+    from dataharvest.adapters.postgres.connection import Database
+    from dataharvest.objects import ObjectStore
     from dataharvest.settings import Settings
+    from dataharvest.web.parts import Parts
 
 _LOOK_S = 0.5
 _GRACE_S = 5
@@ -84,36 +87,18 @@ async def _serve(settings: "Settings", listening: socket.socket, *, names: list[
     import uvicorn
 
     from dataharvest.adapters.postgres.connection import Database
-    from dataharvest.adapters.postgres.contracts import PostgresContracts
     from dataharvest.adapters.postgres.schema import require_current_schema
-    from dataharvest.adapters.postgres.status import PostgresStatus
     from dataharvest.adapters.s3 import S3ObjectStore
-    from dataharvest.rulebook import all_rules, required_entities
     from dataharvest.services import s3_client_of
     from dataharvest.web.application import build_application
-    from dataharvest.web.parts import Parts
-    from dataharvest.web.pulse import Pulse
-    from dataharvest.web.shared_boards import SharedBoards
 
     url = settings.database_url.get_secret_value()
     database = Database(url, pool_size=settings.database_pool_size, application_name="dataharvest web")
     objects = S3ObjectStore(s3_client_of(settings))
-    reader = PostgresStatus(database, required=required_entities(), rules=list(all_rules().values()))
-    parts = Parts(
-        reader=reader,
-        boards=SharedBoards(reader),
-        objects=objects,
-        contracts=PostgresContracts(database),
-        bucket=settings.s3_bucket,
-        pulse=Pulse(reader, interval_s=_LOOK_S, stopping=lambda: server.should_exit),
-        max_content_bytes=settings.max_content_bytes,
-    )
+    parts = _parts(settings, database, objects, stopping=lambda: server.should_exit)
+    application = build_application(parts, hosts=names)
     config = uvicorn.Config(
-        build_application(parts, hosts=names),
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACE_S,
+        application, log_config=None, access_log=False, server_header=False, timeout_graceful_shutdown=_GRACE_S
     )
     server = _server(config)
     try:
@@ -124,3 +109,23 @@ async def _serve(settings: "Settings", listening: socket.socket, *, names: list[
     finally:
         objects.close()
         await database.close()
+
+
+def _parts(settings: "Settings", database: "Database", objects: "ObjectStore", *, stopping: Callable[[], bool]) -> "Parts":
+    from dataharvest.adapters.postgres.contracts import PostgresContracts
+    from dataharvest.adapters.postgres.status import PostgresStatus
+    from dataharvest.rulebook import all_rules, required_entities
+    from dataharvest.web.parts import Parts
+    from dataharvest.web.pulse import Pulse
+    from dataharvest.web.shared_boards import SharedBoards
+
+    reader = PostgresStatus(database, required=required_entities(), rules=list(all_rules().values()))
+    return Parts(
+        reader=reader,
+        boards=SharedBoards(reader),
+        objects=objects,
+        contracts=PostgresContracts(database),
+        bucket=settings.s3_bucket,
+        pulse=Pulse(reader, interval_s=_LOOK_S, stopping=stopping),
+        max_content_bytes=settings.max_content_bytes,
+    )
