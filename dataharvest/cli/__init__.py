@@ -55,6 +55,7 @@ def register_commands() -> None:
         sweep,
         tenant,
         topics,
+        web,
     )
 
     for command in (
@@ -75,6 +76,7 @@ def register_commands() -> None:
         sweep.sweep,
         tenant.tenant,
         topics.topics,
+        web.web,
     ):
         _speak_plainly(command)
         cli.add_command(command)
