@@ -44,8 +44,9 @@ format: $(READY) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write what is generated: the README's settings table, the topics' documents
+docs: $(READY) ## Write what is generated: settings, metrics, topics
 	$(BIN)/python -m dataharvest.settings_table
+	$(BIN)/python -m dataharvest.metrics_page
 	$(BIN)/dataharvest topics doc
 
 lock: $(READY) ## Pin the dependencies of pyproject.toml again

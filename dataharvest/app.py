@@ -17,6 +17,8 @@ from dataharvest.delivery import Delivery, run_loop, until_available
 from dataharvest.errors import Misconfigured, Unavailable
 from dataharvest.faust_repairs import CompleteAssignor, arm, require_pinned_versions
 from dataharvest.logs import logging_config
+from dataharvest.measuring import Measuring
+from dataharvest.metrics_endpoint import serve_metrics
 from dataharvest.rulebook import all_rules, require_sound_rules
 from dataharvest.services import Connected, connect
 from dataharvest.settings import APP_ID, Settings, home
@@ -27,6 +29,7 @@ from dataharvest.topics import load_topics, verify
 logger = logging.getLogger(__name__)
 
 _SETTLE_LOOK_S = 0.2
+_MEASURE_S = 15.0
 
 
 class HarvestWorker(faust.Worker):
@@ -49,6 +52,7 @@ class HarvestApp(faust.App):
     BootStrategy = _NoWebServer
     connected: Connected
     settings: Settings
+    close_metrics: Callable[[], None] | None = None
 
     async def on_start(self) -> None:
         """Wait for PostgreSQL and Kafka; refuse to start on a wrong schema or topic."""
@@ -56,6 +60,7 @@ class HarvestApp(faust.App):
         await until_available(self._require_schema, what="PostgreSQL")
         await until_available(self._require_topics, what="Kafka")
         await until_available(self.connected.journal.start_run, what="PostgreSQL")
+        self.close_metrics = serve_metrics(self.settings.metrics_port)
 
     async def on_shutdown(self) -> None:
         """Say farewell, so that nobody takes this worker for one that died."""
@@ -66,6 +71,8 @@ class HarvestApp(faust.App):
             # Without a farewell the next worker is a little more careful than it needs to be, and nothing else.
             logger.warning("ended without a farewell", extra={"reason": str(outage)})
         await self.connected.close()
+        if self.close_metrics is not None:
+            self.close_metrics()
 
     async def _require_schema(self) -> None:
         await require_current_schema(self.connected.database)
@@ -156,6 +163,23 @@ def _add_loops(app: HarvestApp) -> None:
         await run_loop(step, name="sweep", stopping=stopping)
 
     app.task(sweep_now_and_then)
+
+    if settings.metrics_port is not None:
+
+        async def measure() -> None:
+            await measuring_loop(app.connected.measuring, stopping=stopping)
+
+        app.task(measure)
+
+
+async def measuring_loop(measuring: Measuring, *, stopping: Callable[[], bool]) -> None:
+    """Keep the gauges of this process young, until told to stop; an outage leaves them as they were."""
+
+    async def step() -> None:
+        await measuring.refresh()
+        await asyncio.sleep(_MEASURE_S)
+
+    await run_loop(step, name="measure", stopping=stopping)
 
 
 def split_loop(connected: Connected, settings: Settings, *, stopping: Callable[[], bool]) -> SplitLoop:

@@ -15,6 +15,7 @@ from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.adapters.postgres.manifests import PostgresManifests
+from dataharvest.adapters.postgres.measurements import PostgresMeasurements
 from dataharvest.adapters.postgres.operations import PostgresJournal
 from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
@@ -22,9 +23,10 @@ from dataharvest.adapters.postgres.sweeping import PostgresSweepState
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
+from dataharvest.measuring import Measuring
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Sender, Sets, Work
-from dataharvest.rulebook import all_rules
+from dataharvest.rulebook import all_rules, required_entities
 from dataharvest.settings import APP_ID, Settings
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
@@ -66,6 +68,7 @@ class Connected:
     database: Database
     sender: KafkaSender
     journal: PostgresJournal
+    measuring: Measuring
 
     async def close(self) -> None:
         """Flush what is being sent and end all connections."""
@@ -150,7 +153,13 @@ def connect(settings: Settings, *, role: str) -> Connected:
         splitter=splitter,
         sweep=full_sweep(swept_deliveries, swept_sets, state=state),
     )
-    return Connected(services=services, database=database, sender=sender, journal=PostgresJournal(database, run_id=run_id))
+    return Connected(
+        services=services,
+        database=database,
+        sender=sender,
+        journal=PostgresJournal(database, run_id=run_id),
+        measuring=Measuring(PostgresMeasurements(database, required=required_entities()), consumption),
+    )
 
 
 def _client(settings: Settings) -> "S3Client":

@@ -39,6 +39,7 @@ class MemoryDeliveries:
             source=source,
             state="registered",
             contract_version=contract_version,
+            registered_at=self._ledger.clock(),
         )
         siblings = self._siblings(row)
         if any(one.order[:2] > row.order[:2] for one in (*siblings, *self._repeats(row))):

@@ -28,6 +28,8 @@ class StoredDelivery:
     source: ObjectVersion
     state: str
     contract_version: int = 0
+    registered_at: float = 0.0
+    """By the ledger's clock."""
     owner: str = ""
     epoch: int = 0
     sent_offsets: dict[int, int] = field(default_factory=dict)

@@ -143,6 +143,16 @@ class MemoryLockedSet:
             if row.state == "complete" and row.delivery_id != deliveries.get(row.entity or "", row.delivery_id):
                 row.state = "superseded"
 
+    async def since_arrival_s(self, version: int) -> float:
+        """See the port."""
+        arrivals = [
+            self._ledger.deliveries[delivery_id].registered_at
+            for one in self._draft
+            if one.version == version
+            for delivery_id in one.deliveries.values()
+        ]
+        return self._ledger.clock() - max(arrivals) if arrivals else 0.0
+
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""
         for one in self._draft:

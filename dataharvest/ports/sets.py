@@ -32,6 +32,9 @@ class LockedSet(Protocol):
     async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
         """Freeze these deliveries; older versions that have not begun to publish are cancelled."""
 
+    async def since_arrival_s(self, version: int) -> float:
+        """Seconds since the last of the version's files was registered."""
+
     async def announce(self, version: int, rule: Rule) -> None:
         """Record that the rule may run, unsent."""
 

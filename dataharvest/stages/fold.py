@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
+from dataharvest import metrics
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
@@ -98,6 +99,7 @@ class Fold:
             for version in view.versions:
                 if version.state == "open" and versions.is_published(version, rules=rules):
                     await locked.set_published(version.version)
+                    metrics.SET_PUBLISHED_SECONDS.observe(await locked.since_arrival_s(version.version))
                     logger.info("set published", extra={**key_details(key), "version": version.version})
             view = await locked.view()
             # A version that has begun to go out finishes, whatever the sender says now: half of it would help nobody.
@@ -127,6 +129,7 @@ class Fold:
         if due is not None:
             number = view.versions[-1].version + 1 if view.versions else 1
             await locked.create_version(number, due)
+            metrics.SET_READY_SECONDS.observe(await locked.since_arrival_s(number))
             logger.info("set ready", extra={**key_details(key), "version": number})
 
     async def decide_settled(self) -> int:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dataharvest import metrics
 from dataharvest.deliveries import LEASES_PER_TENANT, Announcement, Lease
 from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import DeliveryRemoved, DeliverySealed
@@ -70,7 +71,8 @@ class SplitLoop:
     async def _split(self, lease: Lease) -> None:
         details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity}
         try:
-            await self.splitter.split(lease)
+            with metrics.STAGE_SECONDS.labels("split").time():
+                await self.splitter.split(lease)
         except Rejected as reason:
             await self.deliveries.reject(lease.delivery_id, reason)
             logger.warning("delivery rejected", extra={**details, "rule": reason.rule})
@@ -85,6 +87,7 @@ class SplitLoop:
             logger.info("lease lost", extra=details)
         except Unavailable as outage:
             logger.warning("splitting interrupted", extra={**details, "reason": str(outage)})
+            metrics.STAGE_RETRIES.labels("split").inc()
             await asyncio.sleep(_OUTAGE_PAUSE_S)
             await self.deliveries.release(lease)
         else:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from dataharvest import metrics
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
 from dataharvest.sweeping import SweepState
@@ -35,6 +36,7 @@ class Sweep:
                 return found
             for kind, repair in self.repairs.items():
                 found[kind] = await repair()
+                metrics.SWEEP_FOUND.labels(kind).inc(found[kind])
         if found.total():
             logger.warning("sweep found work", extra={kind.replace(" ", "_"): count for kind, count in found.items() if count})
         return found

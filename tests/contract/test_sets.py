@@ -194,3 +194,12 @@ async def test_one_rule_that_is_done_hides_no_other_rule_under_way(ledger: Ledge
     await ledger.sets.confirm_done(KEY, 1, TAX)
     found = await ledger.sets.progress(KEY, rules=all_rules().values())
     assert found["rules"] == {"1|transactions": {"count": 1, "done": []}}
+
+
+async def test_the_wait_for_a_version_begins_with_its_last_file(ledger: Ledger) -> None:
+    await ledger.version("acme")
+    async with ledger.sets.locked(KEY) as locked:
+        waited_s = await locked.since_arrival_s(1)
+        assert 0 <= waited_s < 60
+        assert await locked.since_arrival_s(1) >= waited_s
+        assert await locked.since_arrival_s(2) == 0

@@ -120,6 +120,11 @@ class LockedSet:
             await execute(_SQL["add_fact"], set_version_id, persisted(entity))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
 
+    async def since_arrival_s(self, version: int) -> float:
+        """See the port."""
+        waited_s: float = await self._connection.fetchval(_SQL["since_arrival"], *self._key, version)
+        return waited_s
+
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""
         await self._connection.execute(_SQL["add_readiness"], *self._key, version, rule.name)
