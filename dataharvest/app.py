@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import faust
 from faust.app.base import BootStrategy
+from faust.cli.worker import worker as worker_command
 
 from dataharvest import pipeline
 from dataharvest.adapters.kafka_admin import existing_topics
@@ -16,7 +18,7 @@ from dataharvest.data_directory import claim_data_directory
 from dataharvest.delivery import Delivery, run_loop, until_available
 from dataharvest.errors import Misconfigured, Unavailable
 from dataharvest.faust_repairs import CompleteAssignor, arm, require_pinned_versions
-from dataharvest.logs import logging_config
+from dataharvest.logs import logging_config, writes_json
 from dataharvest.measuring import Measuring
 from dataharvest.metrics_endpoint import serve_metrics
 from dataharvest.rulebook import all_rules, require_sound_rules
@@ -40,6 +42,10 @@ class HarvestWorker(faust.Worker):
         self.spinner = None
 
 
+def _say_nothing(*_: Any) -> None:
+    """Instead of Faust's banner, which would stand between lines of JSON."""
+
+
 class _NoWebServer(BootStrategy):
     """Keeps Faust's web server off: the worker command switches it on again whatever the settings say."""
 
@@ -57,6 +63,7 @@ class HarvestApp(faust.App):
     async def on_start(self) -> None:
         """Wait for PostgreSQL and Kafka; refuse to start on a wrong schema or topic."""
         await super().on_start()
+        logger.info("worker starts", extra={"pid": os.getpid(), "broker": self.settings.broker})
         await until_available(self._require_schema, what="PostgreSQL")
         await until_available(self._require_topics, what="Kafka")
         await until_available(self.connected.journal.start_run, what="PostgreSQL")
@@ -88,6 +95,8 @@ def build_app(settings: Settings) -> HarvestApp:
     require_pinned_versions()
     require_sound_rules(all_rules().values())
     CompleteAssignor.partition_counts = {name: topic.partitions for name, topic in load_topics().items()}
+    if writes_json(settings.log_format):
+        worker_command.on_worker_created = _say_nothing  # type: ignore[method-assign]
     app = HarvestApp(
         APP_ID,
         broker=[f"kafka://{address.strip()}" for address in settings.broker.split(",")],

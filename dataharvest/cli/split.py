@@ -1,7 +1,6 @@
 """`dataharvest split`: the chunk producer as a process of its own."""
 
 import asyncio
-import logging.config
 import signal
 
 import click
@@ -17,13 +16,13 @@ async def _split() -> None:
     from dataharvest.adapters.postgres.schema import require_current_schema
     from dataharvest.app import measuring_loop, split_loop
     from dataharvest.delivery import run_loop, until_available
-    from dataharvest.logs import logging_config
+    from dataharvest.logs import configure_logging
     from dataharvest.metrics_endpoint import serve_metrics
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
     settings = load_settings()
-    logging.config.dictConfig(logging_config(settings.log_format))
+    configure_logging(settings.log_format)
     connected = connect(settings, role="split")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -19,10 +19,13 @@ def sweep(once: bool) -> None:
 
 
 async def _sweep() -> dict[str, int] | None:
+    from dataharvest.logs import configure_logging
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
-    connected = connect(load_settings(), role="sweep")
+    settings = load_settings()
+    configure_logging(settings.log_format)
+    connected = connect(settings, role="sweep")
     try:
         return dict(await connected.services.sweep.once()) or None
     finally:
