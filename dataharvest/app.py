@@ -96,7 +96,7 @@ def build_app(settings: Settings) -> HarvestApp:
     require_sound_rules(all_rules().values())
     CompleteAssignor.partition_counts = {name: topic.partitions for name, topic in load_topics().items()}
     if writes_json(settings.log_format):
-        worker_command.on_worker_created = _say_nothing  # type: ignore[method-assign]
+        worker_command.on_worker_created = _say_nothing  # type: ignore[method-assign, assignment]
     app = HarvestApp(
         APP_ID,
         broker=[f"kafka://{address.strip()}" for address in settings.broker.split(",")],

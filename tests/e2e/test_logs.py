@@ -38,7 +38,7 @@ WRONG: dict[str, dict[str, str]] = {
     "planted-nul": {"clients": FILES["clients"].replace(FIRST, f"{FIRST}\0")},
     "planted-header": {"clients": f"{FIRST},{LAST},{CLIENT}\n"},
     "planted-extra-column": {
-        "clients": FILES["clients"].replace("tax_free_allowance\n", f"tax_free_allowance,{LAST}\n")[:-1] + f",{FIRST}\n"
+        "clients": FILES["clients"].replace("allowance", f"allowance,{LAST}").replace("801", f"801,{FIRST}")
     },
     "planted-twice": {"accounts": FILES["accounts"] + f"2,{ACCOUNT},5,EUR,0\n"},
     "planted-orphan": {"transactions": FILES["transactions"] + f"2,{OTHER_ACCOUNT},T2,{AMOUNT},TAX\n"},
