@@ -37,9 +37,7 @@ WRONG: dict[str, dict[str, str]] = {
     "planted-fields": {"accounts": FILES["accounts"] + f"2,{OTHER_ACCOUNT},{LAST},EUR,1,7,{FIRST}\n"},
     "planted-nul": {"clients": FILES["clients"].replace(FIRST, f"{FIRST}\0")},
     "planted-header": {"clients": f"{FIRST},{LAST},{CLIENT}\n"},
-    "planted-extra-column": {
-        "clients": FILES["clients"].replace("allowance", f"allowance,{LAST}").replace("801", f"801,{FIRST}")
-    },
+    "planted-column": {"clients": FILES["clients"].replace("allowance", f"allowance,{LAST}").replace("801", f"801,{FIRST}")},
     "planted-twice": {"accounts": FILES["accounts"] + f"2,{ACCOUNT},5,EUR,0\n"},
     "planted-orphan": {"transactions": FILES["transactions"] + f"2,{OTHER_ACCOUNT},T2,{AMOUNT},TAX\n"},
     "planted-manifest": {"manifest": MANIFEST},
@@ -84,7 +82,7 @@ async def until_settled(outside: Outside) -> None:
         return len(rows) == 4 * len(WRONG) + 1 and {row["state"] for row in rows} <= {"complete", "rejected"}
 
     await eventually(nothing_moves, what="every planted file settled", within_s=60)
-    await outside.published(["planted-good", "planted-extra-column"])
+    await outside.published(["planted-good", "planted-column"])
     count = "SELECT count(*) FROM set_version WHERE tenant = 'planted-orphan' AND state = 'blocked'"
 
     async def is_blocked() -> bool:
