@@ -24,6 +24,7 @@ from dataharvest.metrics_endpoint import serve_metrics
 from dataharvest.rulebook import all_rules, require_sound_rules
 from dataharvest.services import Connected, connect
 from dataharvest.settings import APP_ID, Settings, home
+from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.split_deliveries import SplitLoop
 from dataharvest.suspects import Suspects
 from dataharvest.topics import load_topics, verify
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 _SETTLE_LOOK_S = 0.2
 _MEASURE_S = 15.0
+_TELL_S = 1.0
 
 
 class HarvestWorker(faust.Worker):
@@ -172,6 +174,23 @@ def _add_loops(app: HarvestApp) -> None:
         await run_loop(step, name="sweep", stopping=stopping)
 
     app.task(sweep_now_and_then)
+
+    async def tell() -> None:
+        async def step() -> None:
+            await send_notifications(services.notifications, sender=services.sender)
+            await asyncio.sleep(_TELL_S)
+
+        await run_loop(step, name="tell", stopping=stopping)
+
+    app.task(tell)
+
+    async def call_webhooks() -> None:
+        try:
+            await run_loop(app.connected.webhooks.step, name="webhooks", stopping=stopping)
+        finally:
+            app.connected.webhooks.abandon()
+
+    app.task(call_webhooks)
 
     if settings.metrics_port is not None:
 

@@ -94,6 +94,12 @@ OUTBOUND_SENT = _counter(
 SWEEP_FOUND = _counter(
     "dataharvest_sweep_found_total", "What a sweep has found left behind and given again.", ["kind"], unit="findings"
 )
+WEBHOOK_CALLS = _counter(
+    "dataharvest_webhook_calls_total",
+    "Calls of webhooks, by what became of them.",
+    ["outcome"],
+    unit="calls",
+)
 
 LAG_MESSAGES = _gauge(
     "dataharvest_lag_messages", "Messages of a topic that the workers have not finished.", ["topic"], unit="messages"

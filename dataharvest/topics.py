@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, Valid
 
 from dataharvest.errors import Misconfigured
 
-Role = Literal["inbound", "internal", "outbound"]
+Role = Literal["inbound", "internal", "outbound", "shared"]
 
 
 class Example(BaseModel):
@@ -32,7 +32,7 @@ class Topic(BaseModel):
     name: str
     description: str
     role: Role = "internal"
-    """Whether others write it, nobody else uses it, or others read it."""
+    """Whether others write it, nobody else uses it, others read it, or others read it as we do."""
     content_type: str = "application/json"
     """Media type of a message's value."""
     key: str

@@ -13,7 +13,12 @@ from dataharvest.topics import Role, Topic
 SCHEMA_FORMAT = "application/schema+json;version=2020-12"
 _BINDING = "0.5.0"
 _DAY_MS = 86_400_000
-_ACTIONS: Mapping[Role, tuple[str, ...]] = {"inbound": ("receive",), "internal": ("send", "receive"), "outbound": ("send",)}
+_ACTIONS: Mapping[Role, tuple[str, ...]] = {
+    "inbound": ("receive",),
+    "internal": ("send", "receive"),
+    "outbound": ("send",),
+    "shared": ("send", "receive"),
+}
 """What DataHarvest does with a topic, as AsyncAPI calls it."""
 _TRACEPARENT = {
     "type": "string",

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
 from dataharvest.deliveries import OpenBatch, Sealing, SetKey
 from dataharvest.errors import Rejected
@@ -13,6 +14,7 @@ from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
 from dataharvest.rules.manifest import Manifest
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import OutboundRow
 from dataharvest.rules.records import CheckedChunk
 
@@ -113,6 +115,16 @@ class StoredManifest:
 
 
 @dataclass
+class StoredNotification:
+    """A notification's row."""
+
+    key: SetKey
+    note: Note
+    created_at: datetime
+    is_sent: bool = False
+
+
+@dataclass
 class MemoryLedger:
     """All rows; empty at first."""
 
@@ -128,7 +140,14 @@ class MemoryLedger:
     late: dict[SetKey, datetime] = field(default_factory=dict)
     """Sets that were not complete when they were due, and when that was."""
 
+    notifications: dict[UUID, StoredNotification] = field(default_factory=dict)
+    """In the order in which they were left."""
+
     clock: Callable[[], float] = time.monotonic
+
+    def notify(self, key: SetKey, note: Note) -> None:
+        """Leave a notification to be sent, unless there is one with its id."""
+        self.notifications.setdefault(note.notification_id, StoredNotification(key, note, datetime.now(UTC)))
 
     def all_versions(self) -> Iterator[StoredVersion]:
         """Versions of all sets."""

@@ -14,6 +14,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.progress import SetProgress, nothing, rule_key
 from dataharvest.rules.ranges import Ranges, union
 from dataharvest.rules.versions import ACCEPTING, IN_PROGRESS, DeliveryView, SetView, VersionView
@@ -58,8 +59,11 @@ class MemorySets:
         """See the port."""
         async with self._ledger.locks.setdefault(key, asyncio.Lock()):
             draft = deepcopy(self._ledger.versions.get(key, []))
-            yield MemoryLockedSet(self._ledger, key, draft)
+            notes: list[Note] = []
+            yield MemoryLockedSet(self._ledger, key, draft, notes)
             self._ledger.versions[key] = draft
+            for note in notes:
+                self._ledger.notify(key, note)
 
     async def sets_due(self, *, settle_s: float) -> list[SetKey]:
         """See the port."""
@@ -86,7 +90,8 @@ class MemorySets:
 class MemoryLockedSet:
     """A draft of a set's versions that counts when the block ends without an error."""
 
-    def __init__(self, ledger: MemoryLedger, key: SetKey, draft: list[StoredVersion]) -> None:
+    def __init__(self, ledger: MemoryLedger, key: SetKey, draft: list[StoredVersion], notes: list[Note]) -> None:
+        self._notes = notes
         self._ledger = ledger
         self._key = key
         self._draft = draft
@@ -152,6 +157,10 @@ class MemoryLockedSet:
             for delivery_id in one.deliveries.values()
         ]
         return self._ledger.clock() - max(arrivals) if arrivals else 0.0
+
+    async def notify(self, note: Note) -> None:
+        """See the port."""
+        self._notes.append(note)
 
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""

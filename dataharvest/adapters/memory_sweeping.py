@@ -9,6 +9,7 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredBatch, Stored
 from dataharvest.deliveries import Announcement, Lease, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import Note
 from dataharvest.sweeping import Due, Gap, SentBatch
 
 
@@ -129,11 +130,12 @@ class MemorySweepState:
         """See the port."""
         return self.dues
 
-    async def mark_late(self, key: SetKey, due_at: datetime) -> bool:
+    async def mark_late(self, key: SetKey, due_at: datetime, note: Note) -> bool:
         """See the port."""
         if self.ledger.versions.get(key) or key in self.ledger.late:
             return False
         self.ledger.late[key] = due_at
+        self.ledger.notify(key, note)
         return True
 
     def _sealed(self) -> list[StoredDelivery]:

@@ -15,6 +15,7 @@ from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.transformers import all_transformers
 from dataharvest.transformers.model import Per, Reads
@@ -164,6 +165,10 @@ class MemoryLockedBatch:
     async def block(self, failure: dict[str, Any]) -> None:
         """See the port."""
         self._version.state, self._version.failure = "blocked", failure
+
+    async def notify(self, note: Note) -> None:
+        """See the port."""
+        self._ledger.notify(SetKey(self._batch.tenant, self._batch.business_date), note)
 
     async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
         """See the port."""

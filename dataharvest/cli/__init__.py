@@ -44,6 +44,7 @@ def register_commands() -> None:
         sweep,
         tenant,
         topics,
+        webhook,
     )
 
     for command in (
@@ -59,6 +60,7 @@ def register_commands() -> None:
         sweep.sweep,
         tenant.tenant,
         topics.topics,
+        webhook.webhook,
     ):
         _speak_plainly(command)
         cli.add_command(command)

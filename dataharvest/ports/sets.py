@@ -10,6 +10,7 @@ from dataharvest.deliveries import (
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.progress import SetProgress
 from dataharvest.rules.versions import SetView
 
@@ -34,6 +35,9 @@ class LockedSet(Protocol):
 
     async def since_arrival_s(self, version: int) -> float:
         """Seconds since the last of the version's files was registered."""
+
+    async def notify(self, note: Note) -> None:
+        """Leave a notification to be sent, unless there is one with its id."""
 
     async def announce(self, version: int, rule: Rule) -> None:
         """Record that the rule may run, unsent."""

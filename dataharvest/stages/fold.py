@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dataharvest import metrics
 from dataharvest.contracts import Contract
@@ -13,7 +14,10 @@ from dataharvest.messages import Progress, RuleReady, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import blocked_note, ready_note
 from dataharvest.rules.progress import SetProgress
+from dataharvest.rules.standing import standing
+from dataharvest.rules.versions import SetView
 from dataharvest.stages.compare_totals import compare_totals
 from dataharvest.stages.judge import send_unsent_judgements
 
@@ -107,6 +111,7 @@ class Fold:
             for number, rule in versions.announcements(view, rules=rules):
                 if totals.may_go_on or number in outgoing:
                     await locked.announce(number, rule)
+            await self._tell_if_blocked(locked, view, key, contract, problem=totals.problem)
         await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
         self._removing.add(key)
 
@@ -130,7 +135,25 @@ class Fold:
             number = view.versions[-1].version + 1 if view.versions else 1
             await locked.create_version(number, due)
             metrics.SET_READY_SECONDS.observe(await locked.since_arrival_s(number))
+            await locked.notify(ready_note(*key, version=number))
             logger.info("set ready", extra={**key_details(key), "version": number})
+
+    async def _tell_if_blocked(
+        self, locked: LockedSet, view: SetView, key: SetKey, contract: Contract, *, problem: Mapping[str, Any] | None
+    ) -> None:
+        if view.versions and view.versions[-1].state == "blocked":
+            # Told when it was blocked, by whoever knew why.
+            return
+        stands = standing(
+            view,
+            required=contract.required,
+            rules=list(self.rules.values()),
+            quarantine_threshold=contract.quarantine_threshold,
+            problem=problem,
+        )
+        newest = {entity: one.delivery_id for entity, one in versions.newest_complete(view.deliveries).items()}
+        if note := blocked_note(*key, stands, deliveries=newest):
+            await locked.notify(note)
 
     async def decide_settled(self) -> int:
         """Decide about the sets for which enough time has passed since their last seal, and remove what nobody needs.

@@ -6,6 +6,7 @@ from typing import Any
 from dataharvest.contracts import Contract
 from dataharvest.messages import Batch
 from dataharvest.ports import LockedBatch, Work
+from dataharvest.rules.notifying import blocked_version_note
 from dataharvest.stages.judge import ContractOf, default_contract
 
 logger = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ async def relate(batch: Batch, *, work: Work, contract_of: ContractOf = default_
         contract = await contract_of(batch.tenant, locked.opened.contract_version)
         if failure := _orphans_that_block(orphans, contract) or await _mixed_currency(locked, contract):
             await locked.block(failure)
+            key = batch.tenant, batch.business_date
+            await locked.notify(blocked_version_note(*key, version=batch.version, failure=failure))
             logger.error("set blocked", extra={"tenant": batch.tenant, "rule": failure["rule"]})
             return False
         await locked.mark_done()

@@ -62,5 +62,6 @@ def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepStat
             "unsent outbound messages": sets.unsent_outbound,
             "deliveries with rows to remove": sets.unneeded_rows,
             "late sets": sets.late_sets,
+            "unsent notifications": sets.unsent_notifications,
         },
     )

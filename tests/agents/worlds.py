@@ -21,6 +21,7 @@ from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemova
 from dataharvest.adapters.memory_kafka import MemoryDeadLetters, MemorySender, Sent
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.adapters.memory_manifests import MemoryManifests
+from dataharvest.adapters.memory_notifications import MemoryNotifications, MemoryWebhookCalls
 from dataharvest.adapters.memory_operations import MemoryJournal
 from dataharvest.adapters.memory_sets import MemorySets
 from dataharvest.adapters.memory_store import MemoryObjectStore
@@ -33,6 +34,7 @@ from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
+from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import announce_endings
@@ -58,6 +60,7 @@ class World:
     dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     consumption: MemoryConsumption = field(default_factory=MemoryConsumption)
+    webhook_calls: MemoryWebhookCalls = field(default_factory=MemoryWebhookCalls)
     read_count: int = 0
 
     def __post_init__(self) -> None:
@@ -110,7 +113,9 @@ class World:
             state=self.sweep_state,
             consumption=self.consumption,
         )
+        notifications = MemoryNotifications(self.ledger)
         swept_sets = SweptSets(
+            notifications=notifications,
             sets=sets,
             work=work,
             judgements=judgements,
@@ -133,6 +138,8 @@ class World:
             work=work,
             sweep=full_sweep(swept, swept_sets, state=self.sweep_state),
             dead_letters=self.dead_letters,
+            notifications=notifications,
+            webhook_calls=self.webhook_calls,
             fold=fold,
             judge=Judge(judgements, deliveries, self.objects, sender, contracts.version),
             splitter=splitter,
@@ -194,6 +201,7 @@ class Agents:
         while True:
             await self._world.split_everything()
             await self._world.services.fold.decide_settled()
+            await send_notifications(self._world.services.notifications, sender=self._world.sender)
             fresh = [one for one in self._world.unread() if one.topic in pipeline.CONSUMED]
             if not fresh:
                 return

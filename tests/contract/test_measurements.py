@@ -10,6 +10,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rulebook import RELATIONSHIP, all_rules, required_entities
+from dataharvest.rules.notifying import late_note
 from dataharvest.rules.versions import newest_complete
 from tests.contract.ledgers import ACCOUNTS, DAY, FILES, Ledger
 
@@ -113,7 +114,8 @@ async def test_a_late_set_counts_until_it_has_a_version_and_old_ones_do_not(real
     assert real_ledger.database is not None
     measurements = PostgresMeasurements(real_ledger.database, required=required_entities())
     due = datetime.now(UTC) - timedelta(hours=1)
-    assert await PostgresSweepState(real_ledger.database).mark_late(SetKey("acme", DAY), due)
+    note = late_note("acme", DAY, due_at=due)
+    assert await PostgresSweepState(real_ledger.database).mark_late(SetKey("acme", DAY), due, note)
 
     found = await measurements.measure(window=EVER)
     assert (found.late_sets, dict(found.sets)) == (1, {"incomplete": 1})

@@ -6,10 +6,12 @@ from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest
+from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.progress import SetProgress, rule_key
 from dataharvest.rules.ranges import Ranges, union
 from dataharvest.rules.versions import DeliveryView, SetView, VersionView
@@ -124,6 +126,10 @@ class LockedSet:
         """See the port."""
         waited_s: float = await self._connection.fetchval(_SQL["since_arrival"], *self._key, version)
         return waited_s
+
+    async def notify(self, note: Note) -> None:
+        """See the port."""
+        await add_notification(self._connection, self._key, note)
 
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""

@@ -9,9 +9,11 @@ import polars as pl
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
+from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
@@ -146,6 +148,10 @@ class LockedBatch:
     async def block(self, failure: dict[str, Any]) -> None:
         """See the port."""
         await self._connection.execute(_SQL["block"], self.opened.set_version_id, failure)
+
+    async def notify(self, note: Note) -> None:
+        """See the port."""
+        await add_notification(self._connection, SetKey(self._batch.tenant, self._batch.business_date), note)
 
     async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
         """See the port."""
