@@ -11,7 +11,7 @@ import faust
 from faust.app.base import BootStrategy
 from faust.cli.worker import worker as worker_command
 
-from dataharvest import pipeline
+from dataharvest import pipeline, tracing
 from dataharvest.adapters.kafka_admin import existing_topics
 from dataharvest.adapters.postgres.schema import require_current_schema
 from dataharvest.data_directory import claim_data_directory
@@ -70,6 +70,7 @@ class HarvestApp(faust.App):
         await until_available(self._require_topics, what="Kafka")
         await until_available(self.connected.journal.start_run, what="PostgreSQL")
         self.close_metrics = serve_metrics(self.settings.metrics_port)
+        tracing.switch_on_for(self.settings.traces_url)
 
     async def on_shutdown(self) -> None:
         """Say farewell, so that nobody takes this worker for one that died."""
@@ -82,6 +83,7 @@ class HarvestApp(faust.App):
         await self.connected.close()
         if self.close_metrics is not None:
             self.close_metrics()
+        await asyncio.to_thread(tracing.switch_off)
 
     async def _require_schema(self) -> None:
         await require_current_schema(self.connected.database)

@@ -37,6 +37,8 @@ class Lease:
     splitter_version: int
     contract_version: int = 0
     """The tenant's contract at registration; 0 are the defaults."""
+    traceparent: str | None = None
+    """Span of its latest step, while traces are switched on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,8 @@ class Announcement:
     entity: str
     state: str
     chunk_count: int | None
+    traceparent: str | None = None
+    """Span of its latest step, while traces are switched on."""
 
 
 @dataclass(frozen=True, kw_only=True)

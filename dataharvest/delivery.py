@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 import faust
 from faust.types import EventT, StreamT
 
-from dataharvest import metrics
+from dataharvest import metrics, tracing
 from dataharvest.errors import Misconfigured, Rejected, Unavailable
 from dataharvest.faust_repairs import EXIT_BUG, Tripwire, discard, halted
 from dataharvest.ports import DeadLetters, Position
@@ -60,7 +60,8 @@ class Delivery:
         self.tripwire.check(event)
         position = position_of(event)
         try:
-            with metrics.STAGE_SECONDS.labels(stage).time():
+            parent = tracing.parent_in(event.message.headers)
+            with tracing.span(stage, position._asdict(), parent=parent), metrics.STAGE_SECONDS.labels(stage).time():
                 handled = await self._handle_or_dead_letter(event, position, handle, stage)
         except Exception as error:  # a bug: nobody may go on as if nothing had happened
             try:

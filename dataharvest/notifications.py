@@ -13,6 +13,9 @@ class NotificationsToSend(Protocol):
 
     notifications: list[Notification]
 
+    def trace_of(self, notification_id: UUID) -> str | None:
+        """The span of the decision that it is about, where one is kept."""
+
     async def mark_sent(self, notification_id: UUID) -> None:
         """It is in Kafka; kept when the block ends without an error."""
 

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     """Text that every tenant's webhook secret follows from, at least 32 characters; no webhook is called without it."""
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
     """Port of 127.0.0.1 for Prometheus metrics of a worker or splitter, or the next free one of 31; 0 is any; off without it."""
+    traces_url: str | None = None
+    """Collector that spans are sent to, OTLP over HTTP, for example `http://127.0.0.1:4318/v1/traces`; no spans without it."""
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$")
     """`json`, `text`, or `auto`: text on a terminal, JSON elsewhere."""
 

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+from dataharvest import tracing
 from dataharvest.deliveries import OpenBatch, Sealing, SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata
@@ -32,6 +33,7 @@ class StoredDelivery:
     contract_version: int = 0
     registered_at: float = 0.0
     """By the ledger's clock."""
+    traceparent: str | None = None
     owner: str = ""
     epoch: int = 0
     sent_offsets: dict[int, int] = field(default_factory=dict)
@@ -92,6 +94,7 @@ class StoredVersion:
     version: int
     deliveries: dict[str, int]
     state: str = "open"
+    traceparent: str | None = None
     facts: set[str] = field(default_factory=set)
     failure: dict[str, Any] | None = None
     readiness: dict[str, bool] = field(default_factory=dict)
@@ -121,6 +124,7 @@ class StoredNotification:
     key: SetKey
     note: Note
     created_at: datetime
+    traceparent: str | None = None
     is_sent: bool = False
 
 
@@ -147,7 +151,8 @@ class MemoryLedger:
 
     def notify(self, key: SetKey, note: Note) -> None:
         """Leave a notification to be sent, unless there is one with its id."""
-        self.notifications.setdefault(note.notification_id, StoredNotification(key, note, datetime.now(UTC)))
+        stored = StoredNotification(key, note, datetime.now(UTC), tracing.traceparent())
+        self.notifications.setdefault(note.notification_id, stored)
 
     def all_versions(self) -> Iterator[StoredVersion]:
         """Versions of all sets."""

@@ -27,7 +27,7 @@ class MemoryNotifications:
         free = [identity for identity, one in rows.items() if not one.is_sent and identity not in self._taken][:limit]
         self._taken |= set(free)
         try:
-            turn = MemoryNotificationsToSend([_notification(rows[identity]) for identity in free])
+            turn = MemoryNotificationsToSend([rows[identity] for identity in free])
             yield turn
             for identity in turn.sent:
                 rows[identity].is_sent = True
@@ -38,9 +38,14 @@ class MemoryNotifications:
 class MemoryNotificationsToSend:
     """Notifications that nobody else gets until the block ends."""
 
-    def __init__(self, notifications: list[Notification]) -> None:
-        self.notifications = notifications
+    def __init__(self, rows: list[StoredNotification]) -> None:
+        self._traces = {row.note.notification_id: row.traceparent for row in rows}
+        self.notifications = [_notification(row) for row in rows]
         self.sent: list[UUID] = []
+
+    def trace_of(self, notification_id: UUID) -> str | None:
+        """See the port."""
+        return self._traces[notification_id]
 
     async def mark_sent(self, notification_id: UUID) -> None:
         """See the port."""

@@ -158,6 +158,17 @@ class MemoryLockedSet:
         ]
         return self._ledger.clock() - max(arrivals) if arrivals else 0.0
 
+    async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
+        """See the port."""
+        found = [self._ledger.deliveries[delivery_id].traceparent for delivery_id in sorted(delivery_ids)]
+        return [one for one in found if one]
+
+    async def note_trace(self, version: int, traceparent: str) -> None:
+        """See the port."""
+        for one in self._draft:
+            if one.version == version:
+                one.traceparent = traceparent
+
     async def notify(self, note: Note) -> None:
         """See the port."""
         self._notes.append(note)

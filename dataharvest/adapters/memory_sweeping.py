@@ -113,6 +113,7 @@ class MemorySweepState:
                 entity=row.entity,
                 state=row.state,
                 chunk_count=len(row.chunks),
+                traceparent=row.traceparent,
             )
             for row in self._sealed()
             if row.sealing and row.sealing.chunk_count == len(row.chunks) and row.business_date and row.entity

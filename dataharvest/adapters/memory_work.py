@@ -99,6 +99,11 @@ class MemoryWork:
         """See the port."""
         self._ledger.version_of(opened).batches[batch.rule][batch.batch].is_done = True
 
+    def trace_of(self, batch: Batch) -> str | None:
+        """The span that the batch's version was made in."""
+        version = self._version(batch)
+        return version.traceparent if version else None
+
     def _version(self, message: RuleReady | Batch) -> StoredVersion | None:
         return self._ledger.version(SetKey(message.tenant, message.business_date), message.version)
 
@@ -109,6 +114,7 @@ class MemoryBatchesToSend:
     def __init__(self, work: MemoryWork, batches: list[Batch]) -> None:
         self.batches = batches
         self.mark_sent = work.mark_sent
+        self.trace_of = work.trace_of
 
 
 class MemoryLockedBatch:

@@ -13,6 +13,7 @@ def split() -> None:
 
 
 async def _split() -> None:
+    from dataharvest import tracing
     from dataharvest.adapters.postgres.schema import require_current_schema
     from dataharvest.app import measuring_loop, split_loop
     from dataharvest.delivery import run_loop, until_available
@@ -29,6 +30,7 @@ async def _split() -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await until_available(lambda: require_current_schema(connected.database), what="PostgreSQL")
     close_metrics = serve_metrics(settings.metrics_port)
+    tracing.switch_on_for(settings.traces_url)
     loop = split_loop(connected, settings, stopping=stop.is_set)
     tasks = [asyncio.create_task(run_loop(loop.run, name="split", stopping=stop.is_set)), asyncio.create_task(stop.wait())]
     if close_metrics is not None:
@@ -40,3 +42,4 @@ async def _split() -> None:
     await connected.close()
     if close_metrics is not None:
         close_metrics()
+    tracing.switch_off()

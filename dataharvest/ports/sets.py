@@ -36,6 +36,12 @@ class LockedSet(Protocol):
     async def since_arrival_s(self, version: int) -> float:
         """Seconds since the last of the version's files was registered."""
 
+    async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
+        """Spans of the latest steps of these deliveries, as far as they are kept."""
+
+    async def note_trace(self, version: int, traceparent: str) -> None:
+        """Keep the span that what follows from the version belongs to."""
+
     async def notify(self, note: Note) -> None:
         """Leave a notification to be sent, unless there is one with its id."""
 

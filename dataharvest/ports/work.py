@@ -61,6 +61,9 @@ class BatchesToSend(Protocol):
 
     batches: list[Batch]
 
+    def trace_of(self, batch: Batch) -> str | None:
+        """The span that the batch belongs to, where one is kept with its version."""
+
     async def mark_sent(self, batch: Batch, position: Position) -> None:
         """The batch is in Kafka, there; kept when the block ends without an error."""
 

@@ -1,10 +1,11 @@
 -- name: add
-INSERT INTO notification (notification_id, tenant, business_date, kind, version, reason) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO notification (notification_id, tenant, business_date, kind, version, reason, traceparent)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT DO NOTHING
 
 -- name: to_send
 -- Whoever else looks now gets others.
-SELECT notification_id, tenant, business_date, kind, version, reason, created_at FROM notification
+SELECT notification_id, tenant, business_date, kind, version, reason, created_at, traceparent FROM notification
 WHERE sent_at IS NULL AND created_at <= clock_timestamp() - make_interval(secs => $2) ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED
 
 -- name: sent

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataharvest import metrics
+from dataharvest import metrics, tracing
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
@@ -136,7 +136,16 @@ class Fold:
             await locked.create_version(number, due)
             metrics.SET_READY_SECONDS.observe(await locked.since_arrival_s(number))
             await locked.notify(ready_note(*key, version=number))
+            if tracing.is_on():
+                await self._trace_version(locked, key, number, due)
             logger.info("set ready", extra={**key_details(key), "version": number})
+
+    async def _trace_version(self, locked: LockedSet, key: SetKey, number: int, due: Mapping[str, int]) -> None:
+        # A version has several files and a span one parent: the others are linked.
+        links = await locked.traceparents(due.values())
+        with tracing.span("ready", {**key_details(key), "version": number}, links=links):
+            if found := tracing.traceparent():
+                await locked.note_trace(number, found)
 
     async def _tell_if_blocked(
         self, locked: LockedSet, view: SetView, key: SetKey, contract: Contract, *, problem: Mapping[str, Any] | None

@@ -1,5 +1,6 @@
 """Notify: what happened to a set is sent to `notifications`, and from there queued for its tenant's webhook."""
 
+from dataharvest import tracing
 from dataharvest.messages import decode_notification
 from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.ports import Contracts, Sender
@@ -13,7 +14,8 @@ async def send_notifications(notifications: Notifications, *, sender: Sender, ag
     """
     async with notifications.to_send(age_s=age_s) as turn:
         for one in turn.notifications:
-            await sender.send("notifications", key=one.key, value=one.encode())
+            with tracing.continued(turn.trace_of(one.notification_id)):
+                await sender.send("notifications", key=one.key, value=one.encode())
             await turn.mark_sent(one.notification_id)
     return len(turn.notifications)
 

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dataharvest import metrics
+from dataharvest import metrics, tracing
 from dataharvest.deliveries import LEASES_PER_TENANT, Announcement, Lease
 from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import DeliveryRemoved, DeliverySealed
@@ -113,7 +113,8 @@ async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> int:
 async def announce(one: Announcement, *, sender: Sender) -> None:
     """Tell a set what became of a delivery."""
     message = _announcement(one)
-    await sender.send("progress", key=message.key, value=message.encode())
+    with tracing.continued(one.traceparent):
+        await sender.send("progress", key=message.key, value=message.encode())
 
 
 def _announcement(one: Announcement) -> DeliverySealed | DeliveryRemoved:

@@ -181,10 +181,12 @@ class Agents:
         self._world = world
         self._contexts: dict[str, Any] = {}
 
-    async def give(self, topic: str, value: bytes | None, *, key: bytes = b"key") -> EventT[Any]:
+    async def give(
+        self, topic: str, value: bytes | None, *, key: bytes = b"key", headers: tuple[tuple[str, bytes], ...] = ()
+    ) -> EventT[Any]:
         """Hand the agent of the topic a message and wait until it is acknowledged."""
         context = await self._context(topic)
-        event: EventT[Any] = await context.put(value, key=key)
+        event: EventT[Any] = await context.put(value, key=key, headers=list(headers))
         async with asyncio.timeout(_LONG_S):
             while not event.message.acked:
                 await asyncio.sleep(0)
@@ -206,7 +208,7 @@ class Agents:
             if not fresh:
                 return
             for one in fresh:
-                await self.give(one.topic, one.value, key=one.key)
+                await self.give(one.topic, one.value, key=one.key, headers=one.headers)
 
     async def stop(self) -> None:
         """End the agents."""

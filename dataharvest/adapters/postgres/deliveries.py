@@ -7,6 +7,7 @@ from typing import Any
 
 import asyncpg
 
+from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Connection, Database, translated
 from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing
 from dataharvest.entities import all_entities
@@ -47,6 +48,8 @@ class PostgresDeliveries:
                 # What could not be read is replaced now; nobody has to wait for it any longer.
                 for row in await connection.fetch(_SQL["older_waiting"], delivery_id):
                     await _end(connection, row["delivery_id"], str(name.entity), "superseded")
+                if found := tracing.traceparent():
+                    await connection.execute(_SQL["note_trace"], delivery_id, found)
             await connection.execute(_SQL["wake_splitters"])
         return delivery_id
 
@@ -112,6 +115,8 @@ class PostgresDeliveries:
             await connection.execute(_SQL["lock_set"], lease.tenant, lease.business_date)
             if await connection.fetchrow(_SQL["lock_leased"], lease.delivery_id, lease.epoch) is None:
                 return False
+            if found := tracing.traceparent():
+                await connection.execute(_SQL["note_trace"], lease.delivery_id, found)
             newest = await connection.fetchrow(
                 _SQL["newest_content"],
                 lease.tenant,
@@ -231,6 +236,7 @@ def lease_of(row: Any) -> Lease:
         chunk_bytes=row["chunk_bytes"],
         splitter_version=row["splitter_version"],
         contract_version=row["contract_version"],
+        traceparent=row["traceparent"],
     )
 
 

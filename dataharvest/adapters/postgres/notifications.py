@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
+from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import Notification
@@ -17,7 +18,8 @@ _SQL = queries("notifications")
 
 async def add_notification(connection: Connection, key: SetKey, note: Note) -> None:
     """Leave a notification to be sent, in the transaction of what it is about; one with its id stays as it is."""
-    await connection.execute(_SQL["add"], note.notification_id, *key, note.kind, note.version, note.reason)
+    told = (note.kind, note.version, note.reason, tracing.traceparent())
+    await connection.execute(_SQL["add"], note.notification_id, *key, *told)
 
 
 class PostgresNotifications:
@@ -31,15 +33,20 @@ class PostgresNotifications:
         """See the port."""
         async with self._database.transaction() as connection:
             rows = await connection.fetch(_SQL["to_send"], limit, age_s)
-            yield NotificationsToSend(connection, [_notification(row) for row in rows])
+            yield NotificationsToSend(connection, rows)
 
 
 class NotificationsToSend:
     """Notifications whose rows are locked until the block ends."""
 
-    def __init__(self, connection: Connection, notifications: list[Notification]) -> None:
+    def __init__(self, connection: Connection, rows: list[Any]) -> None:
         self._connection = connection
-        self.notifications = notifications
+        self._traces: dict[UUID, str | None] = {row["notification_id"]: row["traceparent"] for row in rows}
+        self.notifications = [_notification(row) for row in rows]
+
+    def trace_of(self, notification_id: UUID) -> str | None:
+        """See the port."""
+        return self._traces[notification_id]
 
     async def mark_sent(self, notification_id: UUID) -> None:
         """See the port."""

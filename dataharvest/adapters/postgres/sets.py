@@ -127,6 +127,14 @@ class LockedSet:
         waited_s: float = await self._connection.fetchval(_SQL["since_arrival"], *self._key, version)
         return waited_s
 
+    async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
+        """See the port."""
+        return [row["traceparent"] for row in await self._connection.fetch(_SQL["traceparents"], list(delivery_ids))]
+
+    async def note_trace(self, version: int, traceparent: str) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["note_trace"], *self._key, version, traceparent)
+
     async def notify(self, note: Note) -> None:
         """See the port."""
         await add_notification(self._connection, self._key, note)

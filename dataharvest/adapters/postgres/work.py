@@ -1,6 +1,6 @@
 """Batches in PostgreSQL: planned, computed, published, each step once."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -55,12 +55,15 @@ class PostgresWork:
         """See the port."""
         async with self._database.connection() as connection:
             if not await connection.fetchval(_SQL["any_unsent"], tenant):
-                yield BatchesToSend(connection, [])
+                yield BatchesToSend(connection, {})
                 return
             async with connection.transaction():
                 await connection.execute(_SQL["lock_batches"], tenant)
                 rows = await connection.fetch(_SQL["next_batches"], tenant, at_once)
-                yield BatchesToSend(connection, [Batch(**row) for row in rows])
+                names = Batch.model_fields.keys() - {"type"}
+                yield BatchesToSend(
+                    connection, {Batch(**{name: row[name] for name in names}): row["traceparent"] for row in rows}
+                )
 
     @asynccontextmanager
     async def open_batch(self, batch: Batch) -> AsyncIterator["LockedBatch | None"]:
@@ -98,9 +101,14 @@ class PostgresWork:
 class BatchesToSend:
     """Batches whose turn it is, and nobody else's until the block ends."""
 
-    def __init__(self, connection: Connection, batches: list[Batch]) -> None:
+    def __init__(self, connection: Connection, traces: Mapping[Batch, str | None]) -> None:
         self._connection = connection
-        self.batches = batches
+        self._traces = traces
+        self.batches = list(traces)
+
+    def trace_of(self, batch: Batch) -> str | None:
+        """See the port."""
+        return self._traces[batch]
 
     async def mark_sent(self, batch: Batch, position: Position) -> None:
         """See the port."""

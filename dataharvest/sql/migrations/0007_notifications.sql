@@ -28,3 +28,9 @@ CREATE TABLE webhook_call (
     ended_at        timestamptz
 );
 CREATE INDEX webhook_call_waiting ON webhook_call (tenant, next_try_at) WHERE state = 'waiting';
+
+-- The span in which a delivery was registered, later the one in which it was sealed, and the one in which a version was made, while
+-- traces are switched on: what follows from a row belongs to its trace, as what follows from a message belongs to its header's.
+ALTER TABLE delivery ADD COLUMN traceparent text;
+ALTER TABLE set_version ADD COLUMN traceparent text;
+ALTER TABLE notification ADD COLUMN traceparent text;
