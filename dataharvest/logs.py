@@ -130,7 +130,7 @@ def logging_config(log_format: str) -> dict[str, Any]:
             "faust": {"level": "WARNING", "handlers": ["limited"], "propagate": False},
             "asyncio": {**quiet, "filters": ["first line"]},
             # A collector that is away must not fill the log.
-            "opentelemetry": {"level": "WARNING", "handlers": ["limited"], "propagate": False},
+            "opentelemetry": {"level": "ERROR", "handlers": ["limited"], "propagate": False},
             "mode": quiet,
             "botocore": quiet,
         },

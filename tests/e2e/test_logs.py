@@ -47,7 +47,8 @@ WRONG: dict[str, dict[str, str]] = {
 
 @pytest.fixture(scope="module")
 def worker(running_workers: RunWorkers) -> Iterator[Worker]:
-    with running_workers(1, DATAHARVEST_LOG_FORMAT="json", DATAHARVEST_SWEEP_INTERVAL_S="2") as [worker]:
+    settings = {"LOG_FORMAT": "json", "SWEEP_INTERVAL_S": "2", "METRICS_PORT": "0", "TRACES_URL": "http://127.0.0.1:9/v1/traces"}
+    with running_workers(1, **{f"DATAHARVEST_{name}": value for name, value in settings.items()}) as [worker]:
         yield worker
 
 
