@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test test-unit test-kills lint check format docs lock bench-p1 clean
+.PHONY: help environment demo test test-unit test-kills test-faults drill lint check format docs lock bench-p1 clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -23,14 +23,22 @@ demo: $(READY) ## Everything from nothing: real services, sample files, outbound
 	$(BIN)/dataharvest harvest examples/acme --tenant acme
 	@echo "The services are still up: \`$(BIN)/dataharvest status\` shows the set, \`$(BIN)/dataharvest stack down\` stops them."
 
-test: $(READY) ## Everything from nothing: all tests against the real services
-	$(BIN)/python -m pytest
+test: $(READY) ## Everything from nothing: all tests against the real services, on two stacks side by side
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-unit: $(READY) ## The tests that need no service
 	$(BIN)/python -m pytest tests/unit tests/agents
 
 test-kills: $(READY) ## Workers killed under load, services cut off: nothing lost (about ten minutes)
 	$(BIN)/python -m tests.kills
+
+test-faults: $(READY) ## Every kind of fault under load, 215 in all, then the planted bugs (about an hour)
+	$(BIN)/python -m tests.faults
+	$(BIN)/python -m tests.faults --bugs
+
+drill: $(READY) ## The same for hours, and 20,000 made-up files: make drill SEED=7 FAULTS=F1,F16 repeats a part
+	$(BIN)/python -m tests.faults --scale drill $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--only $(FAULTS))
+	$(BIN)/python -m pytest tests/unit/test_records.py tests/unit/test_splitting.py --hypothesis-profile drill --timeout 0
 
 lint: $(READY) ## Style, types and architecture
 	$(BIN)/ruff check .

@@ -18,6 +18,7 @@ from dataharvest.data_directory import claim_data_directory
 from dataharvest.delivery import Delivery, run_loop, until_available
 from dataharvest.errors import Misconfigured, Unavailable
 from dataharvest.faust_repairs import CompleteAssignor, arm, require_pinned_versions
+from dataharvest.liveness import keep_beating
 from dataharvest.logs import logging_config, writes_json
 from dataharvest.measuring import Measuring
 from dataharvest.metrics_endpoint import serve_metrics
@@ -28,6 +29,7 @@ from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.split_deliveries import SplitLoop
 from dataharvest.suspects import Suspects
 from dataharvest.topics import load_topics, verify
+from dataharvest.watchdog import Vitals, Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class HarvestApp(faust.App):
     connected: Connected
     settings: Settings
     close_metrics: Callable[[], None] | None = None
+    watchdog: Watchdog | None = None
 
     async def on_start(self) -> None:
         """Wait for PostgreSQL and Kafka; refuse to start on a wrong schema or topic."""
@@ -74,6 +77,8 @@ class HarvestApp(faust.App):
 
     async def on_shutdown(self) -> None:
         """Say farewell, so that nobody takes this worker for one that died."""
+        if self.watchdog is not None:
+            self.watchdog.stop()
         await super().on_shutdown()
         try:
             await self.connected.journal.end_run()
@@ -128,7 +133,21 @@ def build_app(settings: Settings) -> HarvestApp:
     delivery = _delivery(app)
     pipeline.attach(app, app.connected.services, delivery, table_partitions=load_topics()[pipeline.TABLE_TOPIC].partitions)
     _add_loops(app)
+    if settings.watchdog_s:
+        _watch(app, delivery)
     return app
+
+
+def _watch(app: HarvestApp, delivery: Delivery) -> None:
+    vitals = delivery.vitals = Vitals(limit_s=app.settings.watchdog_s)
+
+    async def beat() -> None:
+        vitals.revive()
+        app.watchdog = Watchdog(vitals, broker=app.settings.broker)
+        app.watchdog.start()
+        await keep_beating(app, vitals, topics=pipeline.CONSUMED)
+
+    app.task(beat)
 
 
 def _delivery(app: HarvestApp) -> Delivery:

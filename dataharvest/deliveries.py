@@ -6,6 +6,7 @@ from datetime import date
 from enum import Enum
 from typing import NamedTuple
 
+from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 
 SPLITTER_VERSION = 1
@@ -16,11 +17,21 @@ LEASES_PER_TENANT = 4
 """Deliveries of one tenant that are read side by side, at most: the files of a set."""
 
 
+READERS_LOST = 3
+"""Splitters that may die over a delivery in a row, without a chunk more in the ledger; then it is taken for the cause."""
+
+
 class SetKey(NamedTuple):
     """What names a set."""
 
     tenant: str
     business_date: date
+
+
+def set_is_publishing(key: SetKey, version: int) -> Rejected:
+    """Why nothing of a set may change now."""
+    message = f"Version {version} of {key.tenant}'s set of {key.business_date} is being published: try again once it is out."
+    return Rejected(message, rule="set_is_publishing", version=version)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,15 @@ class Lease:
     """The tenant's contract at registration; 0 are the defaults."""
     traceparent: str | None = None
     """Span of its latest step, while traces are switched on."""
+    crash_count: int = 0
+    """Splitters that have died over it in a row, without a chunk more in the ledger."""
+    chunks_at_lease: int = 0
+    """Chunks in the ledger when it was leased."""
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the death of one more reader would condemn it."""
+        return self.crash_count == READERS_LOST - 1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
+from math import inf
 from typing import Any, NoReturn
 
 import faust
@@ -18,6 +19,7 @@ from dataharvest.errors import Misconfigured, Rejected, Unavailable
 from dataharvest.faust_repairs import EXIT_BUG, Tripwire, discard, halted
 from dataharvest.ports import DeadLetters, Position
 from dataharvest.suspects import Suspects
+from dataharvest.watchdog import Vitals
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +39,7 @@ class Delivery:
     dead_letters: DeadLetters
     suspects: Suspects
     tripwire: Tripwire = field(default_factory=Tripwire)
+    vitals: Vitals = field(default_factory=lambda: Vitals(limit_s=inf))
 
     async def run(self, stream: StreamT[bytes], handle: Handler, *, stage: str) -> None:
         """The loop of every agent: one event at a time, acknowledged once its effects are safe."""
@@ -59,6 +62,7 @@ class Delivery:
             return False
         self.tripwire.check(event)
         position = position_of(event)
+        self.vitals.pick_up(position)
         try:
             parent = tracing.parent_in(event.message.headers)
             with tracing.span(stage, position._asdict(), parent=parent), metrics.STAGE_SECONDS.labels(stage).time():
@@ -69,6 +73,8 @@ class Delivery:
             finally:
                 # Whatever recording raises: an exception that left the agent would acknowledge the event.
                 stop_loudly(f"stage {stage}", error)
+        finally:
+            self.vitals.put_down(position)
         if handled:
             self.tripwire.passed(event)
         return handled
@@ -82,6 +88,7 @@ class Delivery:
                 details = {"stage": stage, "attempt": attempt, "delay_s": delay_s, "reason": str(outage)}
                 logger.warning("stage unavailable, retrying", extra=details)
                 metrics.STAGE_RETRIES.labels(stage).inc()
+                self.vitals.pick_up(position)
                 await self._withdraw(position)
                 if not await self._pause(delay_s):
                     return False
@@ -142,7 +149,11 @@ def delay_before(attempt: int) -> float:
 
 
 async def run_loop(step: Callable[[], Awaitable[None]], *, name: str, stopping: Callable[[], bool]) -> None:
-    """Repeat a step that works through what it finds and waits by itself; outages are retried, bugs end the process."""
+    """Repeat a step that works through what it finds and waits by itself; bugs end the process.
+
+    Outages are retried. So is a step in which PostgreSQL refused some data: that is one item's trouble, and ending the
+    process would stop everything else and come to the same item again.
+    """
     attempt = 0
     while not stopping():
         try:
@@ -153,6 +164,11 @@ async def run_loop(step: Callable[[], Awaitable[None]], *, name: str, stopping: 
             details = {"loop": name, "attempt": attempt, "reason": str(outage)}
             logger.warning("loop unavailable, retrying", extra=details)
             metrics.LOOP_RETRIES.labels(name).inc()
+            await asyncio.sleep(delay_before(attempt))
+        except Rejected as reason:
+            attempt += 1
+            details = {"loop": name, "attempt": attempt, "rule": reason.rule, "reason": reason.message}
+            logger.error("loop met what it can't take, going on", extra=details)
             await asyncio.sleep(delay_before(attempt))
         except Exception as error:  # as in deliver
             stop_loudly(f"loop {name}", error)

@@ -21,6 +21,13 @@ class Rejected(DataHarvestError):
         self.rule = rule
 
 
+class ContractTrouble(Rejected):
+    """A stored contract can't be read by this version of the program; what is to be read under it waits until it is replaced.
+
+    ``rule`` is ``unknown_contract`` (it is not stored) or ``invalid_contract`` (it names what the program does not know).
+    """
+
+
 class Unavailable(DataHarvestError):
     """An outside service failed; the same call may succeed later."""
 

@@ -78,6 +78,13 @@ class ManifestRead(Message):
     manifest_id: int
 
 
+class EditionRaised(Message):
+    """The set's records, or the way its values are computed, changed without a new delivery; a version may be due."""
+
+    type: Literal["edition_raised"] = "edition_raised"
+    edition: int = Field(ge=1)
+
+
 class BatchDone(Message):
     """A batch of a rule is computed or published."""
 
@@ -157,7 +164,7 @@ class ChunkMetadata(Message):
         return f"{self.delivery_id}:{self.index}".encode()
 
 
-Progress = DeliverySealed | ChunkPersisted | DeliveryRemoved | DeliveryJudged | BatchDone | ManifestRead
+Progress = DeliverySealed | ChunkPersisted | DeliveryRemoved | DeliveryJudged | BatchDone | ManifestRead | EditionRaised
 Work = Batch | Judgement
 _progress: TypeAdapter[Progress] = TypeAdapter(Annotated[Progress, Field(discriminator="type")])
 _rule_ready: TypeAdapter[RuleReady] = TypeAdapter(RuleReady)
@@ -212,6 +219,11 @@ def decode_notification(value: bytes) -> Notification:
 def encode_chunk(metadata: ChunkMetadata, data: bytes) -> bytes:
     """A line of JSON metadata, then the chunk's bytes compressed with zstd level 1."""
     return metadata.encode() + b"\n" + zstandard.compress(data, 1)
+
+
+def decode_chunk_metadata(value: bytes) -> ChunkMetadata:
+    """The metadata of a chunk, its bytes left as they are; Rejected when it can't be read."""
+    return _decode(_chunk, value.partition(b"\n")[0])
 
 
 def decode_chunk(value: bytes, *, max_bytes: int = 1 << 23) -> tuple[ChunkMetadata, bytes]:

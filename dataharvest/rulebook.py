@@ -31,7 +31,11 @@ def require_runnable(contract: Contract) -> None:
 
 @cache
 def all_rules() -> dict[str, Rule]:
-    """Every rule by name: relating first, then the transformers, then the outbound messages."""
+    """Every rule by name: relating first, then the transformers, then the outbound messages.
+
+    Raises:
+        Misconfigured: two rules have the same name, or provide the same fact.
+    """
     relate = Rule(
         name=RELATIONSHIP,
         needs=frozenset(map(persisted, required_entities())),
@@ -39,7 +43,21 @@ def all_rules() -> dict[str, Rule]:
         work=Work.RELATE,
     )
     rules = [relate, *(one.rule for one in all_transformers().values()), *(one.rule for one in all_outbound().values())]
+    _require_distinct(rules)
     return {rule.name: rule for rule in rules}
+
+
+def _require_distinct(rules: Iterable[Rule]) -> None:
+    """Raise Misconfigured when two rules have one name, or would both make the same fact true."""
+    by_name: dict[str, Rule] = {}
+    by_fact = {persisted(name): f"entity {name}" for name in all_entities()}
+    for rule in rules:
+        this = f"{rule.work.value} rule {rule.name}"
+        if other := by_name.get(rule.name):
+            raise Misconfigured(f"Two rules are called {rule.name!r}: one to {other.work.value}, one to {rule.work.value}.")
+        if other_fact := by_fact.get(rule.provides):
+            raise Misconfigured(f"{other_fact} and {this} both provide the fact {rule.provides!r}: rename one.")
+        by_name[rule.name], by_fact[rule.provides] = rule, this
 
 
 def require_sound_rules(rules: Iterable[Rule]) -> None:

@@ -19,6 +19,7 @@ from dataharvest.adapters.postgres.manifests import PostgresManifests
 from dataharvest.adapters.postgres.measurements import PostgresMeasurements
 from dataharvest.adapters.postgres.notifications import PostgresNotifications, PostgresWebhookCalls
 from dataharvest.adapters.postgres.operations import PostgresJournal
+from dataharvest.adapters.postgres.quarantine import PostgresQuarantine
 from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
 from dataharvest.adapters.postgres.sweeping import PostgresSweepState
@@ -28,13 +29,14 @@ from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.measuring import Measuring
 from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectStore
-from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Sender, Sets, Work
+from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Quarantine, Sender, Sets, Work
 from dataharvest.rulebook import all_rules, required_entities
 from dataharvest.settings import APP_ID, Settings
 from dataharvest.stages.call_webhooks import WebhookLoop
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.register_manifest import ManifestRegister
+from dataharvest.stages.repair import Repairs
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import Sweep, full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
@@ -57,6 +59,8 @@ class Services:
     chunks: Chunks
     sets: Sets
     work: Work
+    quarantine: Quarantine
+    repairs: Repairs
     dead_letters: DeadLetters
     notifications: Notifications
     webhook_calls: WebhookCalls
@@ -101,6 +105,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
     manifests = ManifestRegister(objects, PostgresManifests(database), sender)
     sets = PostgresSets(database)
     work = PostgresWork(database)
+    quarantine = PostgresQuarantine(database)
     judgements = PostgresJudgements(database)
     removals = PostgresRemovals(database)
     fold = Fold(
@@ -160,6 +165,8 @@ def connect(settings: Settings, *, role: str) -> Connected:
         chunks=PostgresChunks(database),
         sets=sets,
         work=work,
+        quarantine=quarantine,
+        repairs=Repairs(quarantine=quarantine, contracts=contracts, objects=objects, sender=sender),
         dead_letters=KafkaDeadLetters(sender, database),
         notifications=notifications,
         webhook_calls=webhook_calls,

@@ -34,7 +34,7 @@ class Counts(Report):
 
 
 class Quarantined(Report):
-    """A record in quarantine, without its bytes: those are in the table ``quarantine``."""
+    """A record in quarantine, without its bytes: `dataharvest quarantine show` has those."""
 
     line: int
     """Physical line on which the record starts, from 1."""
@@ -44,6 +44,8 @@ class Quarantined(Report):
     """Column to blame, where there is one."""
     rule: str
     message: str
+    quarantine_id: int | None = None
+    """What `dataharvest quarantine` calls it."""
 
 
 class DuplicateKey(Report):
@@ -163,6 +165,14 @@ class DeadLetters(Report):
     last_at: datetime
 
 
+class UnreadableContract(Report):
+    """A contract in use that this version of the program can't read; what arrives for the tenant waits until it is replaced."""
+
+    tenant: str
+    version: int
+    message: str
+
+
 class StatusReport(Report):
     """Where everything stands."""
 
@@ -174,6 +184,8 @@ class StatusReport(Report):
     dead_letter_count: int = Field(ge=0)
     """Of all tenants."""
     dead_letters: list[DeadLetters]
+    unreadable_contracts: list[UnreadableContract] = []
+    """Of the tenants asked for."""
 
     @property
     def deliveries(self) -> list[DeliveryStatus]:

@@ -54,8 +54,8 @@ class SweepState(Protocol):
     async def now(self) -> datetime:
         """The moment, by the clock that everything else goes by."""
 
-    async def wake_for_lapsed_leases(self) -> int:
-        """Wake the splitters if a splitter let its lease lapse; how many did."""
+    async def wake_for_unread(self) -> int:
+        """Wake the splitters if deliveries wait that nobody reads: a lease lapsed, or nothing at all is read; how many."""
 
     async def overdue_readiness(self) -> list[SetKey]:
         """Sets with a readiness that should have been sent long ago."""

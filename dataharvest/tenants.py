@@ -41,7 +41,10 @@ class Tenants(Protocol):
         """Tenants of which nothing may be split."""
 
     async def in_flight(self, tenant: str) -> set[ChunkKey]:
-        """Chunks of the tenant's lately sealed deliveries that are not in the ledger yet."""
+        """Chunks of the tenant that were sent and are not in the ledger yet.
+
+        Of a delivery that nobody has read to its end those behind its last stored chunk are left out: nobody knows them.
+        """
 
     async def landed(self, sent: Mapping[ChunkKey, Position | None]) -> set[ChunkKey]:
         """Those of the chunks that are under way no more: stored, dead-lettered, or their delivery has ended.

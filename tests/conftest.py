@@ -35,6 +35,7 @@ from dataharvest.topics import difference, load_topics
 
 # A slow machine is not a failure: what takes too long is stopped by pytest-timeout.
 settings.register_profile("dataharvest", deadline=None)
+settings.register_profile("drill", deadline=None, max_examples=20_000)
 settings.load_profile("dataharvest")
 
 PROGRAM = str(Path(sys.executable).with_name("dataharvest"))

@@ -15,6 +15,7 @@ from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
+from dataharvest.rules.subjects import subject_of
 from dataharvest.sql import queries
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,23 @@ class KafkaSender:
         """See the port."""
         async with self._producing() as producer:
             sent = await producer.send_and_wait(topic, value, key=key, headers=list(tracing.headers()))
+        return Position(topic, sent.partition, sent.offset)
+
+    async def resend(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        partition: int,
+    ) -> Position:
+        """See the port ``Resender``."""
+        if key is None and value is None:
+            raise Rejected("a message with neither key nor value can't be sent", rule="empty_message")
+        place = partition if key is None else None
+        async with self._producing() as producer:
+            sent = await producer.send_and_wait(topic, value, key=key, partition=place, headers=list(headers))
         return Position(topic, sent.partition, sent.offset)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
@@ -113,9 +131,17 @@ class KafkaDeadLetters:
                 "failed_at": datetime.now(UTC),
             }
         )
-        await self._sender.send("dead-letters", key=":".join(map(str, position)).encode(), value=value)
+        letter = await self._sender.send("dead-letters", key=":".join(map(str, position)).encode(), value=value)
         async with self._database.connection() as connection:
-            await connection.execute(queries("operations")["add_dead_letter"], *position, stage, reason.rule, reason.message)
+            await connection.execute(
+                queries("operations")["add_dead_letter"],
+                *position,
+                stage,
+                reason.rule,
+                reason.message,
+                *subject_of(position.topic, message.value),
+            )
+            await connection.execute(queries("dead_letters")["note_letter"], *position, letter.partition, letter.offset)
 
 
 def _header_pairs(message: RawMessage) -> list[tuple[str, bytes]]:

@@ -7,7 +7,14 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import BrokerResponseError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    BrokerResponseError,
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from dataharvest.errors import Misconfigured, Unavailable
 from dataharvest.topics import AddPartitions, CannotChange, Change, CreateTopic, ExistingTopic, SetConfig
@@ -40,6 +47,35 @@ async def existing_topics(broker: str) -> dict[str, ExistingTopic]:
     """
     async with _admin(broker) as admin:
         return await _existing(admin)
+
+
+async def partition_numbers(broker: str, topic: str) -> list[int]:
+    """The partitions of a topic.
+
+    Raises:
+        Unavailable: the broker cannot be reached.
+        Misconfigured: there is no such topic.
+    """
+    async with _admin(broker) as admin:
+        [described] = await admin.describe_topics([topic])
+    if not described["partitions"]:
+        raise Misconfigured(f"Kafka at {broker} has no topic {topic}: run `dataharvest topics apply`")
+    return sorted(one["partition"] for one in described["partitions"])
+
+
+async def group_offsets(broker: str, group: str) -> dict[tuple[str, int], int]:
+    """What the group has committed, by topic and partition; empty when it never did.
+
+    Raises:
+        Unavailable: the broker cannot be reached.
+    """
+    async with _admin(broker) as admin:
+        try:
+            committed = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            # On a fresh broker: nobody has ever been a member of any group.
+            return {}
+    return {(place.topic, place.partition): one.offset for place, one in committed.items() if one.offset >= 0}
 
 
 async def _existing(admin: AIOKafkaAdminClient) -> dict[str, ExistingTopic]:

@@ -8,13 +8,14 @@ from typing import Any
 
 from dataharvest import tracing
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
-from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing
+from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, SPLITTER_VERSION, Announcement, Lease, Sealing
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.versions import IN_PROGRESS
 
 _TO_SPLIT = ("registered", "waiting", "splitting")
+_READ = ("sealed", "judging", "complete", "repeat")
 _ENDED = ("rejected", "repeat", "abandoned")
 
 
@@ -30,8 +31,7 @@ class MemoryDeliveries:
 
     async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
         """See the port."""
-        for woken in self._ledger.wake_ups:
-            woken.set()
+        self._wake()
         row = StoredDelivery(
             delivery_id=len(self._rows) + 1,
             tenant=name.tenant,
@@ -43,14 +43,9 @@ class MemoryDeliveries:
             registered_at=self._ledger.clock(),
             traceparent=tracing.traceparent(),
         )
-        siblings = self._siblings(row)
-        if any(one.order[:2] > row.order[:2] for one in (*siblings, *self._repeats(row))):
+        if any(one.order[:2] > row.order[:2] for one in self._read(row)):
             row.state = "superseded"
-        delivery_id = self._insert(row)
-        for one in siblings:
-            if delivery_id and one.state == "waiting" and one.order < row.order:
-                self._end(one, "superseded")
-        return delivery_id
+        return self._insert(row)
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """See the port."""
@@ -59,7 +54,7 @@ class MemoryDeliveries:
         row.failure = {"rule": reason.rule}
         return self._insert(row)
 
-    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:
         """See the port."""
         now = time.monotonic()
         free = [row for row in self._rows.values() if row.state in _TO_SPLIT and max(row.leased_until, row.next_try_at) <= now]
@@ -67,9 +62,13 @@ class MemoryDeliveries:
         kept_out = {row.tenant for row in leased if row.owner != self._owner} | self._ledger.paused.keys()
         busy = [row.tenant for row in leased]
         free = [row for row in free if row.tenant not in kept_out and busy.count(row.tenant) < per_tenant]
+        free = [row for row in free if alone or not _is_suspect(row)]
         if not free:
             return None
-        row = min(free, key=lambda one: (busy.count(one.tenant), one.delivery_id))
+        row = min(free, key=lambda one: (not _is_suspect(one), busy.count(one.tenant), one.delivery_id))
+        # Here a lease that lapsed is one whose reader died.
+        row.crash_count = 0 if len(row.chunks) > row.chunks_at_lease else row.crash_count + bool(row.leased_until)
+        row.chunks_at_lease = len(row.chunks)
         row.state, row.epoch, row.leased_until, row.owner = "splitting", row.epoch + 1, now + self._lease_s, self._owner
         return self.lease_of(row)
 
@@ -85,17 +84,19 @@ class MemoryDeliveries:
         if row := self._leased(lease):
             row.leased_until = 0.0
 
-    async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
+    async def put_aside(self, lease: Lease, failure: Mapping[str, Any]) -> None:
         """See the port."""
         row = self._leased(lease)
-        if row and any(one.order > row.order for one in self._siblings(row)):
+        if row and any(one.order > row.order for one in self._read(row)):
             self._end(row, "superseded")
         elif row:
             row.state, row.leased_until, row.failure, row.next_try_at = "waiting", 0.0, dict(failure), time.monotonic() + 2
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
         """See the port."""
-        return {index: bytes.fromhex(metadata.sha256) for index, (metadata, _) in self._rows[delivery_id].chunks.items()}
+        dead = {index: sha256 for (one, index), sha256 in self._ledger.dead_chunks.items() if one == delivery_id}
+        stored = self._rows[delivery_id].chunks.items()
+        return {**dead, **{index: bytes.fromhex(metadata.sha256) for index, (metadata, _) in stored}}
 
     async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
         """See the port."""
@@ -118,8 +119,12 @@ class MemoryDeliveries:
         is_read_alike = newest is not None and newest.contract_version == row.contract_version
         if is_read_alike and newest and newest.sealing and newest.sealing.content_sha256 == sealing.content_sha256:
             self._end(row, "repeat")
+            row.repeat_of = newest.delivery_id
         else:
             row.state, row.sealing, row.sealed_at = "sealed", sealing, self._ledger.clock()
+        for one in rivals:
+            if one.state == "waiting" and one.order < row.order:
+                self._end(one, "superseded")
         return True
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
@@ -129,7 +134,16 @@ class MemoryDeliveries:
             return False
         self._end(row, "rejected")
         row.failure = {"rule": reason.rule, "message": reason.message}
+        self._revive_newest([one for one in self._rows.values() if one.repeat_of == delivery_id and one.state == "repeat"])
         return True
+
+    def _revive_newest(self, repeats: list[StoredDelivery]) -> None:
+        repeats.sort(key=lambda one: one.order)
+        for one in repeats:
+            one.repeat_of = repeats[-1].delivery_id
+        if repeats:
+            repeats[-1].state, repeats[-1].repeat_of, repeats[-1].is_announced = "registered", None, False
+            self._wake()
 
     async def unannounced(self) -> list[Announcement]:
         """See the port."""
@@ -166,6 +180,10 @@ class MemoryDeliveries:
         finally:
             self._ledger.wake_ups.discard(woken)
 
+    def _wake(self) -> None:
+        for woken in self._ledger.wake_ups:
+            woken.set()
+
     def _insert(self, row: StoredDelivery) -> int | None:
         identity = (row.source.bucket, row.source.key, row.source.identity)
         if any((one.source.bucket, one.source.key, one.source.identity) == identity for one in self._rows.values()):
@@ -179,17 +197,18 @@ class MemoryDeliveries:
         same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
         return [one for one in same if one.delivery_id != row.delivery_id and one.state not in _ENDED]
 
-    def _repeats(self, row: StoredDelivery) -> list[StoredDelivery]:
+    def _read(self, row: StoredDelivery) -> list[StoredDelivery]:
+        """Others of the same tenant, date and entity that were read to their end and are no ended attempt."""
         place = (row.tenant, row.business_date, row.entity)
         same = [one for one in self._rows.values() if (one.tenant, one.business_date, one.entity) == place]
-        return [one for one in same if one.state == "repeat"]
+        return [one for one in same if one.state in _READ]
 
     def _leased(self, lease: Lease) -> StoredDelivery | None:
         row = self._rows[lease.delivery_id]
         return row if row.epoch == lease.epoch and row.state == "splitting" else None
 
     def _end(self, row: StoredDelivery, state: str) -> None:
-        row.state, row.is_announced = state, False
+        row.state, row.is_announced, row.leased_until = state, False, 0.0
         row.chunks.clear()
 
     def lease_of(self, row: StoredDelivery) -> Lease:
@@ -206,4 +225,10 @@ class MemoryDeliveries:
             splitter_version=SPLITTER_VERSION,
             contract_version=row.contract_version,
             traceparent=row.traceparent,
+            crash_count=row.crash_count,
+            chunks_at_lease=row.chunks_at_lease,
         )
+
+
+def _is_suspect(row: StoredDelivery) -> bool:
+    return row.crash_count + bool(row.leased_until) >= READERS_LOST - 1

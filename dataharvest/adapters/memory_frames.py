@@ -1,11 +1,10 @@
 """Rows and frames out of the chunks in memory, as PostgreSQL would give them back."""
 
-import re
-
 import polars as pl
 
 from dataharvest.adapters.memory_ledger import StoredDelivery
 from dataharvest.entities import Kind, all_entities
+from dataharvest.rules.cells import row_cells
 from dataharvest.transformers import AMOUNT
 
 Row = dict[str, str | None]
@@ -32,5 +31,4 @@ def frame_of(entity: str, columns: tuple[str, ...], rows: list[Row]) -> pl.DataF
 
 def cells_of(line: bytes) -> list[str | None]:
     """The cells of a row as COPY takes it."""
-    cells = re.split(rb"(?<!\\),", line)
-    return [re.sub(rb"\\(.)", rb"\1", cell).decode() if cell else None for cell in cells]
+    return [cell.decode() if cell else None for cell in row_cells(line)]

@@ -1,7 +1,8 @@
 """Judgements and removals in memory: the fakes of their ports, under the same contract as PostgreSQL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_locked_judgement import MemoryLockedJudgement, require_conservation
@@ -33,11 +34,15 @@ class MemoryJudgements:
 
     async def unsent(self, key: SetKey) -> list[Judgement]:
         """See the port."""
-        return [_message(one) for one in self._ledger.of_set(key) if one.state == "judging" and not one.judgement_is_sent]
+        return [_message(one) for one in self._waiting() if (one.tenant, one.business_date) == key and not one.judgement_is_sent]
 
     async def overdue(self, *, age_s: float) -> list[Judgement]:
         """See the port; nothing is too young."""
-        return [_message(one) for one in self._rows.values() if one.state == "judging" and not one.is_broken]
+        return [_message(one) for one in self._waiting() if not one.is_broken]
+
+    def _waiting(self) -> list[StoredDelivery]:
+        dead = self._ledger.dead_judgements
+        return [one for one in self._rows.values() if one.state == "judging" and one.delivery_id not in dead]
 
     async def mark_sent(self, delivery_id: int) -> None:
         """See the port."""
@@ -48,6 +53,12 @@ class MemoryJudgements:
         """See the port."""
         row = self._rows.get(delivery_id)
         yield MemoryLockedJudgement(self._ledger, row) if row and row.state == "judging" else None
+
+    async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
+        """See the port."""
+        row = self._rows[delivery_id]
+        if row.state == "judging":
+            row.failure, row.judgement_is_sent = dict(failure), True
 
     async def note_broken(self, delivery_id: int, message: str) -> None:
         """See the port."""

@@ -14,10 +14,21 @@ from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
+from dataharvest.quarantine import HistoryLine, State
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import OutboundRow
-from dataharvest.rules.records import CheckedChunk
+from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
+from dataharvest.tenants import ChunkKey
+
+
+@dataclass
+class StoredEntry:
+    """A quarantined record that was fixed or accepted."""
+
+    record: QuarantinedRecord
+    state: State
+    natural_key: str | None
 
 
 @dataclass
@@ -36,27 +47,41 @@ class StoredDelivery:
     traceparent: str | None = None
     owner: str = ""
     epoch: int = 0
+    crash_count: int = 0
+    chunks_at_lease: int = 0
     sent_offsets: dict[int, int] = field(default_factory=dict)
     leased_until: float = 0.0
     next_try_at: float = 0.0
     sealing: Sealing | None = None
     sealed_at: float | None = None
     """By the ledger's clock."""
+    repeat_of: int | None = None
     judgement_is_sent: bool = False
     is_removed: bool = False
     """Its rows are gone."""
     duplicates: dict[int, int] = field(default_factory=dict)
     """Records dropped as duplicates, by chunk."""
+    accepted: dict[int, int] = field(default_factory=dict)
+    """Records left out on purpose, by chunk."""
+    settled: dict[tuple[int, int], StoredEntry] = field(default_factory=dict)
+    """What was fixed or accepted, by chunk and position."""
     duplicate_lines: dict[str, list[int]] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
     failure: dict[str, Any] | None = None
     is_announced: bool = False
     chunks: dict[int, tuple[ChunkMetadata, CheckedChunk]] = field(default_factory=dict)
+    written_from: dict[int, Position] = field(default_factory=dict)
+    """The message that each chunk was stored from, of chunks that were removed too."""
 
     @property
     def order(self) -> tuple[datetime, str, int]:
         """Newer deliveries come later."""
         return self.source.last_modified, self.source.key, self.delivery_id
+
+    @property
+    def positions(self) -> dict[int, Position]:
+        """The message that each chunk in the ledger was stored from."""
+        return {index: self.written_from[index] for index in sorted(self.chunks)}
 
     @property
     def persisted_count(self) -> int:
@@ -103,8 +128,12 @@ class StoredVersion:
     links: list[dict[str, str | None]] = field(default_factory=list)
     values: dict[tuple[str, int], list[dict[str, str]]] = field(default_factory=dict)
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
+    logic_versions: dict[str, set[int]] = field(default_factory=dict)
+    """Of the logic that stored values come from, by transformer."""
     outbound: dict[tuple[str, int], dict[OutboundRow, bool]] = field(default_factory=dict)
     """By kind and batch: messages; whether each was sent."""
+    edition: int = 0
+    """The set's edition when the version was made."""
 
 
 @dataclass
@@ -137,6 +166,11 @@ class MemoryLedger:
     manifests: list[StoredManifest] = field(default_factory=list)
     """In order of arrival."""
     problems: dict[SetKey, dict[str, Any]] = field(default_factory=dict)
+    quarantine_ids: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    """Number of each entry by delivery, chunk and position, once it was looked at."""
+    repairs: list[HistoryLine] = field(default_factory=list)
+    editions: dict[SetKey, int] = field(default_factory=dict)
+    """Of sets that changed without a new delivery."""
     locks: dict[SetKey, asyncio.Lock] = field(default_factory=dict)
     wake_ups: set[asyncio.Event] = field(default_factory=set)
     paused: dict[str, str] = field(default_factory=dict)
@@ -146,6 +180,10 @@ class MemoryLedger:
 
     notifications: dict[UUID, StoredNotification] = field(default_factory=dict)
     """In the order in which they were left."""
+    dead_chunks: dict[ChunkKey, bytes] = field(default_factory=dict)
+    """Chunks that were dead-lettered, with their SHA-256."""
+    dead_judgements: set[int] = field(default_factory=set)
+    """Deliveries whose judgement was dead-lettered."""
 
     clock: Callable[[], float] = time.monotonic
 

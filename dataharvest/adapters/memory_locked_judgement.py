@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from dataharvest.adapters.memory_frames import cells_of, frame_of, rows_of
+from dataharvest.adapters.memory_frames import frame_of, rows_of
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
 from dataharvest.entities import Kind, all_entities
-from dataharvest.rules.duplicates import LISTED_COPIES, LISTED_KEYS, Copy, further_copies, quarantined_copy
+from dataharvest.rules.duplicates import LISTED_COPIES, LISTED_KEYS, Copy, further_copies, natural_keys, quarantined_copy
 from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
 
@@ -42,7 +42,7 @@ class MemoryLockedJudgement:
         """See the port."""
         found: dict[str, list[Spot]] = {}
         for index, (_, checked) in sorted(self._row.chunks.items()):
-            keys = _keys(self.subject.entity, checked)
+            keys = natural_keys(checked, all_entities()[self.subject.entity])
             if len(keys) != checked.persisted_count:
                 raise ConservationBroken(f"{len(keys)} rows are there, {checked.persisted_count} in the ledger")
             for number, key in enumerate(keys):
@@ -77,7 +77,7 @@ class MemoryLockedJudgement:
         dropped = Counter(index for (index, _), fate in fates.items() if fate == "duplicate")
         judged = replace(self._row, chunks=chunks, duplicates=dict(dropped))
         require_conservation(judged)
-        self._row.chunks, self._row.duplicates, self._row.sums = chunks, dict(dropped), _sums(judged)
+        self._row.chunks, self._row.duplicates, self._row.sums = chunks, dict(dropped), sums_of(judged)
         self._row.duplicate_lines = {key: self._lines(key) for key in self._listed}
         newer = [
             one
@@ -125,7 +125,8 @@ class MemoryLockedJudgement:
             if key in self._listed and held[key] and one.line in self._lines(key):
                 count = len(self._spots[key])
                 entries.append(quarantined_copy(one, column=column, record_count=count, lines=self._lines(key)))
-        if further := held.total() - len(entries):
+        entries = entries[: held.total()]
+        if (further := held.total() - len(entries)) > 0:
             metadata, _ = self._row.chunks[index]
             place = {name: getattr(metadata, name) for name in ("first_line", "byte_offset", "byte_length")}
             entries.append(further_copies(further, column=column, **place))
@@ -147,24 +148,15 @@ def require_conservation(row: StoredDelivery) -> None:
             checked.persisted_count,
             sum(one.record_count for one in checked.quarantined),
             row.duplicates.get(index, 0),
-            0,
+            row.accepted.get(index, 0),
         )
         for index, (metadata, checked) in sorted(row.chunks.items())
     ]
     totals_of(ledger, start=row.sealing.content_start, end=row.sealing.content_end)
 
 
-def _keys(entity: str, checked: CheckedChunk) -> list[str]:
-    if not checked.copy_text:
-        return []
-    kind = all_entities()[entity]
-    place = checked.copy_columns.index(kind.natural_key)
-    keys = [str(cells_of(line)[place]) for line in checked.copy_text.splitlines()]
-    is_uuid = any(one.name == kind.natural_key and one.kind is Kind.UUID for one in kind.columns)
-    return [key.lower() for key in keys] if is_uuid else keys
-
-
-def _sums(row: StoredDelivery) -> dict[str, str]:
+def sums_of(row: StoredDelivery) -> dict[str, str]:
+    """Exact sums of the money columns of its rows."""
     assert row.entity is not None
     money = tuple(one.name for one in all_entities()[row.entity].columns if one.kind is Kind.MONEY)
     frame = frame_of(row.entity, money, rows_of(row))

@@ -48,7 +48,7 @@ def totals_of_rows(delivery: StoredDelivery) -> DeliveryTotals:
     """What is known of a complete delivery."""
     assert delivery.entity is not None and delivery.sealing is not None
     object_sha256 = delivery.sealing.object_sha256
-    left_out = delivery.quarantined_count + sum(delivery.duplicates.values())
+    left_out = delivery.quarantined_count + sum(delivery.duplicates.values()) + sum(delivery.accepted.values())
     return DeliveryTotals(
         delivery_id=delivery.delivery_id,
         entity=delivery.entity,

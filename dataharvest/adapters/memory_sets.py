@@ -5,12 +5,14 @@ import math
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
-from dataharvest.adapters.memory_ledger import MemoryLedger, StoredVersion
+from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, StoredVersion
 from dataharvest.adapters.memory_manifests import totals_of_rows
-from dataharvest.deliveries import SetKey
+from dataharvest.deliveries import SetKey, set_is_publishing
+from dataharvest.quarantine import HistoryLine
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
@@ -58,11 +60,10 @@ class MemorySets:
     async def locked(self, key: SetKey) -> AsyncIterator["MemoryLockedSet"]:
         """See the port."""
         async with self._ledger.locks.setdefault(key, asyncio.Lock()):
-            draft = deepcopy(self._ledger.versions.get(key, []))
-            notes: list[Note] = []
-            yield MemoryLockedSet(self._ledger, key, draft, notes)
-            self._ledger.versions[key] = draft
-            for note in notes:
+            locked = MemoryLockedSet(self._ledger, key, deepcopy(self._ledger.versions.get(key, [])))
+            yield locked
+            self._ledger.versions[key], self._ledger.editions[key] = locked.draft, locked.edition
+            for note in locked.notes:
                 self._ledger.notify(key, note)
 
     async def sets_due(self, *, settle_s: float) -> list[SetKey]:
@@ -71,7 +72,8 @@ class MemorySets:
 
     def _is_due(self, key: SetKey, settle_s: float) -> bool:
         rows = list(self._ledger.of_set(key))
-        used = {one for version in self._ledger.versions.get(key, [])[-1:] for one in version.deliveries.values()}
+        edition, newest = self._ledger.editions.get(key, 0), self._ledger.versions.get(key, [])[-1:]
+        used = {one for version in newest if version.edition == edition for one in version.deliveries.values()}
         is_quiet = all((row.sealed_at or -math.inf) <= self._ledger.clock() - settle_s for row in rows)
         is_moving = any(row.state in IN_PROGRESS - {"waiting"} for row in rows)
         return is_quiet and not is_moving and any(row.state == "complete" and row.delivery_id not in used for row in rows)
@@ -90,11 +92,12 @@ class MemorySets:
 class MemoryLockedSet:
     """A draft of a set's versions that counts when the block ends without an error."""
 
-    def __init__(self, ledger: MemoryLedger, key: SetKey, draft: list[StoredVersion], notes: list[Note]) -> None:
-        self._notes = notes
+    def __init__(self, ledger: MemoryLedger, key: SetKey, draft: list[StoredVersion]) -> None:
         self._ledger = ledger
         self._key = key
-        self._draft = draft
+        self.draft = draft
+        self.edition = ledger.editions.get(key, 0)
+        self.notes: list[Note] = []
 
     async def view(self) -> SetView:
         """See the port."""
@@ -113,7 +116,8 @@ class MemoryLockedSet:
         )
         seals = [row.sealed_at for row in self._ledger.of_set(self._key) if row.sealed_at is not None]
         since_seal_s = self._ledger.clock() - max(seals) if seals else math.inf
-        return SetView(deliveries=deliveries, versions=tuple(map(_view, self._draft)), since_seal_s=since_seal_s)
+        versions = tuple(map(_view, self.draft))
+        return SetView(deliveries=deliveries, versions=versions, since_seal_s=since_seal_s, edition=self.edition)
 
     async def manifest(self) -> Manifest | None:
         """See the port."""
@@ -130,7 +134,7 @@ class MemoryLockedSet:
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """See the port."""
         noted = self._ledger.problems.get(self._key)
-        if noted and noted["rule"] not in ("control_totals", "manifest_required"):
+        if noted and noted["rule"] not in ("control_totals", "manifest_required", "stored_manifest"):
             return
         if problem is None:
             self._ledger.problems.pop(self._key, None)
@@ -139,20 +143,33 @@ class MemoryLockedSet:
 
     async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
         """See the port."""
-        for one in self._draft:
+        self._cancel_unpublished()
+        facts = set(map(persisted, deliveries))
+        self.draft.append(StoredVersion(next(_ids), version, dict(deliveries), facts=facts, edition=self.edition))
+        for row in self._ledger.of_set(self._key):
+            newer = deliveries.get(row.entity or "", row.delivery_id)
+            if row.state == "complete" and row.delivery_id != newer:
+                row.state = "superseded"
+                self._ledger.repairs += [_dropped(one, by=newer) for one in _standing_repairs(self._ledger.repairs, row)]
+
+    async def raise_edition(self) -> int:
+        """See the port."""
+        self._cancel_unpublished()
+        if publishing := [one.version for one in self.draft if one.state in ("open", "blocked")]:
+            raise set_is_publishing(self._key, publishing[0])
+        self.edition += 1
+        return self.edition
+
+    def _cancel_unpublished(self) -> None:
+        for one in self.draft:
             if one.state in ("open", "blocked") and not _has_begun_to_publish(one):
                 one.state = "cancelled"
-        facts = set(map(persisted, deliveries))
-        self._draft.append(StoredVersion(next(_ids), version, dict(deliveries), facts=facts))
-        for row in self._ledger.of_set(self._key):
-            if row.state == "complete" and row.delivery_id != deliveries.get(row.entity or "", row.delivery_id):
-                row.state = "superseded"
 
     async def since_arrival_s(self, version: int) -> float:
         """See the port."""
         arrivals = [
             self._ledger.deliveries[delivery_id].registered_at
-            for one in self._draft
+            for one in self.draft
             if one.version == version
             for delivery_id in one.deliveries.values()
         ]
@@ -165,23 +182,23 @@ class MemoryLockedSet:
 
     async def note_trace(self, version: int, traceparent: str) -> None:
         """See the port."""
-        for one in self._draft:
+        for one in self.draft:
             if one.version == version:
                 one.traceparent = traceparent
 
     async def notify(self, note: Note) -> None:
         """See the port."""
-        self._notes.append(note)
+        self.notes.append(note)
 
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""
-        for one in self._draft:
+        for one in self.draft:
             if one.version == version:
                 one.readiness.setdefault(rule.name, False)
 
     async def set_published(self, version: int) -> None:
         """See the port."""
-        for one in self._draft:
+        for one in self.draft:
             if one.version == version and one.state == "open":
                 one.state = "published"
 
@@ -193,6 +210,7 @@ def _view(one: StoredVersion) -> VersionView:
         deliveries=dict(one.deliveries),
         facts=frozenset(one.facts),
         announced=frozenset(one.readiness),
+        edition=one.edition,
     )
 
 
@@ -202,3 +220,14 @@ def _has_begun_to_publish(one: StoredVersion) -> bool:
 
 def _ranges(indexes: Iterable[int]) -> Ranges:
     return union([], [[index, index] for index in indexes])
+
+
+def _standing_repairs(repairs: Iterable[HistoryLine], row: StoredDelivery) -> list[HistoryLine]:
+    """The last that was done about each entry of a delivery."""
+    return list({one.quarantine_id: one for one in repairs if one.delivery_id == row.delivery_id}.values())
+
+
+def _dropped(one: HistoryLine, *, by: int) -> HistoryLine:
+    why = f"delivery {by} of {one.entity} replaced delivery {one.delivery_id}"
+    lost = replace(one, persisted_count=0, duplicate_count=0, accepted_count=0, content=None, contract_version=None)
+    return replace(lost, action="drop", who="dataharvest", why=why, superseded_by=by)

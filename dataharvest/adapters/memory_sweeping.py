@@ -1,5 +1,6 @@
 """What a sweep looks at, kept in memory: the fakes of its ports. Nothing is too young to be overdue, unless a test says so."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -47,9 +48,15 @@ class MemorySweepState:
         """See the port."""
         return self.moment
 
-    async def wake_for_lapsed_leases(self) -> int:
+    async def wake_for_unread(self) -> int:
         """See the port."""
-        return 0
+        rows = self.ledger.deliveries.values()
+        waiting = [row for row in rows if row.state in ("registered", "waiting", "splitting") and not row.leased_until]
+        unread = [row for row in waiting if row.tenant not in self.ledger.paused and row.next_try_at <= time.monotonic()]
+        if unread:
+            for woken in self.ledger.wake_ups:
+                woken.set()
+        return len(unread)
 
     async def overdue_readiness(self) -> list[SetKey]:
         """See the port."""
@@ -124,7 +131,7 @@ class MemorySweepState:
         return [
             Gap(self.lease_of(row), row.sent_offsets)
             for row in self._sealed()
-            if row.sealing and row.sealing.chunk_count > len(row.chunks) and row.tenant not in self.ledger.paused
+            if row.sealing and row.sealing.chunk_count > len(self._settled(row)) and row.tenant not in self.ledger.paused
         ]
 
     async def cutoffs(self) -> list[Due]:
@@ -138,6 +145,9 @@ class MemorySweepState:
         self.ledger.late[key] = due_at
         self.ledger.notify(key, note)
         return True
+
+    def _settled(self, row: StoredDelivery) -> set[int]:
+        return {*row.chunks, *(index for one, index in self.ledger.dead_chunks if one == row.delivery_id)}
 
     def _sealed(self) -> list[StoredDelivery]:
         return [row for row in self.ledger.deliveries.values() if row.state == "sealed" and row.is_announced]

@@ -7,6 +7,8 @@ from dataharvest.ports import Position
 from dataharvest.rules.versions import ACCEPTING
 from dataharvest.tenants import ChunkKey
 
+_SENDING = ("registered", "splitting", "sealed")
+
 
 class MemoryTenants:
     """The port ``Tenants`` without a server."""
@@ -20,14 +22,10 @@ class MemoryTenants:
 
     async def in_flight(self, tenant: str) -> set[ChunkKey]:
         """See the port."""
-        sealed = [row for row in self._ledger.deliveries.values() if row.tenant == tenant and row.state == "sealed"]
-        counts = {row.delivery_id: row.sealing.chunk_count for row in sealed if row.sealing}
-        return {
-            ChunkKey(row.delivery_id, index)
-            for row in sealed
-            for index in range(counts[row.delivery_id])
-            if index not in row.chunks
-        }
+        rows = [row for row in self._ledger.deliveries.values() if row.tenant == tenant and row.state in _SENDING]
+        ends = {row.delivery_id: row.sealing.chunk_count if row.sealing else max(row.chunks, default=-1) + 1 for row in rows}
+        sent = {ChunkKey(row.delivery_id, index) for row in rows for index in range(ends[row.delivery_id])}
+        return {key for key in sent - self._ledger.dead_chunks.keys() if not self._has_landed(key)}
 
     async def landed(self, sent: Mapping[ChunkKey, Position | None]) -> set[ChunkKey]:
         """See the port."""
@@ -46,7 +44,8 @@ class MemoryTenants:
 
     def _has_landed(self, key: ChunkKey) -> bool:
         row = self._ledger.deliveries.get(key.delivery_id)
-        return row is None or row.state not in ACCEPTING or key.chunk_index in row.chunks
+        is_settled = row is None or row.state not in ACCEPTING or key.chunk_index in row.chunks
+        return is_settled or key in self._ledger.dead_chunks
 
     def _wake(self) -> None:
         for woken in self._ledger.wake_ups:

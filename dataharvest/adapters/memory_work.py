@@ -179,6 +179,8 @@ class MemoryLockedBatch:
     async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
         """See the port."""
         self._version.values[transformer, self._batch.batch] = values.to_dicts()
+        if values.height:
+            self._version.logic_versions.setdefault(transformer, set()).add(logic_version)
 
     async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
         """See the port."""

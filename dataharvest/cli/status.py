@@ -51,8 +51,10 @@ def _show(report: "StatusReport") -> None:
 
     # Rich would cut lines at 80 columns where there is no terminal.
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE)
+    for contract in report.unreadable_contracts:
+        console.print(f"{contract.message} What is to be read under it waits until `dataharvest contract apply` replaces it.")
     if not report.deliveries:
-        console.print("nothing has arrived")
+        console.print("nothing is registered" if report.unreadable_contracts else "nothing has arrived")
     for one in report.sets:
         _print_set(console.print, one)
     if report.deliveries_without_set:

@@ -4,21 +4,30 @@ import asyncio
 
 import click
 
+from dataharvest.errors import Unavailable
+
 
 @click.command()
 @click.option("--once", is_flag=True, required=True, help="Look once and say what was found; workers sweep by themselves.")
 def sweep(once: bool) -> None:
     """Find what was lost on the way or never sent, give the hint again, and say how much of each kind was found."""
     del once
-    found = asyncio.run(_sweep())
-    if found is None:
+    try:
+        found = asyncio.run(_sweep())
+    except Unavailable as outage:
+        _show(outage.details.get("found"))
+        raise
+    if not found:
         click.echo("another sweep is under way")
-    else:
-        for kind, count in found.items():
-            click.echo(f"{kind}: {count:,}")
+    _show(found)
 
 
-async def _sweep() -> dict[str, int] | None:
+def _show(found: object) -> None:
+    for kind, count in found.items() if isinstance(found, dict) else ():
+        click.echo(f"{kind}: {count:,}")
+
+
+async def _sweep() -> dict[str, int]:
     from dataharvest.logs import configure_logging
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
@@ -27,6 +36,6 @@ async def _sweep() -> dict[str, int] | None:
     configure_logging(settings.log_format)
     connected = connect(settings, role="sweep")
     try:
-        return dict(await connected.services.sweep.once()) or None
+        return await connected.services.sweep.once()
     finally:
         await connected.close()

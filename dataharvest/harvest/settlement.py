@@ -9,7 +9,9 @@ from dataharvest.rules.standing import SETTLED, Standing
 
 OVERWRITTEN = "overwritten"
 """State of an upload that another one replaced, or somebody deleted, before it was looked at: it never had a delivery."""
-ENDED = frozenset({"complete", "repeat", "rejected", "superseded", "abandoned", "compared", OVERWRITTEN})
+BROKEN = "broken"
+"""State of an upload whose records are not all accounted for: it stays as it is until somebody repairs something."""
+ENDED = frozenset({"complete", "repeat", "rejected", "superseded", "abandoned", "compared", OVERWRITTEN, BROKEN})
 
 
 @dataclass(frozen=True, kw_only=True)

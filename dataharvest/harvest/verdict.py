@@ -17,7 +17,7 @@ class Verdict:
 
     exit_code: int
     problems: tuple[str, ...]
-    """One line each, the first of them, then how many more there are."""
+    """One line each, the first of them, then how many more there are, then what repairs them."""
     remarks: tuple[str, ...]
     """What should be known and is no problem."""
 
@@ -31,14 +31,15 @@ def verdict_of(report: StatusReport, *, uploaded: Collection[int], manifests: Co
         manifests: ids of the uploaded manifests.
     """
     mine = [one for one in report.deliveries if one.delivery_id in uploaded]
-    failed = [one for one in mine if one.state in ("rejected", "abandoned")]
+    failed = [one for one in mine if one.state in ("rejected", "abandoned") or _is_broken(one)]
     unusable = [one for item in report.sets for one in item.manifests if one.manifest_id in manifests and one.state == "rejected"]
     stuck = [one for one in report.sets if one.state is not State.PUBLISHED]
     lines = [*map(_failure, failed), *map(_of_manifest, unusable), *(line for one in stuck for line in _of_set(one))]
     hidden = sum(one.open_quarantine - len(one.quarantined) for item in stuck for one in _blamed(item))
+    ways_out = [_way_out(one) for one in stuck if _blamed(one)]
     return Verdict(
         exit_code=NOT_PUBLISHED if failed or unusable or stuck else PUBLISHED,
-        problems=tuple(_cut(lines, hidden)),
+        problems=(*_cut(lines, hidden), *ways_out[:LINES_SHOWN]),
         remarks=tuple(_remarks(report, mine)),
     )
 
@@ -65,8 +66,18 @@ def _of_set(one: SetStatus) -> Iterator[str]:
             yield f"{one.business_date}: {kind.count:,} {kind.kind}: {sample}"
 
 
+def _way_out(one: SetStatus) -> str:
+    listing = f"`dataharvest quarantine list --tenant {one.tenant} --date {one.business_date}`"
+    return f"{one.business_date}: {listing} shows what is in quarantine; `quarantine fix` repairs it, `accept` leaves it out"
+
+
 def _blamed(one: SetStatus) -> list[DeliveryStatus]:
     return [delivery for delivery in one.deliveries if delivery.open_quarantine and delivery.state == "complete"]
+
+
+def _is_broken(delivery: DeliveryStatus) -> bool:
+    """Whether its records are not all accounted for: it stays as it is."""
+    return delivery.state in IN_PROGRESS and (delivery.failure or {}).get("rule") == "conservation"
 
 
 def _failure(delivery: DeliveryStatus) -> str:
@@ -89,4 +100,4 @@ def _remarks(report: StatusReport, mine: list[DeliveryStatus]) -> Iterator[str]:
             yield f"{delivery.file}: a newer upload of the same entity and date counts instead"
         if delivery.ignored_columns:
             yield f"{delivery.file}: ignored columns: {', '.join(delivery.ignored_columns)}"
-        assert delivery.state not in IN_PROGRESS, "a verdict is for what has ended"
+        assert delivery.state not in IN_PROGRESS or _is_broken(delivery), "a verdict is for what has ended"

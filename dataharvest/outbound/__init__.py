@@ -3,7 +3,7 @@
 from functools import cache
 
 from dataharvest.outbound.model import OutboundMessage, outbound
-from dataharvest.plugins import modules_of
+from dataharvest.plugins import members_by_name, modules_of
 
 __all__ = ["OutboundMessage", "all_outbound", "outbound"]
 
@@ -11,6 +11,4 @@ __all__ = ["OutboundMessage", "all_outbound", "outbound"]
 @cache
 def all_outbound() -> dict[str, OutboundMessage]:
     """Every outbound message by topic, in order of topic."""
-    members = [member for module in modules_of(__name__) for member in vars(module).values()]
-    found = {member.topic: member for member in members if isinstance(member, OutboundMessage)}
-    return dict(sorted(found.items()))
+    return members_by_name(modules_of(__name__), OutboundMessage, lambda one: one.topic)

@@ -26,15 +26,19 @@ class Deliveries(Protocol):
     """Deliveries from their registration to their completion."""
 
     async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
-        """Insert the delivery and wake the splitters; None when this content of the key is known already."""
+        """Insert the delivery and wake the splitters; None when this content of the key is known already.
+
+        It is superseded at once when a newer one of the same tenant, date and entity was read to its end.
+        """
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """Insert a delivery that can't be read at all; None when it is known already."""
 
-    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT) -> Lease | None:
+    async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:
         """The right to split the next delivery, tenants in turn; None when there is none to split.
 
-        A tenant's leases belong to one splitter at a time, at most ``per_tenant`` of them; a paused tenant gets none.
+        A tenant's leases belong to one splitter at a time, at most ``per_tenant`` of them; a paused tenant gets none. One
+        that the death of one more reader would condemn is given only to a splitter that is ``alone``, reading nothing else.
         """
 
     async def renew(self, lease: Lease) -> bool:
@@ -43,11 +47,11 @@ class Deliveries(Protocol):
     async def release(self, lease: Lease) -> None:
         """Give the lease back unfinished, so that another splitter can go on at once."""
 
-    async def wait_for_object(self, lease: Lease, failure: Mapping[str, Any]) -> None:
-        """Put the delivery aside, with the reason and a next try; a newer one known already supersedes it."""
+    async def put_aside(self, lease: Lease, failure: Mapping[str, Any]) -> None:
+        """Put the delivery aside, with the reason and a next try; a newer one that was read to its end supersedes it."""
 
     async def stored_chunks(self, delivery_id: int) -> dict[int, bytes]:
-        """SHA-256 by index of the chunks in the ledger."""
+        """SHA-256 by index of the chunks that need not be sent: in the ledger, or dead-lettered and waiting for a replay."""
 
     async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
         """Keep the largest offset by partition of the chunks sent, to know later when all of them were read."""
@@ -56,10 +60,16 @@ class Deliveries(Protocol):
         """Number of chunks in the ledger."""
 
     async def seal(self, lease: Lease, sealing: Sealing) -> bool:
-        """Record the end of the content, or end the delivery as a repeat; False when the lease was lost."""
+        """Record the end of the content, or end the delivery as a repeat; False when the lease was lost.
+
+        Older deliveries of the same tenant, date and entity that wait because they can't be read are superseded.
+        """
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
-        """End the delivery and remove its rows; False when it had ended or completed before."""
+        """End the delivery and remove its rows; False when it had ended or completed before.
+
+        The newest delivery that ended as a repeat of it is to be split after all.
+        """
 
     async def unannounced(self) -> list[Announcement]:
         """Deliveries whose sealing or end the set has not been told of."""

@@ -1,8 +1,8 @@
 """What the stages need to judge a delivery."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import (
@@ -60,16 +60,19 @@ class Judgements(Protocol):
         """
 
     async def unsent(self, key: SetKey) -> list[Judgement]:
-        """Judgements of the set that were begun and not sent."""
+        """Judgements of the set that were begun and not sent; none that is under way now or was dead-lettered."""
 
     async def overdue(self, *, age_s: float) -> list[Judgement]:
-        """Judgements that were to be sent, or sent, so long ago and are not done."""
+        """Judgements that were to be sent, or sent, so long ago; none that is done, under way now or was dead-lettered."""
 
     async def mark_sent(self, delivery_id: int) -> None:
-        """The judgement is in Kafka."""
+        """The judgement is in Kafka; does not wait for one that is under way already."""
 
     def open(self, delivery_id: int) -> AbstractAsyncContextManager[LockedJudgement | None]:
         """The delivery in a transaction; None when it is not to be judged, or not any more."""
+
+    async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
+        """The judgement needs an object that can't be read now: keep the reason; it is overdue later and comes again."""
 
     async def note_broken(self, delivery_id: int, message: str) -> None:
         """The delivery does not add up: it stays as it is and holds its set up."""

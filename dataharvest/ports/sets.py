@@ -22,7 +22,11 @@ class LockedSet(Protocol):
         """Deliveries that count and versions, as stored."""
 
     async def manifest(self) -> Manifest | None:
-        """The newest manifest of the set that can be used."""
+        """The newest manifest of the set that can be used.
+
+        Raises:
+            Rejected: rule ``stored_manifest``: it was stored by another version of the program, which knew other entities.
+        """
 
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """What is known of these complete deliveries, at most one of an entity, by entity."""
@@ -45,6 +49,16 @@ class LockedSet(Protocol):
     async def notify(self, note: Note) -> None:
         """Leave a notification to be sent, unless there is one with its id."""
 
+    async def raise_edition(self) -> int:
+        """Note that a version is due although no delivery is new; returns the new edition, to be told as `EditionRaised`.
+
+        Whatever changes the set's records, or how its values are computed, calls this in the same transaction. Versions that
+        have not begun to publish are cancelled at once, so that none goes on with rows that are half the old ones.
+
+        Raises:
+            Rejected: rule ``set_is_publishing``: a version is going out; its messages all have to be of one edition.
+        """
+
     async def announce(self, version: int, rule: Rule) -> None:
         """Record that the rule may run, unsent."""
 
@@ -65,7 +79,7 @@ class Sets(Protocol):
         """The set in a transaction that no other decision about it can share."""
 
     async def sets_due(self, *, settle_s: float) -> list[SetKey]:
-        """Sets whose newest complete deliveries are no version yet although nothing is being read; to be decided again."""
+        """Sets whose newest complete deliveries and edition are no version yet although nothing is being read."""
 
     async def unsent_readiness(self, key: SetKey) -> list[tuple[int, str]]:
         """Version and rule of what was announced and not sent."""

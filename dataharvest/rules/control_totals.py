@@ -133,6 +133,13 @@ def problem_of(means: Verdict, found: Sequence[Difference], *, deliveries: Mappi
     return {**about, "differences": stored}
 
 
+def unusable_manifest(reason: str, *, published: bool, deliveries: Mapping[str, int]) -> dict[str, Any]:
+    """What is stored of a set whose control totals are known to be there and can't be told."""
+    message = f"{reason}; a manifest that is uploaded again replaces it"
+    state: Verdict = "disputed" if published else "blocked"
+    return {"rule": "stored_manifest", "state": state, "message": message, "deliveries": dict(deliveries)}
+
+
 class Agreement(NamedTuple):
     """What the control totals let a set do."""
 

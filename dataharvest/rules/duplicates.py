@@ -1,11 +1,12 @@
 """Records of one delivery with the same natural key: where they stand, and what is said of them."""
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from dataharvest.entities import Kind
-from dataharvest.rules.records import MAX_RAW_BYTES, QuarantinedRecord
+from dataharvest.entities import Entity, Kind
+from dataharvest.rules.cells import row_cells
+from dataharvest.rules.records import MAX_RAW_BYTES, CheckedChunk, QuarantinedRecord
 from dataharvest.rules.scanning import RecordScanner, line_count
 
 LISTED_KEYS = 100
@@ -28,29 +29,33 @@ class Copy(NamedTuple):
     byte_offset: int
     """Of its first byte, in the content."""
     raw: bytes
+    """The record without its line end, or the beginning of one that is only remembered."""
+    byte_length: int
+    """Of the whole record."""
+
+    def remembered(self) -> "Copy":
+        """The copy with as much of the record as the quarantine keeps."""
+        return self._replace(raw=self.raw[:MAX_RAW_BYTES])
+
+
+class PlacedRecord(NamedTuple):
+    """A record and where it stands."""
+
+    position: int
+    """Index of the record in its chunk, from 0, blank lines not counted."""
+    line: int
+    byte_offset: int
+    """Of its first byte, in the content."""
+    raw: bytes
     """The record without its line end."""
 
 
-def copies_in(
-    data: bytes,
-    *,
-    scanner: RecordScanner,
-    key_index: int,
-    key_kind: Kind,
-    keys: Collection[str],
-    left_out: Collection[int],
-    first_line: int,
-    byte_offset: int,
-) -> Iterator[Copy]:
-    """The records of a chunk that have one of these natural keys, in order.
+def records_in(data: bytes, *, scanner: RecordScanner, first_line: int, byte_offset: int) -> Iterator[PlacedRecord]:
+    """The records of a chunk in order, up to one that never ends.
 
     Args:
         data: the chunk's bytes.
         scanner: finds the records.
-        key_index: field that holds the natural key.
-        key_kind: its type. A UUID is the same in any case; text is compared byte by byte.
-        keys: natural keys as stored; a UUID in lower case.
-        left_out: positions of the records that are no rows.
         first_line: physical line of the chunk's first byte.
         byte_offset: place of that byte in the content.
     """
@@ -64,14 +69,36 @@ def copies_in(
         record = scanner.record_at(data, start, len(data))
         if record is None:
             return
-        if position not in left_out:
-            raw = data[record.start : record.stop]
-            cell = scanner.fields(raw)[key_index].decode()
-            key = cell.lower() if key_kind is Kind.UUID else cell
-            if key in keys:
-                yield Copy(key, position, line, byte_offset + start, raw)
+        yield PlacedRecord(position, line, byte_offset + start, data[record.start : record.stop])
         line += line_count(data[start : record.following])
         start, position = record.following, position + 1
+
+
+def copies_in(
+    records: Iterable[PlacedRecord],
+    *,
+    scanner: RecordScanner,
+    key_index: int,
+    key_kind: Kind,
+    keys: Collection[str] | None,
+    left_out: Collection[int],
+) -> Iterator[Copy]:
+    """The records of a chunk that have one of these natural keys, in order.
+
+    Args:
+        records: the chunk's records.
+        scanner: finds their fields.
+        key_index: field that holds the natural key.
+        key_kind: its type. A UUID is the same in any case; text is compared byte by byte.
+        keys: natural keys as stored, a UUID in lower case; None for all.
+        left_out: positions of the records that are no rows.
+    """
+    for one in records:
+        if one.position not in left_out:
+            cell = scanner.fields(one.raw)[key_index].decode()
+            key = cell.lower() if key_kind is Kind.UUID else cell
+            if keys is None or key in keys:
+                yield Copy(key, *one, len(one.raw))
 
 
 def quarantined_copy(copy: Copy, *, column: str, record_count: int, lines: Sequence[int]) -> QuarantinedRecord:
@@ -82,7 +109,7 @@ def quarantined_copy(copy: Copy, *, column: str, record_count: int, lines: Seque
         position=copy.position,
         line=copy.line,
         byte_offset=copy.byte_offset,
-        byte_length=len(copy.raw),
+        byte_length=copy.byte_length,
         column=column,
         rule="duplicate",
         message=f"{record_count} records of this file have the same {column}; the others are in line {others}{more}.",
@@ -103,3 +130,11 @@ def further_copies(record_count: int, *, column: str, first_line: int, byte_offs
         raw=b"",
         record_count=record_count,
     )
+
+
+def natural_keys(checked: CheckedChunk, entity: Entity) -> list[str]:
+    """Natural keys of the rows of a chunk, in order, as the table has them."""
+    place = checked.copy_columns.index(entity.natural_key)
+    keys = [row_cells(row)[place].decode() for row in checked.copy_text.splitlines()]
+    is_uuid = any(one.name == entity.natural_key and one.kind is Kind.UUID for one in entity.columns)
+    return [key.lower() for key in keys] if is_uuid else keys

@@ -1,11 +1,15 @@
 """What the chunks of a file share: its columns, and the patterns that tell good records at a glance."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
+from itertools import groupby
 
 from dataharvest.entities import Column, Entity, Kind
 from dataharvest.rules.cells import Problem, copy_cell, is_text, plain_pattern, problem_of, swift_pattern, with_point
 from dataharvest.rules.scanning import Record, RecordScanner, scanner_for
+
+_SAID_ONE_BY_ONE = 16
 
 
 class Layout:
@@ -87,7 +91,7 @@ class Layout:
         mark = "" if self._decimal_mark == self._delimiter.decode() else self._decimal_mark
         patterns = [plain_pattern(column, special=special, decimal_mark=mark) for column in self._columns]
         cells = [cell_form.replace(b"%b", pattern) for pattern in patterns]
-        record = re.escape(self._delimiter).join(cells)
+        record = _joined(cells, re.escape(self._delimiter))
         is_like_header = re.fullmatch(record, self._header_raw) is not None
         not_header = rb"(?!" + re.escape(self._header_raw) + rb"[\r\n])" if is_like_header else b""
         # A line with a single optional cell would match a blank line, which is no record.
@@ -102,6 +106,15 @@ class Layout:
         record = b"".join(cells) + swift_pattern(known[-1], end=b"\n")
         run = re.compile(b"(?:" + record + b")++")
         return None if run.fullmatch(self._header_raw + b"\n") else run
+
+
+def _joined(cells: Sequence[bytes], delimiter: bytes) -> bytes:
+    """A pattern of the cells with the delimiter in between; many equal ones are said once, for the pattern has to be compiled."""
+    runs = ((cell, len(list(run))) for cell, run in groupby(cells))
+    return delimiter.join(
+        cell + b"(?:%b%b){%d}" % (delimiter, cell, count - 1) if count > _SAID_ONE_BY_ONE else delimiter.join([cell] * count)
+        for cell, count in runs
+    )
 
 
 @lru_cache(maxsize=256)

@@ -13,6 +13,7 @@ from dataharvest.messages import (
     DeliveryJudged,
     DeliveryRemoved,
     DeliverySealed,
+    EditionRaised,
     ManifestRead,
     Progress,
 )
@@ -57,8 +58,8 @@ def advance(state: SetProgress, fact: Progress) -> SetProgress:
             return _with_batch(state, fact)
         case DeliveryRemoved() | DeliveryJudged():
             return without_delivery(state, fact.delivery_id)
-        case ManifestRead():
-            # Manifests are looked up when the set is decided about; nothing has to be remembered.
+        case ManifestRead() | EditionRaised():
+            # Manifests and editions are looked up when the set is decided about; nothing has to be remembered.
             return state
 
 
@@ -83,12 +84,14 @@ def lists(state: SetProgress, fact: Progress) -> bool:
 
 
 def subject_of(fact: Progress) -> str:
-    """Key, within the state, of the delivery, rule or manifest that the fact is about."""
+    """Key, within the state, of the delivery, rule, manifest or edition that the fact is about."""
     match fact:
         case BatchDone():
             return rule_key(fact.version, fact.rule)
         case ManifestRead():
             return f"manifest|{fact.manifest_id}"
+        case EditionRaised():
+            return f"edition|{fact.edition}"
         case DeliveryJudged():
             # A subject of its own: chunks that come again end the delivery's subject before it is judged.
             return f"{fact.delivery_id} judged"

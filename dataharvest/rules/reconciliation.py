@@ -6,7 +6,8 @@ The steps are: ``file`` (what the manifest says), ``chunks`` (the ledger), ``tab
 What two steps must have in common:
 
 * chunks: read = persisted + quarantined + duplicate + accepted, and the delivery's own figures are the sums of its chunks';
-* table: as many rows as the ledger says were persisted, and the sums that were noted when the delivery was complete;
+* table: as many rows, records in quarantine and records accepted as missing as the ledger says, and the sums that were noted
+  when the delivery was complete;
 * file: the manifest's control totals against the newest complete deliveries;
 * values: one per client or portfolio of the version, once the transformer is done;
 * outbound: as many as values, none unsent, and equal sums of every amount that is passed on unchanged, once it is published.
@@ -54,6 +55,7 @@ def lines(statement: Statement) -> Iterator[Line]:
             yield Line("chunks", one.entity, one.delivery_id, what, count)
     for one in statement.deliveries:
         yield Line("table", one.entity, one.delivery_id, "rows", one.row_count)
+        yield Line("table", one.entity, one.delivery_id, "in quarantine", one.quarantine_count)
         yield from _sum_lines("table", one.entity, one.delivery_id, one.row_sums)
     for value in statement.values:
         yield Line("values", value.transformer, None, "references", value.reference_count)
@@ -69,6 +71,9 @@ def differences(statement: Statement) -> list[Difference]:
     """Every two steps that disagree, in the order of the journey; empty when all is exact."""
     newest = {entity: one.totals for entity, one in statement.newest.items()}
     found = control_totals.differences(statement.manifest, newest) if statement.manifest else []
+    if statement.manifest_trouble:
+        text = {"expected": "known", "found": "not known", "note": statement.manifest_trouble}
+        found.append(Difference(entity="manifest", what="what it says", **text))
     for one in statement.deliveries:
         found += _delivery_differences(one)
     for value in statement.values:
@@ -82,7 +87,8 @@ def differences(statement: Statement) -> list[Difference]:
 
 def notes(statement: Statement) -> list[str]:
     """What is not a difference but should be known when reading the statement."""
-    said = [] if statement.manifest else ["there is no manifest: nothing says what the sender meant to send"]
+    is_there = statement.manifest or statement.manifest_trouble
+    said = [] if is_there else ["there is no manifest: nothing says what the sender meant to send"]
     if statement.version is None:
         return [*said, "there is no set version yet: values and outbound messages come later"]
     if statement.version_state != "published":
@@ -103,6 +109,10 @@ def _delivery_differences(one: DeliveryFigures) -> Iterator[Difference]:
             yield _difference(one.entity, f"records {what} by its chunks", recorded, counted)
     if one.row_count != one.ledger.persisted_count:
         yield _difference(one.entity, "number of rows", one.ledger.persisted_count, one.row_count)
+    if one.quarantine_count != one.ledger.quarantined_count:
+        yield _difference(one.entity, "number of records in quarantine", one.ledger.quarantined_count, one.quarantine_count)
+    if one.accepted_count != one.ledger.accepted_count:
+        yield _difference(one.entity, "number of records accepted as missing", one.ledger.accepted_count, one.accepted_count)
     for column, amount in (one.recorded_sums or {}).items():
         stored = one.row_sums.get(column, Decimal(0))
         if stored != amount:

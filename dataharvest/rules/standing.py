@@ -13,6 +13,7 @@ from dataharvest.rules.versions import (
     SetView,
     VersionView,
     broken_deliveries,
+    is_made_of,
     is_publishing,
     newest_complete,
 )
@@ -121,7 +122,7 @@ def _before_a_version(
     if absent:
         return State.INCOMPLETE, tuple(absent), "; ".join(absences)
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
-    if current is None or chosen != dict(current.deliveries) or current.state == "cancelled":
+    if current is None or not is_made_of(current, chosen, edition=view.edition) or current.state == "cancelled":
         number = current.version + 1 if current else 1
         return State.READY, (f"version {number}",), f"all files are stored, version {number} is about to be made"
     return None
@@ -133,14 +134,19 @@ def _holds(problem: Mapping[str, Any], view: SetView, found: _Found | None) -> b
     return (found is None or found[0] is State.READY) and problem.get("deliveries") == chosen
 
 
+_PROBLEMS = {"manifest_required": "manifest", "stored_manifest": "manifest", "contract": "contract"}
+"""What has to come, where it is not that control totals and files have to agree."""
+
+
 def _of_problem(problem: Mapping[str, Any]) -> _Found:
     message = str(problem.get("message", "no reason kept"))
+    waits_for = (_PROBLEMS.get(str(problem.get("rule")), "control totals"),)
     match problem.get("state"):
         case "waits":
-            return State.INCOMPLETE, ("manifest",), message
+            return State.INCOMPLETE, waits_for, message
         case "disputed":
-            return State.DISPUTED, ("control totals",), message
-    return State.BLOCKED, ("control totals",), message
+            return State.DISPUTED, waits_for, message
+    return State.BLOCKED, waits_for, message
 
 
 def _of_version(view: SetView, current: VersionView, *, rules: Collection[Rule], failure: Mapping[str, Any] | None) -> _Found:

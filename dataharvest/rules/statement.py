@@ -25,6 +25,10 @@ class DeliveryFigures:
     recorded_sums: Mapping[str, Decimal] | None
     """None for a delivery that was complete before sums were kept."""
     row_count: int
+    quarantine_count: int
+    """Records that lie in quarantine, neither repaired nor accepted."""
+    accepted_count: int
+    """Records that lie in quarantine and were left out on purpose."""
     row_sums: Mapping[str, Decimal]
     object_sha256: str | None = None
     content_sha256: str | None = None
@@ -83,9 +87,11 @@ class Statement:
     version_state: str | None
     version_deliveries: Mapping[str, int]
     manifest: Manifest | None
+    """None also for one that can't be used: ``manifest_trouble`` says why."""
     deliveries: tuple[DeliveryFigures, ...]
     values: tuple[ValueFigures, ...] = ()
     outbound: tuple[OutboundFigures, ...] = ()
+    manifest_trouble: str = ""
 
     @property
     def newest(self) -> dict[str, DeliveryFigures]:

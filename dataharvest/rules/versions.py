@@ -41,6 +41,8 @@ class VersionView:
     deliveries: Mapping[str, int]
     facts: frozenset[str]
     announced: frozenset[str]
+    edition: int = 0
+    """The set's edition when the version was made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,8 @@ class SetView:
     versions: tuple[VersionView, ...]
     since_seal_s: float = math.inf
     """Seconds since a delivery of the set was last sealed or ended."""
+    edition: int = 0
+    """Raised by whatever changes the set's records, or how its values are computed, without a new delivery."""
 
 
 def newest_complete(deliveries: Iterable[DeliveryView]) -> dict[str, DeliveryView]:
@@ -65,9 +69,10 @@ def due_version(
     """Deliveries of the version to be made now, by entity; None when none is due.
 
     The first version is due as soon as every required entity has a complete delivery whose newest is clean. A later
-    one is due when that choice has changed, no delivery of the set is being read, and ``settle_s`` seconds have passed
-    since one was last sealed, so that files corrected together make one version. A delivery that waits for an object
-    that can't be read holds nobody up; one that does not add up holds up everything until a newer one replaces it.
+    one is due when that choice or the set's edition has changed, no delivery of the set is being read, and ``settle_s``
+    seconds have passed since one was last sealed, so that files corrected together make one version. A delivery that
+    waits for an object that can't be read holds nobody up; one that does not add up holds up everything until a newer
+    one replaces it.
     """
     chosen = _changed_choice(view, required=required, quarantine_threshold=quarantine_threshold)
     return None if chosen is None or _unsettled_s(view, settle_s) > 0 else chosen
@@ -89,9 +94,14 @@ def _changed_choice(view: SetView, *, required: Collection[str], quarantine_thre
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
     if not view.versions:
         return chosen
-    if chosen == dict(view.versions[-1].deliveries) or any(_is_moving(one) for one in view.deliveries):
+    if is_made_of(view.versions[-1], chosen, edition=view.edition) or any(_is_moving(one) for one in view.deliveries):
         return None
     return chosen
+
+
+def is_made_of(version: VersionView, deliveries: Mapping[str, int], *, edition: int) -> bool:
+    """Whether the version was made of these deliveries in this edition of the set."""
+    return dict(version.deliveries) == deliveries and version.edition == edition
 
 
 def broken_deliveries(deliveries: Collection[DeliveryView]) -> list[DeliveryView]:

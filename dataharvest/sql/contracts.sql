@@ -14,6 +14,32 @@ SELECT content FROM contract WHERE tenant = $1 AND version = $2
 -- name: insert
 INSERT INTO contract (tenant, version, content) VALUES ($1, $2, $3)
 
+-- name: in_use
+-- The newest of each tenant, and those under which something is still read.
+SELECT c.tenant, c.version, c.content FROM contract c
+WHERE ($1::text IS NULL OR c.tenant = $1)
+  AND (c.version = (SELECT max(version) FROM contract newest WHERE newest.tenant = c.tenant)
+       OR EXISTS (SELECT FROM delivery d WHERE d.tenant = c.tenant AND d.contract_version = c.version
+                  AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')))
+
+-- name: older
+SELECT version, content FROM contract WHERE tenant = $1 AND version < $2
+
+-- name: take_over
+-- $2: versions that can't be read, $3: their successor, $4: fields that say how a file is read, $5: the successor's content. What
+-- has chunks was read under the old version, by a program that could: the new one must not read the rest differently.
+UPDATE delivery d SET contract_version = $3, next_try_at = NULL
+FROM contract old
+WHERE d.tenant = $1 AND d.contract_version = ANY($2) AND (old.tenant, old.version) = (d.tenant, d.contract_version)
+  AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')
+  AND (d.lease_until IS NULL OR d.lease_until < clock_timestamp())
+  AND (NOT EXISTS (SELECT FROM unnest($4::text[]) AS field (name) WHERE old.content->name IS DISTINCT FROM $5::jsonb->name)
+       OR d.state IN ('registered', 'waiting', 'splitting')
+          AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id))
+
+-- name: wake_splitters
+SELECT pg_notify('delivery_registered', '')
+
 -- name: unblock
 -- $2: kinds of orphan that block, $3: whether a client with accounts in two currencies does. Versions that an earlier contract
 -- blocked and this one does not go on. They were related when they were blocked, so that is done; the sweep tells their sets.

@@ -9,8 +9,9 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
        CASE WHEN EXISTS (
            SELECT FROM delivery newer
            WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
-             -- A repeat says that the content it repeats is the newest still.
-             AND newer.state NOT IN ('rejected', 'abandoned')
+             -- One that nobody has read to its end may turn out to be no file. A repeat says that the content it repeats is the
+             -- newest still.
+             AND newer.state IN ('sealed', 'judging', 'complete', 'repeat')
              AND (newer.last_modified, newer.object_key) > ($9, $5)
        ) THEN 'superseded' ELSE 'registered' END
 ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
@@ -30,7 +31,8 @@ RETURNING delivery_id
 SELECT pg_notify('delivery_registered', '')
 
 -- name: lease
--- $1 owner, $2 length, $3 how many of a tenant's deliveries may be read at once. The tenant with the fewest deliveries under way
+-- $1 owner, $2 length, $3 how many of a tenant's deliveries may be read at once, $4 whether the owner reads nothing else: only
+-- then, and then first, it gets one that the death of one more reader would condemn, so that no other is blamed with it. The tenant with the fewest deliveries under way
 -- comes first, then the oldest delivery; a tenant whose deliveries another splitter reads, or that is paused, waits.
 -- Everything above is judged by what the statement saw when it began; `claim` then fails if anybody else has leased one of this
 -- tenant's deliveries since: `contended` says so.
@@ -44,7 +46,8 @@ WITH free AS (
       AND (one.next_try_at IS NULL OR one.next_try_at <= clock_timestamp())
       AND leased.others = 0 AND leased.own < $3
       AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = one.tenant)
-    ORDER BY leased.own, one.registered_at, one.delivery_id
+      AND ($4 OR one.crash_count + (one.lease_until IS NOT NULL)::integer < 2)
+    ORDER BY one.crash_count + (one.lease_until IS NOT NULL)::integer >= 2 DESC, leased.own, one.registered_at, one.delivery_id
     LIMIT 1
     FOR UPDATE OF one SKIP LOCKED),
 claim AS (
@@ -54,8 +57,14 @@ claim AS (
 leased AS (
     UPDATE delivery
     SET state = 'splitting', lease_owner = $1, lease_epoch = lease_epoch + 1, attempts = attempts + 1, failure = NULL,
-        lease_until = clock_timestamp() + make_interval(secs => $2)
-    FROM free, claim
+        lease_until = clock_timestamp() + make_interval(secs => $2), chunks_at_lease = stored.chunks,
+        -- A lease that lapsed and whose owner has no session is one whose reader died.
+        crash_count = CASE
+            WHEN stored.chunks > delivery.chunks_at_lease THEN 0
+            WHEN delivery.lease_until IS NOT NULL
+                 AND NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'dataharvest ' || delivery.lease_owner)
+            THEN delivery.crash_count + 1 ELSE delivery.crash_count END
+    FROM free, claim, LATERAL (SELECT count(*) AS chunks FROM chunk WHERE chunk.delivery_id = free.delivery_id) stored
     WHERE delivery.delivery_id = free.delivery_id
     RETURNING delivery.*)
 SELECT leased.*, leased.delivery_id IS NULL AS contended FROM free LEFT JOIN leased USING (delivery_id)
@@ -73,7 +82,7 @@ RETURNING delivery_id
 -- name: release
 UPDATE delivery SET lease_until = NULL WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
 
--- name: wait_for_object
+-- name: put_aside
 UPDATE delivery SET state = 'waiting', lease_until = NULL, failure = $3,
        next_try_at = clock_timestamp() + make_interval(secs => least(600, 2 ^ least(attempts, 12)))
 WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
@@ -82,7 +91,7 @@ WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting'
 SELECT EXISTS (
     SELECT FROM delivery newer
     WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
-      AND newer.state NOT IN ('rejected', 'repeat', 'abandoned')
+      AND newer.state IN ('sealed', 'judging', 'complete', 'repeat')
       AND (newer.last_modified, newer.object_key, newer.delivery_id) > ($4, $5, $6))
 
 -- name: older_waiting
@@ -92,8 +101,13 @@ WHERE new.delivery_id = $1 AND old.state = 'waiting'
   AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
 FOR UPDATE OF old
 
--- name: stored_chunks
+-- name: settled_chunks
+-- Stored or dead-lettered. A message that was damaged on the way says nothing of the chunk itself.
 SELECT chunk_index, sha256 FROM chunk WHERE delivery_id = $1
+UNION ALL
+SELECT DISTINCT ON (chunk_index) chunk_index, chunk_sha256 FROM dead_letter l
+WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged' AND l.state <> 'replayed'
+  AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index)
 
 -- name: note_sent
 UPDATE delivery SET sent_offsets = $3 WHERE delivery_id = $1 AND lease_epoch = $2
@@ -103,6 +117,23 @@ SELECT count(*) FROM chunk WHERE delivery_id = $1
 
 -- name: lock_leased
 SELECT * FROM delivery WHERE delivery_id = $1 AND lease_epoch = $2 AND state = 'splitting' FOR UPDATE
+
+-- name: set_of
+SELECT tenant, business_date FROM delivery WHERE delivery_id = $1 AND business_date IS NOT NULL
+
+-- name: revive_repeat
+-- What a delivery that is rejected was repeated by has to be read after all: the newest of them, and the others repeat that one.
+WITH revived AS (
+    UPDATE delivery
+    SET state = 'registered', repeat_of = NULL, content_sha256 = NULL, completed_at = NULL, announced_at = NULL, attempts = 0,
+        crash_count = 0, chunks_at_lease = 0, next_try_at = NULL, sent_offsets = '{}'
+    WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE repeat_of = $1 AND state = 'repeat'
+                         ORDER BY last_modified DESC, object_key DESC, delivery_id DESC LIMIT 1)
+    RETURNING delivery_id),
+followed AS (
+    UPDATE delivery SET repeat_of = revived.delivery_id FROM revived
+    WHERE delivery.repeat_of = $1 AND delivery.delivery_id <> revived.delivery_id)
+SELECT delivery_id FROM revived
 
 -- name: lock_delivery
 SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE

@@ -16,20 +16,33 @@ WHERE delivery_id = $1
 -- name: note_broken
 UPDATE delivery SET failure = jsonb_build_object('rule', 'conservation', 'message', $2::text) WHERE delivery_id = $1
 
+-- name: note_waiting
+-- From now on the judgement is as good as sent: it is overdue after the usual time, and then comes again.
+UPDATE delivery SET failure = $2, judgement_sent_at = clock_timestamp() WHERE delivery_id = $1 AND state = 'judging'
+
 -- name: unsent
-SELECT tenant, business_date, delivery_id, entity FROM delivery
+-- One whose row is locked is being judged now. One that was dead-lettered waits for a replay.
+SELECT tenant, business_date, delivery_id, entity FROM delivery d
 WHERE state = 'judging' AND judgement_sent_at IS NULL AND tenant = $1 AND business_date = $2
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at
+                  AND l.state <> 'replayed')
 ORDER BY delivery_id
+FOR KEY SHARE OF d SKIP LOCKED
 
 -- name: overdue
--- Never sent, or sent so long ago that the message must have got lost.
-SELECT tenant, business_date, delivery_id, entity FROM delivery
+-- Never sent, or sent so long ago that the message must have got lost; neither being judged now nor dead-lettered.
+SELECT tenant, business_date, delivery_id, entity FROM delivery d
 WHERE state = 'judging' AND coalesce(judgement_sent_at, sealed_at) < clock_timestamp() - make_interval(secs => $1)
   AND failure->>'rule' IS DISTINCT FROM 'conservation'
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at
+                  AND l.state <> 'replayed')
 ORDER BY delivery_id
+FOR KEY SHARE OF d SKIP LOCKED
 
 -- name: sent
-UPDATE delivery SET judgement_sent_at = clock_timestamp() WHERE delivery_id = $1
+-- A row that is locked is being judged: its message has arrived, and whoever marks it need not wait for the verdict.
+UPDATE delivery SET judgement_sent_at = clock_timestamp()
+WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR NO KEY UPDATE SKIP LOCKED)
 
 -- name: lock
 SELECT * FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR UPDATE
@@ -143,7 +156,7 @@ SET state = CASE WHEN EXISTS (
           AND newer.state = 'complete'
           AND (newer.last_modified, newer.object_key, newer.delivery_id) > (d.last_modified, d.object_key, d.delivery_id)
     ) THEN 'superseded' ELSE 'complete' END,
-    completed_at = clock_timestamp(), record_count = $2, persisted_count = $3, quarantined_count = $4, duplicate_count = $5,
+    completed_at = clock_timestamp(), failure = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4, duplicate_count = $5,
     accepted_count = $6, sums = $7
 WHERE d.delivery_id = $1
 RETURNING d.state

@@ -3,13 +3,13 @@
 -- required where no contract says otherwise.
 WITH newest_contract AS (SELECT DISTINCT ON (tenant) tenant, content FROM contract ORDER BY tenant, version DESC),
 found AS (
-    SELECT s.problem, v.set_version_id, v.state AS version_state, v.deliveries,
+    SELECT s.problem, v.set_version_id, v.state AS version_state, v.deliveries, v.edition <> s.edition AS is_other_edition,
            coalesce(ARRAY(SELECT jsonb_array_elements_text(c.content->'required')), '{}') AS contract_required,
            coalesce((c.content->>'quarantine_threshold')::bigint, 0) AS threshold, now_there.*
     FROM business_set s
     LEFT JOIN newest_contract c USING (tenant)
     LEFT JOIN LATERAL (
-        SELECT w.set_version_id, w.state,
+        SELECT w.set_version_id, w.state, w.edition,
                (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery x
                 WHERE x.set_version_id = w.set_version_id) AS deliveries
         FROM set_version w WHERE (w.tenant, w.business_date) = (s.tenant, s.business_date)
@@ -41,7 +41,8 @@ found AS (
 told AS (
     SELECT found.*,
            CASE WHEN cardinality(contract_required) > 0 THEN contract_required ELSE $2::text[] END AS required,
-           set_version_id IS NULL OR version_state = 'cancelled' OR chosen <> deliveries AS needs_version,
+           set_version_id IS NULL OR version_state = 'cancelled' OR chosen <> deliveries
+               OR is_other_edition AS needs_version,
            version_state = 'open' AND EXISTS (SELECT FROM readiness r WHERE r.set_version_id = found.set_version_id
                                               AND r.rule LIKE 'outbound.%') AS is_publishing
     FROM found)

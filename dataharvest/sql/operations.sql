@@ -26,7 +26,8 @@ DO UPDATE SET attempt_count = attempt.attempt_count + 1, last_error = coalesce($
 DELETE FROM attempt WHERE (topic, topic_partition, topic_offset) = ($1, $2, $3)
 
 -- name: add_dead_letter
-INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason, delivery_id, chunk_index, chunk_sha256)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 ON CONFLICT DO NOTHING
 
 -- name: try_sweep
@@ -66,6 +67,7 @@ FROM outbound o JOIN set_version v USING (set_version_id)
 JOIN batch b ON b.set_version_id = o.set_version_id AND b.rule = 'outbound.' || o.kind AND b.batch_index = o.batch_index
 WHERE o.sent_at IS NULL AND o.created_at < clock_timestamp() - interval '60 seconds'
   AND v.state IN ('open', 'published') AND b.done_at IS NOT NULL
+  AND greatest(b.done_at, b.sent_at) < clock_timestamp() - interval '60 seconds'
 
 -- name: untold_rules
 -- $1 and $2: rules and the facts they provide. Every batch is done, and the fact is not recorded.
@@ -74,7 +76,7 @@ SELECT DISTINCT ON (v.set_version_id, b.rule)
 FROM set_version v JOIN batch b USING (set_version_id) JOIN unnest($1::text[], $2::text[]) AS known(rule, provides) USING (rule)
 WHERE v.state = 'open'
   AND NOT EXISTS (SELECT FROM batch u WHERE u.set_version_id = b.set_version_id AND u.rule = b.rule
-                  AND (u.done_at IS NULL OR u.done_at > clock_timestamp() - interval '60 seconds'))
+                  AND (u.done_at IS NULL OR greatest(u.done_at, u.sent_at) > clock_timestamp() - interval '60 seconds'))
   AND NOT EXISTS (SELECT FROM fact f WHERE f.set_version_id = b.set_version_id AND f.name = known.provides)
 ORDER BY v.set_version_id, b.rule, b.batch_index
 
@@ -87,8 +89,16 @@ WHERE v.state = 'open' AND v.created_at < clock_timestamp() - interval '60 secon
   AND NOT EXISTS (SELECT FROM readiness r WHERE r.set_version_id = v.set_version_id
                   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = r.set_version_id AND b.rule = r.rule))
 
--- name: lapsed_leases
-SELECT count(*) FROM delivery WHERE state = 'splitting' AND lease_until < clock_timestamp()
+-- name: unread_deliveries
+-- A splitter let its lease lapse; or something waits although nothing at all is being read, so that nobody can have been told.
+SELECT count(*) AS delivery_count,
+       coalesce(min(d.lease_until) < clock_timestamp() - interval '30 seconds', false) AS is_held
+FROM delivery d
+WHERE d.state IN ('registered', 'waiting', 'splitting')
+  AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = d.tenant)
+  AND (d.lease_until < clock_timestamp()
+       OR (d.lease_until IS NULL AND greatest(d.registered_at, d.next_try_at) < clock_timestamp() - interval '60 seconds'
+           AND NOT EXISTS (SELECT FROM delivery busy WHERE busy.state = 'splitting' AND busy.lease_until >= clock_timestamp())))
 
 -- name: wake_splitters
 SELECT pg_notify('delivery_registered', '')
@@ -103,10 +113,15 @@ WHERE d.state = 'sealed' AND d.announced_at < clock_timestamp() - interval '60 s
                   AND c.committed_at > clock_timestamp() - interval '60 seconds')
 
 -- name: gaps
+-- A chunk that was dead-lettered is no gap: it waits for a replay. Only one whose bytes were damaged on the way is read again.
 SELECT d.* FROM delivery d
 WHERE d.state = 'sealed' AND d.sealed_at < clock_timestamp() - interval '120 seconds'
   AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = d.tenant)
-  AND d.chunk_count > (SELECT count(*) FROM chunk c WHERE c.delivery_id = d.delivery_id)
+  AND d.chunk_count > (SELECT count(*) FROM (
+      SELECT chunk_index FROM chunk c WHERE c.delivery_id = d.delivery_id
+      UNION SELECT chunk_index FROM dead_letter l
+      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged'
+        AND l.state <> 'replayed') known)
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id
                   AND c.committed_at > clock_timestamp() - interval '120 seconds')
 
@@ -129,3 +144,10 @@ RETURNING tenant
 
 -- name: clock
 SELECT clock_timestamp()
+
+-- name: end_frozen_sessions
+-- In a transaction, and the server has been waiting for the client: a worker that was stopped, or cut off without a word.
+SELECT pg_terminate_backend(pid), application_name, extract(epoch FROM clock_timestamp() - state_change)::int AS silent_s
+FROM pg_stat_activity
+WHERE application_name LIKE 'dataharvest %' AND datname = current_database() AND pid <> pg_backend_pid()
+  AND xact_start IS NOT NULL AND wait_event = 'ClientRead' AND state_change < clock_timestamp() - interval '30 seconds'

@@ -16,7 +16,11 @@ SELECT d.delivery_id, d.entity, d.state, d.last_modified, d.object_key, d.object
        ARRAY[d.record_count, d.persisted_count, d.quarantined_count, d.duplicate_count, d.accepted_count] AS recorded,
        (SELECT ARRAY[coalesce(sum(record_count), 0), coalesce(sum(persisted_count), 0), coalesce(sum(quarantined_count), 0),
                      coalesce(sum(duplicate_count), 0), coalesce(sum(accepted_count), 0)]::bigint[]
-        FROM chunk WHERE chunk.delivery_id = d.delivery_id) AS ledger
+        FROM chunk WHERE chunk.delivery_id = d.delivery_id) AS ledger,
+       (SELECT coalesce(sum(record_count), 0)::bigint FROM quarantine q
+        WHERE q.delivery_id = d.delivery_id AND q.state = 'open') AS quarantine_count,
+       (SELECT coalesce(sum(record_count), 0)::bigint FROM quarantine q
+        WHERE q.delivery_id = d.delivery_id AND q.state = 'accepted') AS accepted_count
 FROM delivery d
 WHERE d.tenant = $1 AND d.business_date = $2 AND d.removed_at IS NULL
   AND (d.state = 'complete' OR d.delivery_id = ANY($3) AND d.state = 'superseded')

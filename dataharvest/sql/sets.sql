@@ -40,21 +40,34 @@ WHERE d.tenant = $1 AND d.business_date = $2
 SELECT coalesce(extract(epoch FROM clock_timestamp() - max(sealed_at)), 'infinity')::float8
 FROM delivery WHERE tenant = $1 AND business_date = $2
 
+-- name: edition
+SELECT edition FROM business_set WHERE tenant = $1 AND business_date = $2
+
+-- name: publishing_version
+-- What was not cancelled goes out.
+SELECT version FROM set_version WHERE tenant = $1 AND business_date = $2 AND state IN ('open', 'blocked')
+ORDER BY version LIMIT 1
+
+-- name: raise_edition
+UPDATE business_set SET edition = edition + 1 WHERE tenant = $1 AND business_date = $2 RETURNING edition
+
 -- name: sets_due
--- Sets whose newest complete deliveries are not those of the newest version, and in which nothing is being read. $1: the time
--- in seconds that has to have passed since the last seal.
+-- Sets whose newest complete deliveries and edition are not those of the newest version, and in which nothing is being read.
+-- $1: the time in seconds that has to have passed since the last seal.
 SELECT DISTINCT d.tenant, d.business_date FROM delivery d
 WHERE d.state = 'complete'
   AND NOT EXISTS (SELECT FROM set_version_delivery sd JOIN set_version v USING (set_version_id)
                   WHERE sd.delivery_id = d.delivery_id
                     AND v.version = (SELECT max(version) FROM set_version w
-                                     WHERE (w.tenant, w.business_date) = (d.tenant, d.business_date)))
+                                     WHERE (w.tenant, w.business_date) = (d.tenant, d.business_date))
+                    AND v.edition = (SELECT edition FROM business_set s
+                                     WHERE (s.tenant, s.business_date) = (d.tenant, d.business_date)))
   AND NOT EXISTS (SELECT FROM delivery o WHERE (o.tenant, o.business_date) = (d.tenant, d.business_date)
                   AND (o.state IN ('registered', 'splitting', 'sealed', 'judging')
                        OR o.sealed_at > clock_timestamp() - make_interval(secs => $1)))
 
 -- name: versions
-SELECT v.set_version_id, v.version, v.state,
+SELECT v.set_version_id, v.version, v.state, v.edition,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
@@ -81,13 +94,27 @@ UPDATE manifest SET decided_at = clock_timestamp() WHERE (tenant, business_date)
 -- name: set_totals_problem
 UPDATE business_set SET problem = $3
 WHERE (tenant, business_date) = ($1, $2) AND problem IS DISTINCT FROM $3
-  AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required'))
+  AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required', 'stored_manifest'))
 
 -- name: create_version
-INSERT INTO set_version (tenant, business_date, version) VALUES ($1, $2, $3) RETURNING set_version_id
+INSERT INTO set_version (tenant, business_date, version, edition)
+SELECT tenant, business_date, $3, edition FROM business_set WHERE (tenant, business_date) = ($1, $2)
+RETURNING set_version_id
 
 -- name: add_delivery
 INSERT INTO set_version_delivery (set_version_id, entity, delivery_id) VALUES ($1, $2, $3)
+
+-- name: drop_repairs
+-- What was repaired or accepted in the files that are superseded next is lost with them, and that is noted.
+INSERT INTO repair (quarantine_id, tenant, action, who, why, persisted_count, duplicate_count, accepted_count, superseded_by)
+SELECT q.quarantine_id, q.tenant, 'drop', 'dataharvest',
+       format('delivery %s of %s replaced delivery %s', new.delivery_id, new.entity, old.delivery_id), 0, 0, 0, new.delivery_id
+FROM delivery new
+JOIN delivery old ON (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
+ AND old.state = 'complete'
+ AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
+JOIN quarantine q ON q.delivery_id = old.delivery_id AND q.state <> 'open'
+WHERE new.delivery_id = ANY($1)
 
 -- name: supersede_older
 UPDATE delivery old SET state = 'superseded'

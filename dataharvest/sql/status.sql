@@ -1,5 +1,5 @@
 -- name: sets
-SELECT tenant, business_date, problem, late_at FROM business_set
+SELECT tenant, business_date, problem, late_at, edition FROM business_set
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
 ORDER BY tenant, business_date
 
@@ -17,6 +17,7 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
            (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
        ELSE 0 END AS open_quarantine,
        d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken,
+       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule,
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM delivery d
 LEFT JOIN LATERAL (
@@ -25,12 +26,22 @@ LEFT JOIN LATERAL (
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
     HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
+-- What of the delivery was dead-lettered and not replayed.
+LEFT JOIN LATERAL (
+    SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, min(l.chunk_index) AS dead_letter_index,
+           (array_agg(l.rule ORDER BY l.chunk_index, l.failed_at))[1] AS dead_letter_rule
+    FROM dead_letter l
+    WHERE l.delivery_id = d.delivery_id AND l.state <> 'replayed' AND CASE
+        WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at
+        ELSE d.state IN ('registered', 'waiting', 'splitting', 'sealed') AND l.rule <> 'chunk_damaged'
+            AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index) END
+) dead ON true
 WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2)))
    OR d.delivery_id = ANY($3)
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: versions
-SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.failure, v.published_at,
+SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.edition, v.failure, v.published_at,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
@@ -51,8 +62,18 @@ FROM orphan_count c WHERE c.set_version_id = ANY($1) ORDER BY c.set_version_id, 
 
 -- name: quarantined
 SELECT q.* FROM unnest($1::bigint[]) AS shown(delivery_id), LATERAL (
-    SELECT delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
+    SELECT quarantine_id, delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
     WHERE quarantine.delivery_id = shown.delivery_id AND state = 'open' ORDER BY chunk_index, position LIMIT $2) q
+
+-- name: dropped_repairs
+-- What was repaired or accepted in files that these deliveries have replaced.
+SELECT q.tenant, d.business_date, d.entity, r.superseded_by, q.delivery_id, count(*) AS repair_count,
+       (array_agg(format('line %s (%s by %s)', q.line, last.action, last.who) ORDER BY q.line))[1:5] AS sample
+FROM repair r JOIN quarantine q USING (quarantine_id) JOIN delivery d USING (delivery_id)
+JOIN LATERAL (SELECT action, who FROM repair before WHERE before.quarantine_id = r.quarantine_id AND before.action <> 'drop'
+              ORDER BY repair_id DESC LIMIT 1) last ON true
+WHERE r.superseded_by = ANY($1)
+GROUP BY q.tenant, d.business_date, d.entity, r.superseded_by, q.delivery_id ORDER BY d.entity, q.delivery_id
 
 -- name: duplicate_keys
 SELECT delivery_id, natural_key, record_count, lines FROM duplicate_key WHERE delivery_id = ANY($1)
@@ -68,10 +89,11 @@ SELECT CASE WHEN (SELECT count(DISTINCT currency) FROM row_accounts WHERE delive
 
 -- name: dead_letters
 SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
-FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
+FROM dead_letter WHERE state = 'open' AND ($1::timestamptz IS NULL OR failed_at >= $1) GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
-SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id, d.state,
+SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id,
+       CASE WHEN d.state IN ('sealed', 'judging') AND d.failure->>'rule' = 'conservation' THEN 'broken' ELSE d.state END AS state,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count, coalesce(d.record_count, live.records, 0) AS record_count,
        coalesce(d.chunk_count, ceil(d.size_bytes::numeric / nullif(d.chunk_bytes, 0)), 0)::bigint AS expected_chunk_count
 FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)

@@ -23,10 +23,17 @@ LEFT JOIN (
 ORDER BY tenant
 
 -- name: in_flight
--- What has not come within ten minutes of its sealing is the sweep's business; nobody waits for it here.
-SELECT d.delivery_id, i AS chunk_index FROM delivery d, generate_series(0, d.chunk_count - 1) AS i
-WHERE d.tenant = $1 AND d.state = 'sealed' AND d.sealed_at > clock_timestamp() - interval '10 minutes'
+-- Of a delivery that was not read to its end, because its splitter was interrupted or died, every chunk before the last stored one
+-- was sent too: chunks are sent in order. What has not come within ten minutes of the sealing or of the chunk stored last is the
+-- sweep's business, or is sent again by the next splitter; nobody waits for it here.
+SELECT d.delivery_id, i AS chunk_index
+FROM delivery d, LATERAL (
+    SELECT max(chunk_index) AS last_stored, max(committed_at) AS moved_at FROM chunk c WHERE c.delivery_id = d.delivery_id) known,
+    generate_series(0, coalesce(d.chunk_count - 1, known.last_stored)) AS i
+WHERE d.tenant = $1 AND d.state IN ('registered', 'splitting', 'sealed')
+  AND coalesce(d.sealed_at, known.moved_at) > clock_timestamp() - interval '10 minutes'
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id AND c.chunk_index = i)
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.chunk_index = i AND l.state <> 'replayed')
 
 -- name: landed
 SELECT sent.delivery_id, sent.chunk_index
@@ -35,5 +42,6 @@ FROM unnest($1::bigint[], $2::integer[], $3::integer[], $4::bigint[])
 WHERE EXISTS (SELECT FROM chunk c WHERE c.delivery_id = sent.delivery_id AND c.chunk_index = sent.chunk_index)
    OR NOT EXISTS (SELECT FROM delivery d WHERE d.delivery_id = sent.delivery_id
                   AND d.state IN ('registered', 'waiting', 'splitting', 'sealed'))
-   OR EXISTS (SELECT FROM dead_letter l WHERE l.topic = 'chunks' AND l.topic_partition = sent.topic_partition
-              AND l.topic_offset = sent.topic_offset)
+   OR EXISTS (SELECT FROM dead_letter l WHERE l.topic = 'chunks' AND (
+              l.topic_partition = sent.topic_partition AND l.topic_offset = sent.topic_offset
+              OR l.delivery_id = sent.delivery_id AND l.chunk_index = sent.chunk_index AND sent.topic_offset IS NULL))

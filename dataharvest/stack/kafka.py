@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from dataharvest.errors import Unavailable
 from dataharvest.stack import ports
@@ -64,7 +65,7 @@ class Kafka(Service):
     """The broker of a stack. After a crash its data is what was acknowledged, on the same port."""
 
     name = "kafka"
-    port_names = ("kafka", CONTROLLER_PORT)
+    port_names: ClassVar[tuple[str, ...]] = ("kafka", CONTROLLER_PORT)
     program = "java"
 
     @property

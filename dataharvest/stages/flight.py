@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataharvest import metrics
 from dataharvest.deliveries import Lease
 from dataharvest.errors import Rejected
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata, encode_chunk
 from dataharvest.ports import Deliveries, Position, Sender
 from dataharvest.stages.fairness import Fairness, Window
@@ -104,6 +105,7 @@ class Flight:
         await self._keep()
 
     async def _land(self, return_when: str) -> None:
+        failpoint("split.chunk_sent")
         done, _ = await asyncio.wait(self._sending, return_when=return_when)
         for task in done:
             position = task.result()

@@ -4,13 +4,15 @@ import logging
 import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from dataharvest import metrics, tracing
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import Rejected
-from dataharvest.messages import Progress, RuleReady, decode_progress
+from dataharvest.errors import Rejected, Unavailable
+from dataharvest.failpoints import failpoint
+from dataharvest.messages import DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
@@ -20,6 +22,9 @@ from dataharvest.rules.standing import standing
 from dataharvest.rules.versions import SetView
 from dataharvest.stages.compare_totals import compare_totals
 from dataharvest.stages.judge import send_unsent_judgements
+from dataharvest.stages.remove import remove_rows
+from dataharvest.stages.send_readiness import send_unsent_readiness
+from dataharvest.stages.turns import each
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +68,10 @@ class Fold:
         """
         fact = decode_progress(value)
         subject = fact.key, progress.subject_of(fact)
-        if subject in self._ended:
+        if subject in self._ended and not isinstance(fact, DeliverySealed):
             return
+        # A repeat whose original was rejected is read after all, and sealed after it had ended.
+        self._ended.pop(subject, None)
         key = SetKey(fact.tenant, fact.business_date)
         known = await self._known(fact, key, table)
         has_ended = not progress.lists(known, fact)
@@ -82,6 +89,7 @@ class Fold:
         else:
             table[fact.key] = state
             self._trusted.add(fact.key)
+        failpoint("fold.table_changed")
 
     def _note_end(self, subject: tuple[bytes, str]) -> None:
         self._ended[subject] = None
@@ -112,6 +120,7 @@ class Fold:
                 if totals.may_go_on or number in outgoing:
                     await locked.announce(number, rule)
             await self._tell_if_blocked(locked, view, key, contract, problem=totals.problem)
+        failpoint("fold.readiness_decided")
         await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
         self._removing.add(key)
 
@@ -175,14 +184,27 @@ class Fold:
         """
         now = self.clock()
         settled = [key for key, due_at in self._later.items() if due_at <= now]
-        for key in settled:
-            await self.decide(key)
-            # Decided again it may have been put off again.
-            if self._later[key] <= now:
-                del self._later[key]
-        while self._removing:
-            await remove_rows(self._removing.pop(), removals=self.removals)
+        try:
+            await each(settled, partial(self._decide_again, now=now))
+        finally:
+            # Removing does not wait for decisions.
+            await each(list(self._removing), self._remove)
         return len(settled)
+
+    async def _decide_again(self, key: SetKey, *, now: float) -> None:
+        await self.decide(key)
+        # Decided again it may have been put off again.
+        if self._later[key] <= now:
+            del self._later[key]
+
+    async def _remove(self, key: SetKey) -> None:
+        # First: while the rows are being removed the set may be decided about again.
+        self._removing.discard(key)
+        try:
+            await remove_rows(key, removals=self.removals)
+        except Unavailable:
+            self._removing.add(key)
+            raise
 
     async def _known(self, fact: Progress, key: SetKey, table: Mapping[bytes, SetProgress]) -> SetProgress:
         state = table.get(fact.key)
@@ -207,22 +229,6 @@ class Fold:
             state = progress.without_rule(state, version, name)
             concluded = True
         return state, concluded
-
-
-async def send_unsent_readiness(key: SetKey, *, sets: Sets, sender: Sender) -> None:
-    """Send what was announced and not sent, by whomever."""
-    for version, rule in await sets.unsent_readiness(key):
-        message = RuleReady(tenant=key.tenant, business_date=key.business_date, version=version, rule=rule)
-        await sender.send("readiness", key=message.key, value=message.encode())
-        await sets.mark_readiness_sent(key, version, rule)
-
-
-async def remove_rows(key: SetKey | None, *, removals: Removals) -> int:
-    """Remove the rows of superseded deliveries that nobody needs, of one set or of all; returns of how many."""
-    removed = 0
-    for delivery_id in await removals.due(key):
-        removed += await removals.remove(delivery_id)
-    return removed
 
 
 def key_details(key: SetKey) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from dataharvest.contracts import DEFAULT, Contract
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.messages import DeliveryJudged, Judgement
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Deliveries, Judgements, LockedJudgement, Sender
@@ -14,6 +14,9 @@ from dataharvest.rules.tiling import ConservationBroken
 from dataharvest.stages.read_again import ReadingAgain
 
 logger = logging.getLogger(__name__)
+
+_REMOVED = (404, 412)
+"""Codes that say that the bytes are gone for good; any other may be over tomorrow."""
 
 ContractOf = Callable[[str, int], Awaitable[Contract]]
 """Contract of a tenant by its version."""
@@ -35,21 +38,33 @@ class Judge:
     contract_of: ContractOf = default_contract
 
     async def judge(self, message: Judgement) -> None:
-        """Judge the delivery and tell its set.
+        """Judge the delivery and tell its set; one whose object can't be read now is left as it is and comes again later.
 
         Raises:
             Unavailable: PostgreSQL, the object store or Kafka is not there.
         """
         try:
             await self._judge(message)
+        except ObjectTrouble as trouble:
+            await self._put_off(message, trouble)
+            return
         except ConservationBroken as broken:
             await self.judgements.note_broken(message.delivery_id, str(broken))
             log_broken(message, str(broken))
+        except ContractTrouble as trouble:
+            # It stays as it is; the sweep sends the judgement again, and once the contract is replaced it is done.
+            logger.error("contract can't be read, the delivery waits", extra={**_details(message), "reason": trouble.message})
+            return
         except Rejected as reason:
             await self.deliveries.reject(message.delivery_id, reason)
             logger.warning("delivery rejected", extra={**_details(message), "rule": reason.rule})
         fact = DeliveryJudged(**message.model_dump(exclude={"type"}))
         await self.sender.send("progress", key=fact.key, value=fact.encode())
+
+    async def _put_off(self, message: Judgement, trouble: ObjectTrouble) -> None:
+        failure = {"rule": f"object_{trouble.code}", "message": str(trouble)}
+        await self.judgements.note_waiting(message.delivery_id, failure)
+        logger.warning("judgement waits for its object", extra={**_details(message), "code": trouble.code})
 
     async def _judge(self, message: Judgement) -> None:
         async with self.judgements.open(message.delivery_id) as judgement:
@@ -71,6 +86,8 @@ class Judge:
                 copies = reading.copies(place, data, keys=await judgement.keys_in(place.index))
                 await judgement.settle(place.index, copies, check=reading.check_record)
         except ObjectTrouble as trouble:
+            if trouble.code not in _REMOVED:
+                raise
             # The rows are safe; which line they stood on, and which of two came first, nobody can tell any more.
             details = {"delivery_id": subject.delivery_id, "code": trouble.code}
             logger.warning("source removed, duplicates without lines", extra=details)

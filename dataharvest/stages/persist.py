@@ -7,6 +7,7 @@ from dataharvest import metrics
 from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata, ChunkPersisted, decode_chunk
 from dataharvest.ports import Chunks, Deliveries, Position, Sender
 from dataharvest.rules.records import CheckedChunk, check_chunk
@@ -21,9 +22,11 @@ async def persist(value: bytes, position: Position, *, chunks: Chunks, deliverie
         Rejected: the message can't be read or its bytes are damaged.
         Unavailable: PostgreSQL or Kafka is not there.
     """
+    failpoint("persist.received")
     metadata, data = decode_chunk(value)
     checked = check(metadata, data)
     outcome = await chunks.persist(metadata, checked, position=position)
+    failpoint("persist.committed")
     if outcome is ChunkOutcome.STORED:
         _count(metadata, checked)
     if outcome is ChunkOutcome.CONFLICT:

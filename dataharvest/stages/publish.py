@@ -6,6 +6,7 @@ import polars as pl
 
 from dataharvest import metrics
 from dataharvest.deliveries import OpenBatch
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
 from dataharvest.outbound import OutboundMessage
 from dataharvest.ports import LockedBatch, Sender, Work
@@ -22,8 +23,10 @@ async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender
         if not opened.computed:
             await _store(locked, batch, outbound)
             await locked.mark_computed()
+    failpoint("publish.stored")
     await _send(opened, batch, outbound, work=work, sender=sender)
     await work.mark_done(opened, batch)
+    failpoint("publish.marked")
     return True
 
 
@@ -45,6 +48,7 @@ async def _send(opened: OpenBatch, batch: Batch, outbound: OutboundMessage, *, w
     if unsent:
         messages = [(_key(batch.tenant, reference), payload) for _, reference, payload in unsent]
         await sender.send_many(outbound.topic, messages)
+        failpoint("publish.acknowledged")
         metrics.OUTBOUND_SENT.labels(outbound.topic).inc(len(messages))
         await work.mark_outbound_sent(opened, batch, kind=outbound.name, message_ids=[one[0] for one in unsent])
 

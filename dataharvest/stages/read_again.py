@@ -1,6 +1,6 @@
 """Read again: another look at some chunks of a delivery, from the object version that it was read from."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -8,9 +8,9 @@ from dataharvest.contracts import Contract
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery
 from dataharvest.errors import ObjectTrouble, Rejected
 from dataharvest.messages import ChunkMetadata
-from dataharvest.objects import ObjectStore
+from dataharvest.objects import PART_BYTES, ObjectStore
 from dataharvest.rules.decompression import decompressor_for
-from dataharvest.rules.duplicates import Copy, copies_in
+from dataharvest.rules.duplicates import Copy, PlacedRecord, copies_in, records_in
 from dataharvest.rules.header import Header, read_header
 from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.scanning import scanner_for
@@ -30,6 +30,34 @@ class ReadingAgain:
     objects: ObjectStore
     _header: Header | None = None
 
+    async def load_header(self) -> None:
+        """Read the file's header, unless it was read before.
+
+        Raises:
+            ObjectTrouble: the object is gone, or has other bytes than it had.
+            Rejected: the header is none under this contract.
+        """
+        if self._header is None:
+            self._header = await self._read_header()
+
+    async def content_range(self, start: int, byte_length: int) -> AsyncIterator[bytes]:
+        """The bytes of a part of the content, in pieces.
+
+        Raises:
+            ObjectTrouble: the object is gone, or has other bytes than it had.
+        """
+        position, end = 0, start + byte_length
+        pieces = self._content()
+        if self._is_plain:
+            position = start
+            pieces = self.objects.read(self.subject.source, start=start, part_bytes=min(PART_BYTES, max(1, byte_length)))
+        async for piece in pieces:
+            if position + len(piece) > start:
+                yield piece[max(0, start - position) : end - position]
+            position += len(piece)
+            if position >= end:
+                return
+
     async def chunks(self, wanted: Sequence[ChunkPlace]) -> AsyncIterator[tuple[ChunkPlace, bytes]]:
         """The bytes of each chunk, in order.
 
@@ -39,36 +67,42 @@ class ReadingAgain:
         if not wanted:
             return
         try:
-            self._header = await self._read_header()
+            await self.load_header()
         except Rejected as reason:
             raise _other_content() from reason
-        is_plain = self.contract.encoding == "utf-8" and self.subject.source.key.lower().endswith(".csv")
-        ranges = self._plain_ranges(wanted) if is_plain else self._decoded_ranges(wanted)
+        ranges = self._plain_ranges(wanted) if self._is_plain else self._decoded_ranges(wanted)
         async for place, data in ranges:
             if sha256(data).digest() != place.sha256:
                 raise _other_content()
             yield place, data
 
-    def copies(self, place: ChunkPlace, data: bytes, *, keys: set[str]) -> list[Copy]:
-        """The records of a chunk with one of these natural keys, in order."""
+    def copies(self, place: ChunkPlace, data: bytes, *, keys: set[str] | None) -> list[Copy]:
+        """The records of a chunk that are rows by themselves, in order: those with one of these natural keys, or all."""
         assert self._header is not None
         entity = self.contract.entity(self.subject.entity)
         checked = check(self._metadata(data, place.byte_offset, place.first_line), data)
         found = copies_in(
-            data,
+            self.records(place, data),
             scanner=scanner_for(self.contract.delimiter),
             key_index=self._header.columns.index(entity.natural_key),
             key_kind=next(column.kind for column in entity.columns if column.name == entity.natural_key),
             keys=keys,
             left_out={one.position for one in checked.quarantined},
-            first_line=place.first_line,
-            byte_offset=place.byte_offset,
         )
         return list(found)
+
+    def records(self, place: ChunkPlace, data: bytes) -> Iterator[PlacedRecord]:
+        """Every record of a chunk, in order."""
+        scanner = scanner_for(self.contract.delimiter)
+        return records_in(data, scanner=scanner, first_line=place.first_line, byte_offset=place.byte_offset)
 
     def check_record(self, record: bytes) -> CheckedChunk:
         """The row to store of one record with its line end."""
         return check(self._metadata(record, 0, 1), record)
+
+    @property
+    def _is_plain(self) -> bool:
+        return self.contract.encoding == "utf-8" and self.subject.source.key.lower().endswith(".csv")
 
     async def _read_header(self) -> Header:
         start = b""

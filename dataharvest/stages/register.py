@@ -4,7 +4,8 @@ import logging
 
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
-from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
+from dataharvest.failpoints import failpoint
 from dataharvest.objects import ObjectStore, ObjectVersion
 from dataharvest.ports import Contracts, Deliveries
 from dataharvest.rules.events import objects_in
@@ -29,6 +30,7 @@ async def register(
         Rejected: the notification can't be read, or S3 forbids to look at one of its objects; the others are registered.
         Unavailable: S3 or PostgreSQL is not there.
     """
+    failpoint("register.received")
     forbidden: Rejected | None = None
     for hint in objects_in(value):
         if hint.bucket != bucket:
@@ -54,31 +56,37 @@ async def register_object(
     manifests: ManifestRegister,
     contracts: Contracts,
 ) -> bool:
-    """Insert a delivery, or a manifest, for what is under the key now; False when nothing is."""
+    """Insert a delivery, or a manifest, for what is under the key now; False when nothing is or it can't be told."""
     try:
         source = await objects.head(bucket, key)
     except ObjectTrouble as trouble:
         raise Rejected(f"{key!r} can't be looked at: {trouble}", rule="object_forbidden", key=key) from trouble
     if source is None:
         return False
-    if not key.endswith("/"):
-        await _insert(source, deliveries=deliveries, manifests=manifests, contracts=contracts)
-    return True
+    if key.endswith("/"):
+        return True
+    return await _insert(source, deliveries=deliveries, manifests=manifests, contracts=contracts)
 
 
-async def _insert(source: ObjectVersion, *, deliveries: Deliveries, manifests: ManifestRegister, contracts: Contracts) -> None:
+async def _insert(source: ObjectVersion, *, deliveries: Deliveries, manifests: ManifestRegister, contracts: Contracts) -> bool:
     try:
         contract_version, contract = await contracts.current(tenant_of(source.key))
         name = parse_object_key(source.key, entities=all_entities(), date_form=contract.date_in_key)
+    except ContractTrouble as trouble:
+        # Only the contract says what the key means. Nothing is lost: the sweep finds the object again until it can be told.
+        logger.error("contract can't be read, the object waits", extra={"object_key": source.key, "reason": trouble.message})
+        return False
     except Rejected as reason:
         delivery_id = await deliveries.register_rejected(source, reason)
         if delivery_id is not None:
             logger.warning("delivery rejected", extra={"delivery_id": delivery_id, "rule": reason.rule})
-        return
+        return True
     if name.kind == "manifest":
         await manifests.register(source, SetKey(name.tenant, name.business_date))
-        return
+        return True
     delivery_id = await deliveries.register(source, name, contract_version=contract_version)
     if delivery_id is not None:
+        failpoint("register.registered")
         details = {"delivery_id": delivery_id, "tenant": name.tenant, "entity": name.entity}
         logger.info("delivery registered", extra=details)
+    return True

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from dataharvest.contracts import Contract
+from dataharvest.errors import ContractTrouble
 from dataharvest.messages import Batch
 from dataharvest.ports import LockedBatch, Work
 from dataharvest.rules.notifying import blocked_version_note
@@ -13,15 +14,26 @@ logger = logging.getLogger(__name__)
 
 
 async def relate(batch: Batch, *, work: Work, contract_of: ContractOf = default_contract) -> bool:
-    """Store the links and the orphans; False when the version is cancelled, or blocked by what its contract does not allow."""
+    """Store the links and the orphans; False when the version is cancelled, or blocked by what its contract does not allow.
+
+    While its contract can't be read the batch stays undone, and the sweep sends it again.
+    """
+    try:
+        return await _relate(batch, work=work, contract_of=contract_of)
+    except ContractTrouble as trouble:
+        logger.error("contract can't be read, the set waits", extra={"tenant": batch.tenant, "reason": trouble.message})
+        return False
+
+
+async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf) -> bool:
     async with work.open_batch(batch) as locked:
         if locked is None:
             return False
         if locked.opened.computed:
             return True
+        contract = await contract_of(batch.tenant, locked.opened.contract_version)
         orphans = await locked.relate()
         await locked.mark_computed()
-        contract = await contract_of(batch.tenant, locked.opened.contract_version)
         if failure := _orphans_that_block(orphans, contract) or await _mixed_currency(locked, contract):
             await locked.block(failure)
             key = batch.tenant, batch.business_date

@@ -3,11 +3,12 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dataharvest import metrics, tracing
-from dataharvest.deliveries import LEASES_PER_TENANT, Announcement, Lease
-from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
+from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, Announcement, Lease
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import DeliveryRemoved, DeliverySealed
 from dataharvest.ports import Deliveries, Sender
 from dataharvest.stages.fairness import TenantPaused
@@ -29,7 +30,7 @@ class SplitLoop:
     sender: Sender
     concurrency: int
     stopping: Callable[[], bool]
-    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _running: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Work until told to stop or a service fails.
@@ -49,36 +50,50 @@ class SplitLoop:
             await self._abandon()
 
     async def _fill(self) -> None:
-        while len(self._running) < self.concurrency:
+        while len(self._running) < self.concurrency and not await self._is_on_trial():
             # A tenant's further files take no more than half the places: a few large tenants must not fill them all.
             per_tenant = LEASES_PER_TENANT if len(self._running) < self.concurrency / 2 else 1
-            lease = await self.deliveries.lease(per_tenant=per_tenant)
+            lease = await self.deliveries.lease(per_tenant=per_tenant, alone=not self._running)
             if lease is None:
                 return
-            self._running.add(asyncio.create_task(self._split(lease)))
+            self._running[asyncio.create_task(self._split(lease))] = lease
+
+    async def _is_on_trial(self) -> bool:
+        """Whether a delivery is read over which splitters have died, and got no further yet than they did.
+
+        Nothing else is read meanwhile: whatever is in hand when this process ends would be blamed too.
+        """
+        for lease in self._running.values():
+            if lease.is_suspect and await self.deliveries.stored_chunk_count(lease.delivery_id) <= lease.chunks_at_lease:
+                return True
+        return False
 
     async def _wait(self, woken: asyncio.Event) -> None:
         waking = asyncio.create_task(woken.wait())
         try:
-            done, _ = await asyncio.wait({waking, *self._running}, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({waking, *self._running}, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waking.cancel()
-        finished = done - {waking}
-        self._running -= finished
-        for task in finished:
+        for task in [one for one in self._running if one.done()]:
+            del self._running[task]
             task.result()
 
     async def _split(self, lease: Lease) -> None:
         details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity}
         try:
+            if lease.crash_count >= READERS_LOST:
+                message = f"reading the file ended its worker {READERS_LOST} times without getting further"
+                raise Rejected(message, rule="crashed_worker")
             with metrics.STAGE_SECONDS.labels("split").time():
                 await self.splitter.split(lease)
+        except ContractTrouble as trouble:
+            await self.deliveries.put_aside(lease, {"rule": trouble.rule, "message": trouble.message})
+            logger.error("contract can't be read, the delivery waits", extra={**details, "reason": trouble.message})
         except Rejected as reason:
-            await self.deliveries.reject(lease.delivery_id, reason)
-            logger.warning("delivery rejected", extra={**details, "rule": reason.rule})
+            await reject_read(lease, reason, deliveries=self.deliveries)
         except ObjectTrouble as trouble:
             failure = {"rule": f"object_{trouble.code}", "message": str(trouble)}
-            await self.deliveries.wait_for_object(lease, failure)
+            await self.deliveries.put_aside(lease, failure)
             logger.warning("delivery waits for its object", extra={**details, "code": trouble.code})
         except TenantPaused:
             await self.deliveries.release(lease)
@@ -94,11 +109,33 @@ class SplitLoop:
             logger.info("delivery read to its end", extra=details)
 
     async def _abandon(self) -> None:
-        # Leases lapse by themselves: another splitter goes on from the chunks in the ledger.
-        running, self._running = self._running, set()
+        running, self._running = self._running, {}
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        # Another splitter goes on from the chunks in the ledger; a lease that lapses instead would look like a death.
+        with suppress(Unavailable):
+            for task, lease in running.items():
+                if task.cancelled():
+                    await self.deliveries.release(lease)
+
+
+async def reject_read(lease: Lease, reason: Rejected, *, deliveries: Deliveries) -> None:
+    """End a delivery that turned out to be no file; where even that is refused, it is put aside and everybody else goes on.
+
+    Raises:
+        Unavailable: PostgreSQL is not there.
+    """
+    details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity, "rule": reason.rule}
+    try:
+        await deliveries.reject(lease.delivery_id, reason)
+    except Rejected as second:
+        failure = {"rule": reason.rule, "message": f"it can't be rejected: {second.message}"}
+        await deliveries.put_aside(lease, failure)
+        logger.error("delivery can't be rejected", extra={**details, "reason": second.message})
+    else:
+        log = logger.error if reason.rule == "crashed_worker" else logger.warning
+        log("delivery rejected", extra=details)
 
 
 async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from dataharvest import metrics
+from dataharvest.errors import Rejected, Unavailable
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
 from dataharvest.sweeping import SweepState
@@ -28,31 +29,42 @@ class Sweep:
         """Look once; returns how much of each kind was repaired. Nothing happens while somebody else sweeps.
 
         Raises:
-            Unavailable: a service is not there; what was repaired before stays repaired.
+            Unavailable: a service was not there for some kinds, the others were looked at all the same; ``found`` among its
+                details is how much of each.
         """
         found: Counter[str] = Counter()
+        outages: dict[str, Unavailable] = {}
         async with self.state.turn() as mine:
-            if not mine:
-                return found
-            for kind, repair in self.repairs.items():
-                found[kind] = await repair()
-                metrics.SWEEP_FOUND.labels(kind).inc(found[kind])
+            if mine:
+                await self._look(found, outages)
         if found.total():
             logger.warning("sweep found work", extra={kind.replace(" ", "_"): count for kind, count in found.items() if count})
+        if outages:
+            reason = next(iter(outages.values()))
+            raise Unavailable(f"the sweep could not look for {', '.join(outages)}: {reason}", found=found) from reason
         return found
+
+    async def _look(self, found: Counter[str], outages: dict[str, Unavailable]) -> None:
+        for kind, repair in self.repairs.items():
+            try:
+                found[kind] = await repair()
+                metrics.SWEEP_FOUND.labels(kind).inc(found[kind])
+            except Unavailable as outage:
+                # Of one service perhaps; what needs only the others is repaired all the same.
+                outages[kind] = outage
+            except Rejected as reason:
+                logger.error("sweep met what it can't take", extra={"kind": kind, "rule": reason.rule, "reason": reason.message})
 
 
 def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepState) -> Sweep:
-    """The sweep that looks for everything, in the order of the journey."""
+    """The sweep that looks for everything, in the order of the journey; what takes long or needs S3 comes last."""
     return Sweep(
         state,
         {
-            "objects without a delivery": deliveries.objects_without_delivery,
-            "lapsed leases": deliveries.lapsed_leases,
+            "deliveries nobody reads": deliveries.unread_deliveries,
             "unsent announcements": deliveries.unsent_announcements,
             "untold manifests": deliveries.untold_manifests,
             "deliveries to be concluded": deliveries.untold_deliveries,
-            "missing chunks": deliveries.missing_chunks,
             "unsent judgements": sets.unsent_judgements,
             "sets to be decided": sets.undecided_sets,
             "unsent readiness": sets.unsent_readiness,
@@ -62,6 +74,8 @@ def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepStat
             "unsent outbound messages": sets.unsent_outbound,
             "deliveries with rows to remove": sets.unneeded_rows,
             "late sets": sets.late_sets,
+            "missing chunks": deliveries.missing_chunks,
+            "objects without a delivery": deliveries.objects_without_delivery,
             "unsent notifications": sets.unsent_notifications,
         },
     )

@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.deliveries import Announcement
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, Deliveries, Sender
 from dataharvest.stages.fairness import TenantPaused
 from dataharvest.stages.register import register_object
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
-from dataharvest.stages.split_deliveries import announce, announce_endings
-from dataharvest.sweeping import Consumption, SweepState
+from dataharvest.stages.split_deliveries import announce, announce_endings, reject_read
+from dataharvest.stages.turns import Turns, each
+from dataharvest.sweeping import Consumption, Gap, SweepState
 
 logger = logging.getLogger(__name__)
 
@@ -36,24 +39,29 @@ class SweptDeliveries:
 
     async def objects_without_delivery(self) -> int:
         """Register uploads whose event got lost."""
-        missed = 0
+        missed, turns = 0, Turns()
+        async for key in self._missed_keys():
+            missed += bool(await turns.give(self._register_missed(key)))
+        turns.end()
+        return missed
+
+    async def _missed_keys(self) -> AsyncIterator[str]:
         start_after: str | None = ""
         while start_after is not None:
             try:
                 page = await self.objects.list_keys(self.bucket, start_after=start_after)
             except ObjectTrouble as trouble:
                 logger.error("bucket can't be listed", extra={"bucket": self.bucket, "reason": str(trouble)})
-                return missed
+                return
             keys = [one.key for one in page.objects]
             known = await self.deliveries.known(self.bucket, keys) | await self.manifests.known(self.bucket, keys)
             for one in page.objects:
                 if (one.key, one.etag) not in known and not one.key.endswith("/"):
-                    missed += await self._register_missed(one.key)
+                    yield one.key
             start_after = page.next_start_after
             if start_after is not None:
                 # At most one listing a second: a bucket may hold millions of objects.
                 await asyncio.sleep(_BETWEEN_PAGES_S)
-        return missed
 
     async def _register_missed(self, key: str) -> bool:
         try:
@@ -64,9 +72,9 @@ class SweptDeliveries:
             return False
         return True
 
-    async def lapsed_leases(self) -> int:
-        """Wake the splitters for deliveries that one of them has left behind."""
-        return await self.state.wake_for_lapsed_leases()
+    async def unread_deliveries(self) -> int:
+        """Wake the splitters for deliveries that one of them has left behind, or of which nobody told them."""
+        return await self.state.wake_for_unread()
 
     async def unsent_announcements(self) -> int:
         """Tell the sets of deliveries that were sealed or ended."""
@@ -74,10 +82,13 @@ class SweptDeliveries:
 
     async def untold_deliveries(self) -> int:
         """Tell again of deliveries whose chunks are all stored, for a message of theirs got lost."""
-        untold = await self.state.untold_deliveries()
-        for one in untold:
-            await announce(one, sender=self.sender)
-        return len(untold)
+        return len(await each(await self.state.untold_deliveries(), self._tell_again))
+
+    async def _tell_again(self, one: Announcement) -> int:
+        await announce(one, sender=self.sender)
+        # Told now: the next sweep gives it time.
+        await self.deliveries.mark_announced(one.delivery_id)
+        return one.delivery_id
 
     async def untold_manifests(self) -> int:
         """Tell the sets of manifests that were kept and of which nobody told them."""
@@ -85,21 +96,24 @@ class SweptDeliveries:
 
     async def missing_chunks(self) -> int:
         """Send the chunks that the ledger lacks although every message of their delivery was read; how many."""
-        sent = 0
-        for lease, offsets in await self.state.gaps():
-            if await self.consumption.have_passed("chunks", offsets):
-                details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant}
-                try:
-                    sent += await self.splitter.resend(lease)
-                except TenantPaused:
-                    # Somebody paused the tenant meanwhile; a later sweep finds the gap again.
-                    continue
-                except ObjectTrouble as trouble:
-                    logger.error("missing chunks cannot be read again", extra={**details, "code": trouble.code})
-                except Rejected as reason:
-                    await self.deliveries.reject(lease.delivery_id, reason)
-                    logger.error("delivery rejected", extra={**details, "rule": reason.rule})
-        return sent
+        return sum(await each(await self.state.gaps(), self._fill))
+
+    async def _fill(self, gap: Gap) -> int:
+        if not await self.consumption.have_passed("chunks", gap.sent_offsets):
+            return 0
+        lease = gap.lease
+        details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant}
+        try:
+            return await self.splitter.resend(lease)
+        except TenantPaused:
+            logger.info("tenant paused, its missing chunks wait", extra=details)
+        except ObjectTrouble as trouble:
+            logger.error("missing chunks cannot be read again", extra={**details, "code": trouble.code})
+        except ContractTrouble as trouble:
+            logger.error("missing chunks wait for a contract", extra={**details, "reason": trouble.message})
+        except Rejected as reason:
+            await reject_read(lease, reason, deliveries=self.deliveries)
+        return 0
 
     async def _register(self, key: str) -> None:
         await register_object(

@@ -2,17 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from dataharvest.deliveries import SetKey
-from dataharvest.messages import Batch, BatchDone
+from dataharvest.messages import Batch, BatchDone, RuleReady
 from dataharvest.notifications import Notifications
 from dataharvest.ports import Judgements, Position, Removals, Sender, Sets, Work
 from dataharvest.rules.lateness import due_sets
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.notifying import late_note
 from dataharvest.stages.fan_out import send_next_batches
-from dataharvest.stages.fold import Fold, remove_rows, send_unsent_readiness
+from dataharvest.stages.fold import Fold
+from dataharvest.stages.judge import send_judgement
 from dataharvest.stages.notify import send_notifications
+from dataharvest.stages.remove import remove_rows
+from dataharvest.stages.send_readiness import send_unsent_readiness
+from dataharvest.stages.turns import each
 from dataharvest.sweeping import Consumption, SweepState
 
 _OVERDUE_S = 120.0
@@ -37,16 +42,22 @@ class SweptSets:
     async def unsent_readiness(self) -> int:
         """Send readiness that nobody sent, and again what became of nothing."""
         overdue, unplanned = await self.state.overdue_readiness(), await self.state.unplanned_rules()
-        for key in overdue:
-            await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
-        for ready in unplanned:
-            await self.sender.send("readiness", key=ready.key, value=ready.encode())
-        return len(overdue) + len(unplanned)
+        return sum([*await each(overdue, self._send_readiness), *await each(unplanned, self._send_readiness_again)])
+
+    async def _send_readiness(self, key: SetKey) -> int:
+        await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
+        return 1
+
+    async def _send_readiness_again(self, ready: RuleReady) -> int:
+        await self.sender.send("readiness", key=ready.key, value=ready.encode())
+        # Sent now: the next sweep gives it time.
+        await self.sets.mark_readiness_sent(SetKey(ready.tenant, ready.business_date), ready.version, ready.rule)
+        return 1
 
     async def unsent_batches(self) -> int:
         """Send batches that nobody sent, as far as it is their tenant's turn."""
-        tenants = await self.state.tenants_with_overdue_batches()
-        return sum([await send_next_batches(tenant, work=self.work, sender=self.sender) for tenant in tenants])
+        send = partial(send_next_batches, work=self.work, sender=self.sender)
+        return sum(await each(await self.state.tenants_with_overdue_batches(), send))
 
     async def batches_without_values(self) -> int:
         """Send batches again whose message was read and that are not done."""
@@ -59,15 +70,14 @@ class SweptSets:
         """Let batches with unsent messages go out again."""
         batches = await self.state.unsent_outbound()
         for batch in batches:
-            await self.sender.send("work", key=batch.key, value=batch.encode())
+            await self._send_again(batch)
         return len(batches)
 
     async def unsent_judgements(self) -> int:
         """Send the judgements of deliveries that wait for theirs."""
         overdue = await self.judgements.overdue(age_s=_OVERDUE_S)
         for judgement in overdue:
-            await self.sender.send("work", key=judgement.key, value=judgement.encode())
-            await self.judgements.mark_sent(judgement.delivery_id)
+            await send_judgement(judgement, judgements=self.judgements, sender=self.sender)
         return len(overdue)
 
     async def untold_rules(self) -> int:
@@ -76,13 +86,14 @@ class SweptSets:
         for batch in batches:
             done = BatchDone(**batch.model_dump(exclude={"type"}))
             await self.sender.send("progress", key=done.key, value=done.encode())
+            # Told now: the next sweep gives it time.
+            await self.work.mark_sent(batch)
         return len(batches)
 
     async def undecided_sets(self) -> int:
         """Decide about sets that are complete but not ready, or in which nothing goes on; how many went on then."""
         before = await self._undecided()
-        for key in sorted(before):
-            await self.fold.decide(key)
+        await each(sorted(before), self.fold.decide)
         return len(before - await self._undecided())
 
     async def unneeded_rows(self) -> int:

@@ -2,6 +2,7 @@
 
 import polars as pl
 
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
 from dataharvest.ports import Work
 from dataharvest.rules.money import money_column
@@ -16,6 +17,7 @@ async def transform(batch: Batch, transformer: Transformer, *, work: Work) -> bo
         if not locked.opened.computed:
             frames = await locked.frames(transformer.reads, per=transformer.per)
             values = as_json(transformer.compute(**frames), tuple(transformer.values))
+            failpoint("transform.computed")
             await locked.store_values(values, transformer=transformer.name, logic_version=transformer.logic_version)
             await locked.mark_computed()
             await locked.mark_done()

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.contracts import Contract
 from tests.agents.worlds import World, example_files
 from tests.german import GERMAN, german
@@ -81,3 +82,22 @@ async def test_a_set_that_was_held_up_is_decided_again_when_its_contract_changes
         await agents.run()
 
     assert len(payloads(world)) == 8
+
+
+async def test_what_comes_while_the_contract_can_not_be_read_waits_and_goes_on_once_it_is_replaced() -> None:
+    world = World()
+    contracts = world.services.contracts
+    assert isinstance(contracts, MemoryContracts)
+    await contracts.apply("acme", Contract(quarantine_threshold=1))
+    contracts.unreadable.add(("acme", 1))
+    async with world.agents() as agents:
+        await agents.upload({**FILES, TRANSACTIONS: BROKEN})
+        await agents.run()
+        assert (world.ledger.deliveries, world.dead_letters.kept) == ({}, {})
+
+        await contracts.apply("acme", Contract(quarantine_threshold=1))
+        await world.services.sweep.once()
+        await agents.run()
+
+    assert len(payloads(world)) == 8
+    assert {row.contract_version for row in world.ledger.deliveries.values()} == {2}

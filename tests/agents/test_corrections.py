@@ -15,6 +15,7 @@ from dataharvest.adapters.memory_kafka import Sent
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.deliveries import SetKey
+from dataharvest.messages import EditionRaised
 from tests.agents.worlds import Agents, World, example_files
 
 FILES = example_files()
@@ -208,3 +209,31 @@ async def test_all_chunks_once_more_change_no_row() -> None:
 
 def _stored(deliveries: dict[int, StoredDelivery]) -> dict[int, Any]:
     return {number: (one.state, one.chunks, one.duplicates, one.is_removed) for number, one in deliveries.items()}
+
+
+async def raise_edition(story: Story) -> EditionRaised:
+    async with story.world.services.sets.locked(KEY) as locked:
+        return EditionRaised(tenant=KEY.tenant, business_date=KEY.business_date, edition=await locked.raise_edition())
+
+
+async def test_a_new_edition_makes_a_version_at_once_and_publishes_only_what_changed() -> None:
+    story = Story()
+    await story.upload(FILES)
+    published = len(story.world.outbound())
+    raised = await raise_edition(story)
+    for _ in range(2):
+        await story.world.services.sender.send("progress", key=raised.key, value=raised.encode())
+    await story.upload({})
+    assert story.version_states() == ["published", "published"]
+    assert len(story.world.outbound()) == published
+
+
+async def test_a_new_edition_nobody_told_of_is_found() -> None:
+    story = Story()
+    await story.upload(FILES)
+    await raise_edition(story)
+    await story.upload({})
+    assert story.version_states() == ["published"]
+    assert await story.world.services.sweep.once() is not None
+    await story.upload({})
+    assert story.version_states() == ["published", "published"]

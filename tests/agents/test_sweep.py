@@ -1,68 +1,17 @@
 """The sweep, case by case: a message that got lost, a mark that was never made; every set is published all the same."""
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime
+from types import SimpleNamespace
 
 import pytest
 
-from dataharvest.adapters.memory_kafka import Sent
 from dataharvest.deliveries import SetKey
-from dataharvest.messages import decode_chunk, decode_progress
+from dataharvest.errors import Rejected
+from dataharvest.messages import Judgement, decode_chunk, decode_progress, decode_work
+from dataharvest.ports import Position
 from dataharvest.sweeping import Due
-from tests.agents.worlds import BUCKET, Agents, World, example_files
-
-Lost = Callable[[Sent], bool]
-QUIET: dict[str, int] = {}
-
-
-async def journey(world: World, agents: Agents, *, lost: Lost = lambda _: False) -> list[Sent]:
-    """Everything that happens by itself when these messages never arrive; returns them."""
-    dropped: list[Sent] = []
-    while True:
-        await world.split_everything()
-        fresh = [one for one in world.unread() if one.topic in ("uploads", "chunks", "progress", "readiness", "work")]
-        if not fresh:
-            return dropped
-        for one in fresh:
-            if lost(one):
-                dropped.append(one)
-            else:
-                await agents.give(one.topic, one.value, key=one.key)
-
-
-def of_type(topic: str, kind: str) -> Lost:
-    """The first message of the topic with this type, and every further one of it that follows from nothing new."""
-    return lambda one: one.topic == topic and f'"type":"{kind}"'.encode() in one.value.partition(b"\n")[0]
-
-
-def about_deliveries(one: Sent) -> bool:
-    """What sets are told of sealings and chunks; any of it would make the fold look at all deliveries of the set."""
-    return of_type("progress", "delivery_sealed")(one) or of_type("progress", "chunk_persisted")(one)
-
-
-def first(lost: Lost) -> Lost:
-    """Only the first of them."""
-    seen: list[Sent] = []
-
-    def is_first(one: Sent) -> bool:
-        if lost(one):
-            seen.append(one)
-        return lost(one) and len(seen) == 1
-
-    return is_first
-
-
-async def expected() -> list[Sent]:
-    world = World()
-    async with world.agents() as agents:
-        await agents.upload(example_files())
-        await journey(world, agents)
-    return sorted(world.outbound())
-
-
-async def swept(world: World) -> dict[str, int]:
-    """What a sweep found, without what it did not find."""
-    return {kind: count for kind, count in (await world.services.sweep.once()).items() if count}
+from tests.agents.losses import QUIET, Lost, about_deliveries, expected, first, journey, of_type, set_key, swept
+from tests.agents.worlds import BUCKET, World, example_files
 
 
 @pytest.mark.parametrize(
@@ -114,6 +63,22 @@ async def test_only_the_missing_chunks_are_sent_again_and_only_once_all_were_rea
         assert (await swept(world))["missing chunks"] == 1
         again = [one for one in world.unread() if one.topic == "chunks"]
         assert [decode_chunk(one.value)[0] for one in again] == [decode_chunk(dropped.value)[0]]
+
+
+@pytest.mark.parametrize("lost", [of_type("chunks", "chunk"), of_type("work", "judge")], ids=["chunk", "judgement"])
+async def test_what_was_dead_lettered_waits_for_its_replay(lost: Lost) -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        [dropped] = await journey(world, agents, lost=first(lost))
+        message = SimpleNamespace(key=dropped.key, value=dropped.value, headers=[])
+        crashed = Rejected("three times", rule="crashed_worker")
+        await world.dead_letters.keep(Position(dropped.topic, 0, 0), message=message, stage="any", reason=crashed)
+        assert await swept(world) == QUIET
+        assert world.unread() == []
+        await agents.give(dropped.topic, dropped.value, key=dropped.key)
+        await journey(world, agents)
+    assert sorted(world.outbound()) == await expected()
 
 
 async def test_announcements_that_were_never_sent_are_sent() -> None:
@@ -170,6 +135,24 @@ async def test_a_complete_set_nobody_decided_about_is_decided() -> None:
     assert sorted(world.outbound()) == await expected()
 
 
+async def test_a_repeat_of_what_is_rejected_later_takes_its_place() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        [dropped] = await journey(world, agents, lost=first(of_type("work", "judge")))
+        message = decode_work(dropped.value)
+        assert isinstance(message, Judgement)
+        original = world.ledger.deliveries[message.delivery_id]
+        key = original.source.key.replace("acme/", "acme/again/")
+        await agents.upload({key: example_files()[original.source.key]})
+        await journey(world, agents)
+        [repeat] = [one for one in world.ledger.deliveries.values() if one.state == "repeat"]
+        assert await world.services.deliveries.reject(original.delivery_id, Rejected("no", rule="chunk_conflict"))
+        await journey(world, agents)
+        assert (original.state, repeat.state) == ("rejected", "complete")
+    assert sorted(world.outbound()) == await expected()
+
+
 async def test_an_object_that_cannot_be_registered_does_not_hide_the_next() -> None:
     world = World()
     await world.objects.put(BUCKET, "acme/nonsense.txt", b"")
@@ -189,9 +172,3 @@ async def test_a_set_that_is_not_complete_at_its_cut_off_is_late_even_without_a_
     assert await swept(world) == {"late sets": 1}
     assert await swept(world) == QUIET
     assert world.ledger.late == {key: due}
-
-
-def set_key(world: World) -> SetKey:
-    row = world.ledger.deliveries[1]
-    assert row.business_date is not None
-    return SetKey(row.tenant, row.business_date)

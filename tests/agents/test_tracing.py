@@ -32,8 +32,9 @@ def ancestors(span: ReadableSpan, by_id: dict[tuple[int, int], ReadableSpan]) ->
     return names
 
 
-def trace_of(headers: tuple[tuple[str, bytes], ...]) -> tuple[int, int]:
+def trace_of(headers: tuple[tuple[str, bytes | None], ...]) -> tuple[int, int]:
     [(_, value)] = headers
+    assert value
     _, trace_id, span_id, _ = value.decode().split("-")
     return int(trace_id, 16), int(span_id, 16)
 

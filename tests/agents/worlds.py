@@ -16,26 +16,29 @@ from faust.types import EventT
 from dataharvest import pipeline
 from dataharvest.adapters.memory_chunks import MemoryChunks
 from dataharvest.adapters.memory_contracts import MemoryContracts
+from dataharvest.adapters.memory_dead_letters import MemoryDeadLetterBox
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
 from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemovals
-from dataharvest.adapters.memory_kafka import MemoryDeadLetters, MemorySender, Sent
+from dataharvest.adapters.memory_kafka import MemorySender, Sent
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.adapters.memory_manifests import MemoryManifests
 from dataharvest.adapters.memory_notifications import MemoryNotifications, MemoryWebhookCalls
 from dataharvest.adapters.memory_operations import MemoryJournal
+from dataharvest.adapters.memory_quarantine import MemoryQuarantine
 from dataharvest.adapters.memory_sets import MemorySets
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.memory_sweeping import MemoryConsumption, MemorySweepState
 from dataharvest.adapters.memory_tenants import MemoryTenants
 from dataharvest.adapters.memory_work import MemoryWork
 from dataharvest.delivery import Delivery
-from dataharvest.errors import ObjectTrouble, Rejected
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.register_manifest import ManifestRegister
+from dataharvest.stages.repair import Repairs
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import announce_endings
 from dataharvest.stages.sweep import full_sweep
@@ -57,7 +60,6 @@ class World:
     objects: MemoryObjectStore = field(default_factory=lambda: MemoryObjectStore(versioned=True))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     sender: MemorySender = field(default_factory=MemorySender)
-    dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     consumption: MemoryConsumption = field(default_factory=MemoryConsumption)
     webhook_calls: MemoryWebhookCalls = field(default_factory=MemoryWebhookCalls)
@@ -65,6 +67,7 @@ class World:
 
     def __post_init__(self) -> None:
         """Attach the pipeline to an application that needs no broker."""
+        self.dead_letters = MemoryDeadLetterBox(self.ledger)
         self.services = self._services()
         self.app = faust.App("agents", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
         # The real one has a thread and an event loop of its own as soon as it is looked at.
@@ -126,6 +129,8 @@ class World:
             state=self.sweep_state,
             consumption=self.consumption,
         )
+        self.quarantine = MemoryQuarantine(self.ledger)
+        self.repairs = Repairs(quarantine=self.quarantine, contracts=contracts, objects=self.objects, sender=sender)
         return Services(
             bucket=BUCKET,
             objects=self.objects,
@@ -136,6 +141,8 @@ class World:
             chunks=MemoryChunks(self.ledger),
             sets=sets,
             work=work,
+            quarantine=self.quarantine,
+            repairs=self.repairs,
             sweep=full_sweep(swept, swept_sets, state=self.sweep_state),
             dead_letters=self.dead_letters,
             notifications=notifications,
@@ -157,10 +164,12 @@ class World:
         while lease := await self.services.deliveries.lease():
             try:
                 await self.services.splitter.split(lease)
+            except ContractTrouble as trouble:
+                await self.services.deliveries.put_aside(lease, {"rule": trouble.rule})
             except Rejected as reason:
                 await self.services.deliveries.reject(lease.delivery_id, reason)
             except ObjectTrouble as trouble:
-                await self.services.deliveries.wait_for_object(lease, {"rule": f"object_{trouble.code}"})
+                await self.services.deliveries.put_aside(lease, {"rule": f"object_{trouble.code}"})
         await announce_endings(deliveries=self.services.deliveries, sender=self.sender)
 
     def unread(self) -> list[Sent]:
@@ -182,7 +191,7 @@ class Agents:
         self._contexts: dict[str, Any] = {}
 
     async def give(
-        self, topic: str, value: bytes | None, *, key: bytes = b"key", headers: tuple[tuple[str, bytes], ...] = ()
+        self, topic: str, value: bytes | None, *, key: bytes = b"key", headers: tuple[tuple[str, bytes | None], ...] = ()
     ) -> EventT[Any]:
         """Hand the agent of the topic a message and wait until it is acknowledged."""
         context = await self._context(topic)

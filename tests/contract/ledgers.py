@@ -13,6 +13,7 @@ from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemova
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.adapters.memory_manifests import MemoryManifests
 from dataharvest.adapters.memory_notifications import MemoryNotifications, MemoryWebhookCalls
+from dataharvest.adapters.memory_quarantine import MemoryQuarantine
 from dataharvest.adapters.memory_sets import MemorySets
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.memory_work import MemoryWork
@@ -22,6 +23,7 @@ from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.adapters.postgres.manifests import PostgresManifests
 from dataharvest.adapters.postgres.notifications import PostgresNotifications, PostgresWebhookCalls
+from dataharvest.adapters.postgres.quarantine import PostgresQuarantine
 from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
 from dataharvest.adapters.postgres.work import PostgresWork
@@ -30,7 +32,7 @@ from dataharvest.entities import all_entities
 from dataharvest.messages import ChunkMetadata
 from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectVersion
-from dataharvest.ports import Chunks, Deliveries, Judgements, Manifests, Position, Removals, Sender, Sets, Work
+from dataharvest.ports import Chunks, Deliveries, Judgements, Manifests, Position, Quarantine, Removals, Sender, Sets, Work
 from dataharvest.rules.header import read_header
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.records import CheckedChunk
@@ -81,6 +83,7 @@ class Ledger:
     manifests: Manifests
     notifications: Notifications
     webhook_calls: WebhookCalls
+    quarantine: Quarantine
     database: Database | None = None
     rows: MemoryLedger | None = None
     """What the fakes share."""
@@ -215,6 +218,7 @@ def memory_ledger() -> Ledger:
         manifests=MemoryManifests(shared),
         notifications=MemoryNotifications(shared),
         webhook_calls=MemoryWebhookCalls(),
+        quarantine=MemoryQuarantine(shared),
         rows=shared,
     )
 
@@ -235,6 +239,7 @@ async def postgres_ledger(url: str) -> AsyncIterator[Ledger]:
         manifests=PostgresManifests(database),
         notifications=PostgresNotifications(database),
         webhook_calls=PostgresWebhookCalls(database),
+        quarantine=PostgresQuarantine(database),
         database=database,
     )
     await database.close()

@@ -9,14 +9,15 @@ import pytest
 from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.contracts import PostgresContracts
+from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.contracts import DEFAULT, Calendar, Contract, Cutoff
-from dataharvest.deliveries import SetKey
-from dataharvest.errors import Rejected
+from dataharvest.deliveries import Lease, SetKey
+from dataharvest.errors import ContractTrouble, Rejected
 from dataharvest.messages import Batch, RuleReady
-from dataharvest.rulebook import RELATIONSHIP
+from dataharvest.rulebook import RELATIONSHIP, all_rules, required_entities
 from dataharvest.rules.keys import ObjectName
 from dataharvest.stages.relate import relate
-from tests.contract.ledgers import ACCOUNTS, DAY, FILES, TRANSACTIONS, Ledger, sealing_of, source_of
+from tests.contract.ledgers import ACCOUNTS, DAY, FILES, POSITION, TRANSACTIONS, Ledger, chunks_of, sealing_of, source_of
 
 SEMICOLON = Contract(delimiter=";", cutoff=Cutoff(time="18:30", zone="UTC"), calendar=Calendar(weekdays=("mon",)))
 TAB = Contract(delimiter="\t", header_aliases={"accounts": {"Größe": "account_number"}})
@@ -158,3 +159,82 @@ async def test_the_same_content_under_another_contract_is_no_repeat(ledger: Ledg
     assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
 
     assert await ledger.judgements.begin(lease.delivery_id) == state
+
+
+FUTURE = {**DEFAULT.model_dump(mode="json"), "required": ["futures"]}
+
+
+async def future_contract(ledger: Ledger) -> None:
+    """Version 1 of acme, as a later version of the program would store it."""
+    assert ledger.database is not None
+    async with ledger.database.connection() as connection:
+        await connection.execute("INSERT INTO contract VALUES ('acme', 1, $1)", FUTURE)
+
+
+async def waiting(ledger: Ledger) -> Lease:
+    """A delivery registered under version 1, put aside because nobody can read that."""
+    name = ObjectName(tenant="acme", business_date=DAY, kind="data", entity="accounts", compression=None)
+    await ledger.deliveries.register(source_of("acme", "accounts"), name, contract_version=1)
+    lease = await ledger.deliveries.lease()
+    assert lease is not None
+    return lease
+
+
+@pytest.mark.parametrize(
+    ("has_chunks", "replacement", "version"),
+    [(False, SEMICOLON, 2), (True, Contract(quarantine_threshold=1), 2), (True, SEMICOLON, None)],
+)
+async def test_what_waits_for_an_unreadable_contract_is_read_under_its_successor_unless_that_would_mix_two_readings(
+    real_ledger: Ledger, has_chunks: bool, replacement: Contract, version: int | None
+) -> None:
+    await future_contract(real_ledger)
+    lease = await waiting(real_ledger)
+    if has_chunks:
+        await real_ledger.chunks.persist(*chunks_of(lease, ACCOUNTS)[0], position=POSITION)
+    await real_ledger.deliveries.put_aside(lease, {"rule": "invalid_contract", "message": "of another program"})
+    assert real_ledger.database is not None
+
+    await PostgresContracts(real_ledger.database).apply("acme", replacement)
+
+    again = await real_ledger.deliveries.lease()
+    assert (again.contract_version if again else None) == version
+
+
+async def test_status_says_which_contract_can_not_be_read_and_what_waits_for_it(real_ledger: Ledger) -> None:
+    await real_ledger.version("acme")
+    await future_contract(real_ledger)
+    await real_ledger.deliveries.put_aside(await waiting(real_ledger), {"rule": "invalid_contract", "message": "?"})
+    assert real_ledger.database is not None
+    status = PostgresStatus(real_ledger.database, required=required_entities(), rules=list(all_rules().values()))
+
+    report = await status.report(tenant="acme")
+
+    [unreadable], [one] = report.unreadable_contracts, report.sets
+    assert (unreadable.tenant, unreadable.version) == ("acme", 1)
+    assert unreadable.message.endswith("says what this version of the program does not know: required.0.")
+    assert one.reason.startswith("accounts: waits until its contract is replaced (Contract version 1 of acme says")
+
+
+async def test_a_set_whose_contract_can_not_be_read_is_blocked_by_it_unless_it_is_published(real_ledger: Ledger) -> None:
+    await real_ledger.version("acme")
+    await future_contract(real_ledger)
+    assert real_ledger.database is not None
+    status = PostgresStatus(real_ledger.database, required=required_entities(), rules=list(all_rules().values()))
+
+    [one] = (await status.report(tenant="acme")).sets
+    assert (one.state, one.waits_for) == ("blocked", ["contract"])
+    async with real_ledger.sets.locked(SetKey("acme", DAY)) as locked:
+        await locked.set_published(1)
+    [one] = (await status.report(tenant="acme")).sets
+    assert one.state == "published"
+
+
+async def test_relating_waits_for_a_contract_that_can_be_read(real_ledger: Ledger) -> None:
+    async def unreadable(tenant: str, version: int) -> Contract:
+        raise ContractTrouble("of another program", rule="invalid_contract")
+
+    await real_ledger.version("acme")
+    await real_ledger.work.plan(RuleReady(tenant="acme", business_date=DAY, version=1, rule=RELATIONSHIP), batch_count=1)
+    batch = Batch(tenant="acme", business_date=DAY, version=1, rule=RELATIONSHIP, batch=0, batch_count=1)
+    assert not await relate(batch, work=real_ledger.work, contract_of=unreadable)
+    assert await relate(batch, work=real_ledger.work)

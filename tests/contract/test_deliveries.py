@@ -1,11 +1,16 @@
 """What deliveries promise, from registration to completion, in memory and in PostgreSQL."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
+from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.deliveries import ChunkOutcome, Lease, SetKey
 from dataharvest.errors import Rejected
+from dataharvest.rulebook import all_rules, required_entities
 from tests.contract.ledgers import ACCOUNTS, CHUNK_BYTES, DAY, POSITION, Ledger, chunks_of, sealing_of, source_of, stale
 
 REASON = Rejected("not text", rule="not_text", line=1)
@@ -33,12 +38,28 @@ async def test_two_workers_that_see_the_same_event_register_once(ledger: Ledger)
     assert sorted(one is None for one in both) == [False, True]
 
 
-async def test_a_delivery_older_than_the_newest_is_superseded_on_arrival(ledger: Ledger) -> None:
-    newest = await ledger.register("acme", age_s=10)
+async def test_a_delivery_older_than_one_that_was_read_is_superseded_on_arrival(ledger: Ledger) -> None:
+    newest = await ledger.lease("acme", age_s=10)
+    assert await ledger.deliveries.seal(newest, sealing_of(ACCOUNTS, lease=newest))
     older = await ledger.register("acme", age_s=11)
-    assert newest is not None and older is not None
+    assert older is not None
     assert await ledger.state_of(older) == "superseded"
-    assert await ledger.state_of(newest) == "registered"
+    assert await ledger.state_of(newest.delivery_id) == "sealed"
+
+
+async def test_an_older_delivery_counts_when_the_newer_one_turns_out_to_be_no_file(ledger: Ledger) -> None:
+    newer = await ledger.lease("acme", age_s=10)
+    older = await ledger.register("acme", age_s=11)
+    assert older is not None
+    assert await ledger.state_of(older) == "registered"
+    assert await ledger.deliveries.reject(newer.delivery_id, REASON)
+
+    lease = await ledger.deliveries.lease()
+    assert lease is not None
+    await ledger.store(lease, ACCOUNTS)
+    assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
+    assert await ledger.judgements.begin(older) == "judging"
+    assert await ledger.judge(older) == "complete"
 
 
 async def test_a_rejected_delivery_supersedes_nothing(ledger: Ledger) -> None:
@@ -127,7 +148,7 @@ async def test_a_lapsed_lease_goes_to_the_next_and_fences_off_the_first(ledger: 
     assert not await ledger.deliveries.renew(first)
     assert not await ledger.deliveries.seal(first, sealing_of(ACCOUNTS, lease=first))
     await ledger.deliveries.release(first)
-    await ledger.deliveries.wait_for_object(first, {"rule": "object_403"})
+    await ledger.deliveries.put_aside(first, {"rule": "object_403"})
     assert await ledger.state_of(first.delivery_id) == "splitting"
     assert await ledger.deliveries.lease() is None
     assert await ledger.deliveries.seal(second, sealing_of(ACCOUNTS, lease=second))
@@ -141,6 +162,64 @@ async def test_a_renewed_lease_does_not_lapse(ledger: Ledger) -> None:
     assert await ledger.deliveries.lease() is None
 
 
+async def lapsed(ledger: Ledger, *, times: int) -> Lease:
+    """The lease after so many splitters of the only delivery have died."""
+    for _ in range(times):
+        async with asyncio.timeout(5):
+            while await ledger.hasty_deliveries.lease() is None:
+                await asyncio.sleep(0.01)
+    return await until_leased(ledger)
+
+
+async def test_splitters_that_die_over_a_delivery_without_getting_further_are_counted(ledger: Ledger) -> None:
+    await ledger.register("acme")
+    lease = await lapsed(ledger, times=3)
+    assert (lease.crash_count, lease.is_suspect) == (3, False)
+
+
+async def test_a_splitter_that_got_further_before_it_died_begins_the_count_anew(ledger: Ledger) -> None:
+    await ledger.register("acme")
+    second = await lapsed(ledger, times=1)
+    await ledger.deliveries.release(second)
+    third = await ledger.hasty_deliveries.lease()
+    assert third is not None and third.crash_count == 1
+    await ledger.chunks.persist(*chunks_of(third, ACCOUNTS)[0], position=POSITION)
+    fourth = await until_leased(ledger)
+    assert (fourth.crash_count, fourth.chunks_at_lease) == (0, 1)
+
+
+async def test_a_lease_that_is_given_back_is_no_death(ledger: Ledger) -> None:
+    await ledger.register("acme")
+    for _ in range(5):
+        lease = await ledger.deliveries.lease()
+        assert lease is not None and lease.crash_count == 0
+        await ledger.deliveries.release(lease)
+
+
+async def test_a_delivery_on_its_last_trial_goes_only_to_a_splitter_that_reads_nothing_else_and_first(ledger: Ledger) -> None:
+    await ledger.register("acme")
+    suspect = await lapsed(ledger, times=2)
+    assert suspect.is_suspect
+    await ledger.deliveries.release(suspect)
+    other = await ledger.register("zen")
+    busy = await ledger.deliveries.lease(alone=False)
+    assert busy is not None and busy.delivery_id == other
+    assert await ledger.deliveries.lease(alone=False) is None
+    await ledger.deliveries.release(busy)
+    first = await ledger.deliveries.lease(alone=True)
+    assert first is not None and first.delivery_id == suspect.delivery_id
+
+
+async def test_a_splitter_that_lost_its_lease_and_lives_is_no_death(real_ledger: Ledger, ledger_url: str) -> None:
+    await real_ledger.register("acme")
+    living = Database(ledger_url, pool_size=1, application_name="dataharvest slow")
+    await living.open()
+    slow = PostgresDeliveries(living, owner="slow", chunk_bytes=CHUNK_BYTES, lease_s=0.001)
+    assert await slow.lease() is not None
+    assert (await until_leased(real_ledger)).crash_count == 0
+    await living.close()
+
+
 async def test_tenants_are_served_in_turn(ledger: Ledger) -> None:
     for tenant in ("huge", "huge", "huge", "small", "tiny"):
         await ledger.register(tenant)
@@ -150,26 +229,35 @@ async def test_tenants_are_served_in_turn(ledger: Ledger) -> None:
 
 async def test_a_delivery_that_waits_for_its_object_is_put_aside(ledger: Ledger) -> None:
     lease = await ledger.lease("acme")
-    await ledger.deliveries.wait_for_object(lease, {"rule": "object_403", "message": "forbidden"})
+    await ledger.deliveries.put_aside(lease, {"rule": "object_403", "message": "forbidden"})
     assert await ledger.state_of(lease.delivery_id) == "waiting"
     assert await ledger.deliveries.lease() is None
 
 
-async def test_a_newer_delivery_relieves_one_that_waits(ledger: Ledger) -> None:
+async def test_a_newer_delivery_relieves_one_that_waits_once_it_is_read(ledger: Ledger) -> None:
     lease = await ledger.lease("acme", age_s=10)
-    await ledger.deliveries.wait_for_object(lease, {"rule": "object_403", "message": "forbidden"})
-    await ledger.register("acme", age_s=11)
+    await ledger.deliveries.put_aside(lease, {"rule": "object_403", "message": "forbidden"})
+    newer = await ledger.lease("acme", age_s=9)
     assert await ledger.state_of(lease.delivery_id) == "waiting"
-    await ledger.register("acme", age_s=9)
+    assert await ledger.deliveries.seal(newer, sealing_of(ACCOUNTS, lease=newer))
     assert await ledger.state_of(lease.delivery_id) == "superseded"
 
 
-async def test_a_delivery_that_can_not_be_read_does_not_wait_once_a_newer_one_is_there(ledger: Ledger) -> None:
+async def test_an_older_delivery_does_not_relieve_a_newer_one_that_waits(ledger: Ledger) -> None:
     lease = await ledger.lease("acme", age_s=10)
-    await ledger.register("acme", age_s=9)
-    await ledger.deliveries.wait_for_object(lease, {"rule": "object_404", "message": "gone"})
+    await ledger.deliveries.put_aside(lease, {"rule": "object_403", "message": "forbidden"})
+    older = await ledger.lease("acme", age_s=11)
+    assert await ledger.deliveries.seal(older, sealing_of(ACCOUNTS, lease=older))
+    assert await ledger.state_of(lease.delivery_id) == "waiting"
+
+
+async def test_a_delivery_that_can_not_be_read_does_not_wait_once_a_newer_one_is_read(ledger: Ledger) -> None:
+    lease = await ledger.lease("acme", age_s=10)
+    newer = await ledger.lease("acme", age_s=9)
+    assert await ledger.deliveries.seal(newer, sealing_of(ACCOUNTS, lease=newer))
+    await ledger.deliveries.put_aside(lease, {"rule": "object_404", "message": "gone"})
     assert await ledger.state_of(lease.delivery_id) == "superseded"
-    assert [one.delivery_id for one in await ledger.deliveries.unannounced()] == [lease.delivery_id]
+    assert lease.delivery_id in [one.delivery_id for one in await ledger.deliveries.unannounced()]
 
 
 async def test_nothing_is_a_repeat_while_a_newer_delivery_is_being_read(ledger: Ledger) -> None:
@@ -212,6 +300,19 @@ async def test_chunks_that_do_not_tile_the_content_hold_the_delivery_up(ledger: 
     assert (await ledger.sets.progress(SetKey("acme", DAY), rules=())) == {"deliveries": {}, "rules": {}}
 
 
+async def test_an_upload_that_does_not_add_up_has_ended_for_whoever_waits_for_it(real_ledger: Ledger) -> None:
+    lease = await real_ledger.lease("acme")
+    chunks = await real_ledger.store(lease, ACCOUNTS)
+    short = replace(sealing_of(ACCOUNTS, lease=lease), content_end=len(ACCOUNTS) + 1)
+    assert chunks and await real_ledger.deliveries.seal(lease, short)
+    assert real_ledger.database is not None
+    status = PostgresStatus(real_ledger.database, required=required_entities(), rules=list(all_rules().values()))
+    [before] = (await status.uploads([lease.source])).values()
+    assert await real_ledger.judgements.begin(lease.delivery_id) == "broken"
+    [after] = (await status.uploads([lease.source])).values()
+    assert (before.state, after.state) == ("sealed", "broken")
+
+
 async def test_a_delivery_without_records_completes_without_chunks(ledger: Ledger) -> None:
     header_only = ACCOUNTS.partition(b"\n")[0] + b"\n"
     await ledger.complete("acme", "accounts", header_only)
@@ -234,6 +335,52 @@ async def test_a_pending_content_again_is_a_repeat(ledger: Ledger) -> None:
     again = await ledger.lease("acme", age_s=10)
     assert await ledger.deliveries.seal(again, sealing_of(ACCOUNTS, lease=again))
     assert await ledger.state_of(again.delivery_id) == "repeat"
+
+
+async def repeats_of_one(ledger: Ledger) -> list[Lease]:
+    """A sealed delivery and two repeats of it, oldest first."""
+    leases = []
+    for age_s in (30, 20, 10):
+        leases.append(await ledger.lease("acme", age_s=age_s))
+        await ledger.store(leases[-1], ACCOUNTS)
+        assert await ledger.deliveries.seal(leases[-1], sealing_of(ACCOUNTS, lease=leases[-1]))
+        await ledger.deliveries.mark_announced(leases[-1].delivery_id)
+    return leases
+
+
+async def test_the_newest_repeat_of_what_is_rejected_is_split_after_all(ledger: Ledger) -> None:
+    original, older, newest = await repeats_of_one(ledger)
+    async with ledger.deliveries.wake_ups() as woken:
+        assert await ledger.deliveries.reject(original.delivery_id, REASON)
+        async with asyncio.timeout(5):
+            await woken.wait()
+    again = await ledger.deliveries.lease()
+    assert again is not None and again.delivery_id == newest.delivery_id
+    assert again.epoch > newest.epoch
+    assert await ledger.deliveries.lease() is None
+    await ledger.store(again, ACCOUNTS)
+    assert await ledger.deliveries.seal(again, sealing_of(ACCOUNTS, lease=again))
+    announced = {one.delivery_id: one.state for one in await ledger.deliveries.unannounced()}
+    assert announced == {original.delivery_id: "rejected", newest.delivery_id: "sealed"}
+    assert await ledger.deliveries.reject(newest.delivery_id, REASON)
+    third = await ledger.deliveries.lease()
+    assert third is not None and third.delivery_id == older.delivery_id
+
+
+async def test_nothing_becomes_a_repeat_of_what_is_being_rejected(real_ledger: Ledger) -> None:
+    original = await real_ledger.lease("acme", age_s=20)
+    assert await real_ledger.deliveries.seal(original, sealing_of(ACCOUNTS, lease=original))
+    again = await real_ledger.lease("acme", age_s=10)
+    async with real_ledger.sets.locked(SetKey("acme", DAY)):
+        sealing = asyncio.create_task(real_ledger.deliveries.seal(again, sealing_of(ACCOUNTS, lease=again)))
+        await asyncio.wait({sealing}, timeout=0.1)
+        rejecting = asyncio.create_task(real_ledger.deliveries.reject(original.delivery_id, REASON))
+        await asyncio.wait({rejecting}, timeout=0.1)
+        assert not sealing.done() and not rejecting.done()
+    assert await sealing and await rejecting
+    lease = await real_ledger.deliveries.lease()
+    assert lease is None or lease.delivery_id == again.delivery_id
+    assert (await real_ledger.state_of(again.delivery_id)) in ("sealed", "splitting")
 
 
 async def test_an_older_content_again_is_a_correction(ledger: Ledger) -> None:

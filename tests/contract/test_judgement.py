@@ -1,6 +1,9 @@
 """What a judgement promises: exact counts, sums and lines of duplicates under every rule, in memory and in PostgreSQL."""
 
+import asyncio
+import gc
 import gzip
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -9,18 +12,23 @@ import pytest
 
 from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_store import MemoryObjectStore
+from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.contracts import Contract
 from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import Rejected
+from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.messages import Judgement, decode_progress
 from dataharvest.objects import ObjectVersion
+from dataharvest.rulebook import all_rules
+from dataharvest.rules.duplicates import LISTED_COPIES, Copy
 from dataharvest.rules.keys import ObjectName
+from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.tiling import ConservationBroken
 from dataharvest.stages.judge import Judge
 from tests.contract.ledgers import ACCOUNTS, DAY, Ledger, sealing_of
 
 KEY = SetKey("acme", DAY)
+NO_ROWS = CheckedChunk(copy_text=b"", copy_columns=(), record_count=0, persisted_count=0, quarantined=())
 HEADER = b"record_id,account_number,transaction_reference,amount,keyword\n"
 
 
@@ -208,6 +216,32 @@ async def test_of_a_key_with_many_copies_ten_are_named(site: Site) -> None:
     assert len([one for one in found.entries if one[1]]) == 10
 
 
+@pytest.mark.parametrize("rule", RULES)
+async def test_of_many_copies_only_those_that_are_named_are_kept_in_memory(real_ledger: Ledger, rule: DuplicateRule) -> None:
+    delivery_id = await Site(real_ledger).load(records(*[("a", "1")] * 40))
+    async with real_ledger.judgements.open(delivery_id) as judgement:
+        assert judgement is not None and await judgement.weigh()
+        places = await judgement.find_duplicates(rule)
+        for place in places:
+            found = [Copy("a", position, position + 2, 0, b"1,0012,a,1,TAX", 14) for position in range(40)]
+            await judgement.settle(place.index, found, check=lambda _: NO_ROWS)
+            del found
+        gc.collect()
+        assert sum(isinstance(one, Copy) for one in gc.get_objects()) == LISTED_COPIES
+
+
+async def test_an_object_that_shows_more_copies_than_are_stored_quarantines_what_is_stored(site: Site) -> None:
+    delivery_id = await site.load(records(("a", "1"), ("a", "2")))
+    async with site.ledger.judgements.open(delivery_id) as judgement:
+        assert judgement is not None and await judgement.weigh()
+        for place in await judgement.find_duplicates("reject"):
+            copies = [Copy("a", position, position + 2, 0, b"any", 3) for position in range(5)]
+            await judgement.settle(place.index, copies, check=lambda _: NO_ROWS)
+        await judgement.complete()
+    found = await site.outcome(delivery_id)
+    assert (found.counts, [one[2] for one in found.entries]) == ((2, 0, 2, 0), [1, 1])
+
+
 @pytest.mark.parametrize(("rule", "counts"), [("reject", (7, 2, 5, 0)), ("first_wins", (7, 2, 5, 0))])
 async def test_without_the_object_the_counts_are_exact_and_lines_are_unknown(
     site: Site, rule: DuplicateRule, counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
@@ -242,6 +276,56 @@ async def test_a_judgement_is_unsent_until_it_is_marked_and_overdue_until_it_is_
     assert await site.ledger.judgements.overdue(age_s=0) == [message]
     await site.judge.judge(message)
     assert await site.ledger.judgements.overdue(age_s=0) == []
+
+
+async def test_a_judgement_under_way_is_marked_without_waiting_and_not_sent_again(real_ledger: Ledger) -> None:
+    site = Site(real_ledger)
+    delivery_id = await site.load(DIRTY)
+    async with real_ledger.judgements.open(delivery_id) as judgement:
+        assert judgement is not None
+        async with asyncio.timeout(2):
+            assert await real_ledger.judgements.unsent(KEY) == []
+            assert await real_ledger.judgements.overdue(age_s=0) == []
+            await real_ledger.judgements.mark_sent(delivery_id)
+    assert [one.delivery_id for one in await real_ledger.judgements.overdue(age_s=0)] == [delivery_id]
+
+
+async def test_an_object_that_is_only_forbidden_is_asked_for_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    delivery_id = await site.load(DIRTY)
+    [message] = await site.ledger.judgements.unsent(KEY)
+    with monkeypatch.context() as outage:
+        outage.setattr(site.objects, "read", forbidden)
+        await site.judge.judge(message)
+    found = await site.outcome(delivery_id)
+    assert (found.state, found.entries, site.sender.sent) == ("judging", [], [])
+    assert await site.ledger.judgements.unsent(KEY) == []
+    [again] = await site.ledger.judgements.overdue(age_s=0)
+    await site.judge.judge(again)
+    assert (await site.outcome(delivery_id)).lines == {"a": [2, 4, 6], "b": [3, 8]}
+    assert decode_progress(site.sender.sent[-1].value).type == "delivery_judged"
+
+
+async def forbidden(source: ObjectVersion, *, start: int = 0, part_bytes: int = 0) -> AsyncIterator[bytes]:
+    raise ObjectTrouble("S3 forbids it", code=403)
+    yield b""
+
+
+async def test_the_status_says_that_a_judgement_waits_for_its_object(
+    real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(real_ledger)
+    await site.load(DIRTY)
+    [message] = await real_ledger.judgements.unsent(KEY)
+    with monkeypatch.context() as outage:
+        outage.setattr(site.objects, "read", forbidden)
+        await site.judge.judge(message)
+    assert real_ledger.database is not None
+    status = PostgresStatus(real_ledger.database, required=("transactions",), rules=all_rules().values())
+    [found] = (await status.report(tenant="acme")).sets
+    assert found.reason == "transactions: all stored, its judgement waits for the object (S3 forbids it)."
+    await site.judge.judge(message)
+    [found] = (await status.report(tenant="acme")).sets
+    assert found.deliveries[0].failure is None
 
 
 async def test_what_fails_in_the_middle_did_not_happen(site: Site) -> None:
@@ -301,3 +385,20 @@ async def newest_id(site: Site) -> int:
 def cut_at(monkeypatch: pytest.MonkeyPatch, chunk_bytes: int) -> None:
     """Cut contents into chunks of this size."""
     monkeypatch.setattr("tests.contract.ledgers.CHUNK_BYTES", chunk_bytes)
+
+
+async def test_a_delivery_whose_contract_can_not_be_read_stays_as_it_is_until_it_can(ledger: Ledger) -> None:
+    site = Site(ledger)
+    twice = HEADER + b"1,0012,t1,5,DEPOSIT\n2,0012,t1,6,DEPOSIT\n"
+    delivery_id = await site.load(twice)
+    message = Judgement(tenant="acme", business_date=DAY, delivery_id=delivery_id, entity="transactions")
+
+    async def unreadable(tenant: str, version: int) -> Contract:
+        raise ContractTrouble("of another program", rule="invalid_contract", tenant=tenant, version=version)
+
+    site.judge.contract_of = unreadable
+    await site.judge.judge(message)
+    assert (await ledger.judgements.begin(delivery_id), site.sender.sent) == ("judging", [])
+    site.judge.contract_of = site._contract_of
+    await site.judge.judge(message)
+    assert await ledger.judgements.begin(delivery_id) == "complete"

@@ -4,11 +4,15 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
+from dataharvest.adapters.memory_contracts import MemoryContracts
+from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
+from dataharvest.rulebook import all_rules
 from dataharvest.rules.manifest import Manifest, read_manifest
-from tests.contract.ledgers import DAY, START, Ledger
+from dataharvest.stages.fold import Fold
+from tests.contract.ledgers import DAY, FILES, START, Ledger
 
 KEY = SetKey("acme", DAY)
 
@@ -93,3 +97,42 @@ async def test_why_a_manifest_cannot_be_used_is_kept(real_ledger: Ledger) -> Non
     assert row is not None
     assert (row["state"], row["content"], row["failure"]["rule"]) == ("rejected", None, "invalid_manifest")
     assert len(row["failure"]["problems"]) == 1
+
+
+async def test_a_reason_that_postgresql_could_not_store_is_kept_in_other_words(real_ledger: Ledger) -> None:
+    reason = Rejected("a \0 and a \ud800", rule="invalid_manifest", problems=("line 1: \0", "line 2: \udfff"))
+    await real_ledger.manifests.insert(KEY, source(1), reason)
+    assert real_ledger.database is not None
+    async with real_ledger.database.connection() as connection:
+        failure = await connection.fetchval("SELECT failure FROM manifest")
+    assert failure == {
+        "rule": "invalid_manifest", "message": "a \\0 and a ?", "problems": ["line 1: \\0", "line 2: ?"]
+    }  # fmt: skip
+
+
+async def test_a_stored_manifest_of_another_program_blocks_its_set_until_it_is_sent_again(real_ledger: Ledger) -> None:
+    fold = Fold(
+        sets=real_ledger.sets,
+        judgements=real_ledger.judgements,
+        removals=real_ledger.removals,
+        contracts=MemoryContracts(),
+        sender=MemorySender(),
+        rules=all_rules(),
+        settle_s=0,
+    )
+    for entity, content in FILES.items():
+        await real_ledger.complete("acme", entity, content)
+    await real_ledger.manifests.insert(KEY, source(1, age_s=9), manifest(2))
+    assert real_ledger.database is not None
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("UPDATE manifest SET content = $1", {"entities": {"accounts": {"futures": 1}}})
+        await fold.decide(KEY)
+        problem = await connection.fetchval("SELECT problem FROM business_set")
+        assert (problem["rule"], problem["state"]) == ("stored_manifest", "blocked")
+        assert "entities.accounts.futures" in problem["message"]
+        assert await connection.fetchval("SELECT count(*) FROM set_version") == 0
+
+        await real_ledger.manifests.insert(KEY, source(2), manifest(2))
+        await fold.decide(KEY)
+        assert await connection.fetchval("SELECT problem FROM business_set") is None
+        assert await connection.fetchval("SELECT count(*) FROM set_version") == 1

@@ -12,7 +12,7 @@ from dataharvest.rules.manifest import read_manifest
 from dataharvest.rules.reconciliation import differences, lines
 from dataharvest.rules.statement import Statement
 from dataharvest.stages.work import work_on
-from tests.contract.ledgers import CLIENTS, DAY, FILES, Ledger, judge_of, source_of
+from tests.contract.ledgers import ACCOUNTS, CLIENTS, DAY, FILES, Ledger, judge_of, source_of
 
 KEY = SetKey("acme", DAY)
 MANIFEST = (
@@ -113,6 +113,22 @@ async def test_damage_in_any_step_is_seen(real_ledger: Ledger, broken: str, said
     await damage(real_ledger, broken)
     found = await sentences(real_ledger)
     assert [one for one in found if one.startswith(said)], found
+
+
+async def test_a_record_that_left_quarantine_without_a_trace_is_seen(real_ledger: Ledger) -> None:
+    await real_ledger.complete("acme", "accounts", ACCOUNTS + b"3,0014,NaN,EUR,0\n")
+    assert await sentences(real_ledger) == []
+    await damage(real_ledger, "DELETE FROM quarantine")
+    assert await sentences(real_ledger) == ["accounts: number of records in quarantine is 1 expected, 0 found, difference -1"]
+
+
+async def test_a_manifest_of_another_program_is_a_difference_with_its_reason(real_ledger: Ledger) -> None:
+    await published(real_ledger)
+    await keep_manifest(real_ledger, MANIFEST)
+    await damage(real_ledger, """UPDATE manifest SET content = '{"entities": {"accounts": {"futures": 1}}}'""")
+    [said] = await sentences(real_ledger)
+    assert said.startswith("manifest: what it says is known expected, not known found (the stored manifest says")
+    assert "entities.accounts.futures" in said
 
 
 async def test_a_manifest_that_says_otherwise_is_a_difference_and_a_corrected_one_is_none(real_ledger: Ledger) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from dataharvest.deliveries import SetKey
+from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.rules.progress import nothing
@@ -203,3 +204,40 @@ async def test_the_wait_for_a_version_begins_with_its_last_file(ledger: Ledger) 
         assert 0 <= waited_s < 60
         assert await locked.since_arrival_s(1) >= waited_s
         assert await locked.since_arrival_s(2) == 0
+
+
+async def test_an_edition_that_was_raised_is_due_until_a_version_is_made_of_it(ledger: Ledger) -> None:
+    first = await ledger.version("acme")
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.set_published(1)
+    assert await ledger.sets.sets_due(settle_s=0) == []
+    async with ledger.sets.locked(KEY) as locked:
+        assert (await locked.raise_edition(), await locked.raise_edition()) == (1, 2)
+    view = await view_of(ledger)
+    assert (view.edition, view.versions[0].edition, view.versions[0].state) == (2, 0, "published")
+    assert await ledger.sets.sets_due(settle_s=0) == [KEY]
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.create_version(2, first)
+    view = await view_of(ledger)
+    assert [one.edition for one in view.versions] == [0, 2]
+    assert await ledger.sets.sets_due(settle_s=0) == []
+
+
+async def test_raising_the_edition_cancels_what_has_not_begun_to_publish(ledger: Ledger) -> None:
+    await ledger.version("acme")
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.announce(1, TAX)
+        await locked.raise_edition()
+    assert [one.state for one in (await view_of(ledger)).versions] == ["cancelled"]
+
+
+async def test_the_edition_cannot_be_raised_while_a_version_goes_out(ledger: Ledger) -> None:
+    await ledger.version("acme")
+    await ledger.work.plan(ready(PUBLISH.name), batch_count=1)
+    await finish(ledger, batch_of(PUBLISH.name, 0, 1))
+    with pytest.raises(Rejected, match="Version 1 of acme's set of 2026-11-23 is being published") as refused:
+        async with ledger.sets.locked(KEY) as locked:
+            await locked.raise_edition()
+    assert refused.value.rule == "set_is_publishing"
+    view = await view_of(ledger)
+    assert (view.edition, view.versions[0].state) == (0, "open")

@@ -29,7 +29,9 @@ STATEMENTS = (
     "computed_at = computed_at - interval '1 hour', done_at = done_at - interval '1 hour'",
     "UPDATE outbound SET created_at = created_at - interval '1 hour'",
     "UPDATE set_version SET created_at = created_at - interval '1 hour'",
-    "UPDATE delivery SET sealed_at = sealed_at - interval '1 hour', announced_at = announced_at - interval '1 hour'",
+    "UPDATE delivery SET registered_at = registered_at - interval '1 hour', sealed_at = sealed_at - interval '1 hour', "
+    "announced_at = announced_at - interval '1 hour', judgement_sent_at = judgement_sent_at - interval '1 hour'",
+    "UPDATE manifest SET registered_at = registered_at - interval '1 hour'",
     "UPDATE chunk SET committed_at = committed_at - interval '1 hour'",
 )
 
@@ -78,7 +80,7 @@ async def everything(state: SweepState) -> list[object]:
         *await state.untold_rules(all_rules().values()),
         *await state.untold_deliveries(),
         *await state.gaps(),
-        *([1] * await state.wake_for_lapsed_leases()),
+        *([1] * await state.wake_for_unread()),
     ]
 
 
@@ -218,7 +220,7 @@ async def test_lapsed_leases_are_counted_and_wake_the_splitters(real_ledger: Led
     async with real_ledger.deliveries.wake_ups() as woken:
         await real_ledger.register("acme")
         assert await real_ledger.hasty_deliveries.lease() is not None
-        while not await state.wake_for_lapsed_leases():
+        while not await state.wake_for_unread():
             woken.clear()
         await woken.wait()
 

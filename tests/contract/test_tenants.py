@@ -1,16 +1,19 @@
 """What tenants promise: one splitter for each, pauses, chunks under way, batches in turn; in memory and in PostgreSQL."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Protocol
 
 import pytest
 
+from dataharvest.adapters.kafka import KafkaDeadLetters
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
+from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_tenants import MemoryTenants
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.errors import Rejected
-from dataharvest.messages import Batch, RuleReady
+from dataharvest.messages import Batch, RuleReady, encode_chunk
 from dataharvest.ports import Deliveries, Position
 from dataharvest.tenants import ChunkKey, Tenants
 from tests.contract.ledgers import ACCOUNTS, CHUNK_BYTES, CLIENTS, DAY, POSITION, Ledger, chunks_of, sealing_of
@@ -112,6 +115,35 @@ async def test_chunks_of_sealed_deliveries_are_under_way_until_they_are_stored(l
     for metadata, checked in chunks:
         await ledger.chunks.persist(metadata, checked, position=POSITION)
     assert await tenants.in_flight("acme") == set()
+
+
+async def test_chunks_that_a_splitter_sent_before_it_died_are_under_way(ledger: Ledger, tenants: Paused) -> None:
+    lease = await ledger.lease("acme")
+    [*missing, last] = chunks_of(lease, ACCOUNTS + b"3,0014,1,EUR,0\n4,0015,1,EUR,0\n")
+    assert len(missing) > 2
+    await ledger.chunks.persist(*last, position=POSITION)
+    assert await tenants.in_flight("acme") == {ChunkKey(lease.delivery_id, metadata.index) for metadata, _ in missing}
+    await ledger.deliveries.release(lease)
+    assert len(await tenants.in_flight("acme")) == len(missing)
+    for metadata, checked in missing:
+        await ledger.chunks.persist(metadata, checked, position=POSITION)
+    assert await tenants.in_flight("acme") == set()
+
+
+async def test_a_dead_lettered_chunk_is_not_under_way_wherever_its_message_is(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    tenants = PostgresTenants(real_ledger.database)
+    lease = await real_ledger.lease("acme")
+    [(first, _), *others] = chunks_of(lease, ACCOUNTS)
+    for metadata, checked in others:
+        await real_ledger.chunks.persist(metadata, checked, position=POSITION)
+    key = ChunkKey(lease.delivery_id, first.index)
+    assert (await tenants.in_flight("acme"), await tenants.landed({key: None})) == ({key}, set())
+    message = SimpleNamespace(key=first.key, value=encode_chunk(first, b"any"), headers=[])
+    crashed = Rejected("no", rule="crashed_worker")
+    dead_letters = KafkaDeadLetters(MemorySender(), real_ledger.database)
+    await dead_letters.keep(Position("chunks", 3, 7), message=message, stage="persist", reason=crashed)
+    assert (await tenants.in_flight("acme"), await tenants.landed({key: None})) == (set(), {key})
 
 
 async def test_a_dead_lettered_chunk_has_landed(real_ledger: Ledger) -> None:

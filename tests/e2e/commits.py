@@ -30,7 +30,7 @@ class CommitWitness(Witness):
         end = min(committed, len(known))
         rows = await self.ledger.fetch("SELECT delivery_id FROM delivery WHERE tenant = $1", self._tenant)
         mine = {row[0] for row in rows}
-        chunks = [chunk for chunk in known[start:end] if chunk[0] in mine]
+        chunks = [chunk for chunk in known[start:end] if chunk and chunk[0] in mine]
         for missing in set(chunks) - await self.ledger.stored(chunks):
             self.violations.lost.add(f"chunk {missing} committed and not in the ledger")
         self.verified_count += len(chunks)

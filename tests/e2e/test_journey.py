@@ -1,15 +1,18 @@
 """Four files in, exactly the expected messages out: in any order, once more, over crashes and outages."""
 
 import asyncio
+import gzip
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import zstandard
 
 from dataharvest.stack import Stack
 from tests.conftest import RunWorkers, Worker
@@ -43,6 +46,13 @@ def pair(running_workers: RunWorkers) -> Iterator[list[Worker]]:
         yield workers
 
 
+def same_again(files: FileSet) -> dict[str, bytes]:
+    """The same contents: compressed, each in its own way, and one as another version of its own key."""
+    packed = {f"{files.object_key(entity)}.gz": gzip.compress(files.file(entity)) for entity in ENTITIES if entity != "clients"}
+    packed[f"{files.object_key('clients')}.zst"] = zstandard.compress(files.file("clients"))
+    return {files.object_key("accounts"): files.file("accounts"), **packed}
+
+
 async def assert_stored_once(outside: Outside, files: FileSet) -> None:
     """Every row of every file is in its table, and nothing else."""
     ledger = Ledger(outside.environment["DATAHARVEST_DATABASE_URL"])
@@ -56,7 +66,9 @@ async def assert_stored_once(outside: Outside, files: FileSet) -> None:
 
 @pytest.mark.usefixtures("pair")
 class TestTwoWorkers:
-    async def test_four_files_give_their_messages_once_and_the_same_events_again_give_nothing(self, outside: Outside) -> None:
+    async def test_four_files_give_their_messages_once_and_the_same_again_in_any_guise_gives_nothing(
+        self, outside: Outside
+    ) -> None:
         files = make_set("journey-once")
         await outside.put_set(files)
         await outside.published([files.tenant])
@@ -74,6 +86,28 @@ class TestTwoWorkers:
         assert await outside.deliveries(files.tenant) == before
         assert await self.readiness(outside, files.tenant) == dict.fromkeys(RULES, 1)
         assert await outside.outbound(files.tenant) == {files.tenant: messages}
+
+        for count, (key, body) in enumerate(same_again(files).items(), start=len(ENTITIES) + 1):
+            # One after the other: of two that are read at the same time neither can be told to repeat the other.
+            await outside.put(key, body)
+            repeats = await self.ended(outside, files.tenant, count=count)
+        first = {one["entity"]: one["delivery_id"] for one in before}
+        for one in repeats[len(ENTITIES) :]:
+            assert (one["state"], one["repeat_of"]) == ("repeat", first[one["entity"]]), one
+        assert len({one["object_key"] for one in repeats}) == 2 * len(ENTITIES)
+        assert [dict(one) for one in repeats[: len(ENTITIES)]] == [dict(one) for one in before]
+        assert await self.readiness(outside, files.tenant) == dict.fromkeys(RULES, 1)
+        assert await outside.outbound(files.tenant) == {files.tenant: messages}
+
+    async def ended(self, outside: Outside, tenant: str, *, count: int) -> list[Any]:
+        """Deliveries of the tenant, once so many have ended and the set has heard of it."""
+
+        async def all_ended() -> bool:
+            found = await outside.deliveries(tenant)
+            return len(found) == count and all(one["state"] in ("complete", "repeat") and one["announced_at"] for one in found)
+
+        await eventually(all_ended, what=f"{count} deliveries of {tenant} ended", within_s=60)
+        return await outside.deliveries(tenant)
 
     async def readiness(self, outside: Outside, tenant: str) -> dict[str, int]:
         rows = await outside.query(

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -12,6 +13,8 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from benchmarks.generator import write_transactions
+from benchmarks.swept_load import EVERY_SECOND, load_under_sweeps
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.topics import load_topics
@@ -153,6 +156,17 @@ async def test_a_sweep_every_second_under_load_sends_no_chunk_again(made: World)
     await sound(made, *sets)
 
     assert sum((await bounds(made, "chunks")).values()) - before == await stored_chunk_count(made) - stored
+
+
+async def test_a_sweep_every_second_while_a_large_file_is_loaded_sends_no_chunk_again(made: World, tmp_path: Path) -> None:
+    await end_workers(made)
+    path = tmp_path / "transactions_20261123.csv"
+    oracle = write_transactions(path, rows=30_000_000 // 48)
+    made.crew.start(**EVERY_SECOND, DATAHARVEST_CHUNK_BYTES="65536")
+    found = await load_under_sweeps(made.environment, path, oracle, tenant="swept-large")
+
+    assert not found.is_void, found
+    assert (found.chunk_count > 400, found.sent_again) == (True, 0), found
 
 
 async def test_uploads_without_an_event_and_chunks_without_a_message_are_found(made: World) -> None:

@@ -35,7 +35,12 @@ class Ledger:
         async with self._turn:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await asyncpg.connect(self._url, timeout=10)
-            return list(await self._connection.fetch(query, *arguments, timeout=60))
+            try:
+                return list(await self._connection.fetch(query, *arguments, timeout=60))
+            except asyncpg.InternalClientError as error:
+                # What asyncpg says of a connection that broke between two steps of its protocol.
+                self._connection.terminate()
+                raise ConnectionError("the connection to PostgreSQL broke") from error
 
     async def close(self) -> None:
         """End the connection."""
@@ -61,6 +66,11 @@ class Ledger:
     async def chunk_count(self, tenants: Iterable[str]) -> int:
         """Chunks of these tenants in the ledger."""
         return int((await self.fetch("SELECT count(*) FROM chunk WHERE tenant = ANY($1)", list(tenants)))[0][0])
+
+    async def dead_letters(self, topic: str, partition: int) -> set[int]:
+        """Offsets of a partition whose messages were dead-lettered."""
+        query = "SELECT topic_offset FROM dead_letter WHERE topic = $1 AND topic_partition = $2"
+        return {row[0] for row in await self.fetch(query, topic, partition)}
 
     async def published(self, tenants: Iterable[str]) -> set[str]:
         """Tenants with a published set."""

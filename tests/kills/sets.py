@@ -40,7 +40,12 @@ class FileSet:
     @property
     def row_count(self) -> int:
         """Records of all four files."""
-        return sum(map(len, self.rows.values()))
+        return sum(self.counts(entity)["record"] for entity in self.rows)
+
+    def counts(self, entity: str) -> dict[str, int]:
+        """What must become of the file's records."""
+        count = len(self.rows[entity])
+        return {"record": count, "persisted": count, "quarantined": 0, "duplicate": 0}
 
     def records(self, entity: str) -> Iterator[dict[str, str]]:
         """The rows by column name."""

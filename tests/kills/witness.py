@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +21,10 @@ OUTBOUND = ("outbound.clients", "outbound.portfolios")
 LOOK_S = 0.2
 
 MessageId = str
+Chunk = tuple[int, int]
+"""Delivery and index."""
+_OBJECT_KEY = re.compile(rb'"key": ?"([^"]+)"')
+_CHUNK_KEY = re.compile(rb"([0-9]+):([0-9]+)")
 Taker = Callable[["ConsumerRecord[bytes, bytes]"], None]
 
 
@@ -59,7 +64,9 @@ class Witness:
         self.announced: set[str] = set()
         self.sent: dict[MessageId, Counter[bytes]] = defaultdict(Counter)
         self.sent_at: dict[str, datetime] = {}
-        self._chunks: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        self.received: list[tuple[str, bytes, bytes]] = []
+        """Topic, key and value of every outbound message, in the order of arrival within each key."""
+        self._chunks: dict[int, list[Chunk | None]] = defaultdict(list)
         self._verified: Counter[int] = Counter()
         self._committed: dict[TopicPartition, int] = {}
         self._readiness_from = datetime(2000, 1, 1, tzinfo=UTC)
@@ -92,6 +99,15 @@ class Witness:
                     found[f"outbound.{kind}"][message[f"{kind[:-1]}_reference"]].append(message)
         return found
 
+    async def unstored(self) -> set[Chunk]:
+        """Chunks that were sent, were not committed when they were looked at last, and are not in the ledger."""
+        sent = {chunk for partition, known in self._chunks.items() for chunk in known[self._verified[partition] :] if chunk}
+        return sent - await self.ledger.stored(sent)
+
+    def forget_commits(self) -> None:
+        """Commits may fall now: somebody resets the group on purpose."""
+        self._committed.clear()
+
     async def _follow(self, topic: str, take: Taker) -> None:
         # Without a group: every partition is ours.
         consumer = AIOKafkaConsumer(topic, bootstrap_servers=self._broker, auto_offset_reset="earliest")
@@ -103,20 +119,19 @@ class Witness:
             await consumer.stop()
 
     def _take_event(self, record: "ConsumerRecord[bytes, bytes]") -> None:
-        assert record.value is not None
-        for one in json.loads(record.value).get("Records", ()):
-            self.announced.add(one["s3"]["object"]["key"])
+        # Among them may be what is no event at all.
+        self.announced.update(key.decode() for key in _OBJECT_KEY.findall(record.value or b""))
 
     def _take_chunk(self, record: "ConsumerRecord[bytes, bytes]") -> None:
         known = self._chunks[record.partition]
         if record.offset != len(known):
             self.violations.other.add(f"chunks-{record.partition} has a gap before offset {record.offset}")
-        assert record.key is not None
-        delivery_id, _, index = record.key.decode().partition(":")
-        known.append((int(delivery_id), int(index)))
+        found = _CHUNK_KEY.fullmatch(record.key or b"")
+        known.append((int(found[1]), int(found[2])) if found else None)
 
     def _take_outbound(self, record: "ConsumerRecord[bytes, bytes]") -> None:
         assert record.value is not None
+        self.received.append((record.topic, record.key or b"", record.value))
         message = json.loads(record.value)
         contents = self.sent[message["message_id"]]
         contents[record.value] += 1
@@ -136,7 +151,7 @@ class Witness:
 
     async def _look_at_commits(self) -> None:
         # The commit first, the ledger afterwards: what is committed by then must be there already.
-        committed = await self._commits()
+        committed = await self.commits()
         for place, offset in committed.items():
             if offset < self._committed.get(place, 0):
                 self.violations.lost.add(f"commit of {place.topic}-{place.partition} fell to {offset}")
@@ -145,7 +160,8 @@ class Witness:
             if place.topic == "chunks":
                 await self._verify(place.partition, offset)
 
-    async def _commits(self) -> dict[TopicPartition, int]:
+    async def commits(self) -> dict[TopicPartition, int]:
+        """The group's committed offsets."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self._broker, request_timeout_ms=5_000)
         try:
             await admin.start()
@@ -159,17 +175,19 @@ class Witness:
         end = min(committed, len(known))
         if end <= start:
             return
-        stored = await self.ledger.stored(known[start:end])
-        for offset in range(start, end):
-            if known[offset] not in stored:
-                chunk = "{}:{}".format(*known[offset])
+        stored = await self.ledger.stored(filter(None, known[start:end]))
+        missing = [offset for offset in range(start, end) if known[offset] not in stored]
+        dead = await self.ledger.dead_letters("chunks", partition) if missing else set()
+        for offset in missing:
+            if offset not in dead:
+                chunk = known[offset]
                 self.violations.lost.add(f"chunks-{partition} offset {offset} (chunk {chunk}) committed and not in the ledger")
         self._verified[partition] = end
 
     async def _look_at_readiness(self) -> None:
         for row in await self.ledger.readiness_since(self._readiness_from):
             self._readiness_from = max(self._readiness_from, row["decided_at"])
-            expected = self.sets[row["tenant"]].row_count
-            if row["stored_count"] != expected:
-                found = f"{row['stored_count']} of {expected} records stored"
+            files = self.sets.get(row["tenant"])
+            if files and row["stored_count"] != files.row_count:
+                found = f"{row['stored_count']} of {files.row_count} records stored"
                 self.violations.early.add(f"{row['tenant']} {row['rule']} ready with {found}")

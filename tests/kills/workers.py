@@ -80,6 +80,7 @@ class Crew:
         self.members: list[Worker] = []
         self.stubborn: list[str] = []
         self._count = 0
+        self._forgiven: set[int] = set()
 
     @property
     def alive(self) -> list[Worker]:
@@ -94,6 +95,10 @@ class Crew:
         self.members.append(worker)
         return worker
 
+    def forgive(self, worker: Worker) -> None:
+        """Let this worker's end be no violation, however it ends."""
+        self._forgiven.add(worker.pid)
+
     def forget_tables(self) -> None:
         """Remove every data directory; only while no worker runs that uses one."""
         assert not self.alive
@@ -102,7 +107,8 @@ class Crew:
     def unexpected_ends(self) -> list[str]:
         """Workers that ended by themselves and not well, and those that did not end when they were asked to."""
         expected = (None, 0, -signal.SIGKILL)
-        badly = [f"{one.log.name} ended with {one.exit_code}" for one in self.members if one.exit_code not in expected]
+        others = [one for one in self.members if one.pid not in self._forgiven]
+        badly = [f"{one.log.name} ended with {one.exit_code}" for one in others if one.exit_code not in expected]
         return badly + [f"{name} did not end when asked to" for name in self.stubborn]
 
     async def end_all(self, *, within_s: float = 20) -> None:

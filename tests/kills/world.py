@@ -8,7 +8,9 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 
@@ -17,6 +19,9 @@ from tests.kills.ledger import GONE
 from tests.kills.sets import ENTITIES, FileSet
 from tests.kills.witness import Violations, Witness
 from tests.kills.workers import PROGRAM, Crew
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 POLL_S = 0.05
 
@@ -27,6 +32,8 @@ WORKER_SETTINGS = {
     "DATAHARVEST_LEASE_S": "4",
     "DATAHARVEST_SESSION_TIMEOUT_S": "6",
     "DATAHARVEST_LOG_FORMAT": "json",
+    # A worker that hangs is to be seen, not to be mended.
+    "DATAHARVEST_WATCHDOG_S": "0",
 }
 
 
@@ -43,6 +50,12 @@ class World:
         self.crew = Crew(home=stack.home.path, environment=self.environment)
         self.witness = witness
 
+    async def run(self, *words: str) -> str:
+        """Run one of the program's commands as a user would; what it prints."""
+        call = partial(subprocess.run, [PROGRAM, *words], check=True, capture_output=True, text=True)
+        done = await asyncio.to_thread(call, env={**os.environ, **self.environment})
+        return str(done.stdout)
+
     async def upload(self, sets: Collection[FileSet]) -> None:
         """Put the files of all sets into the bucket, in turn, and wait until each has its event on Kafka."""
         for one in sets:
@@ -55,18 +68,22 @@ class World:
 
         await eventually(all_announced, what="events of all uploads", within_s=60)
 
-    def _put(self, sets: Collection[FileSet]) -> None:
+    def s3(self) -> "S3Client":
+        """A client of the sender's own; to be closed."""
         settings = self.environment
-        client = boto3.client(
+        return boto3.client(
             "s3",
             endpoint_url=settings["DATAHARVEST_S3_ENDPOINT_URL"],
             aws_access_key_id=settings["DATAHARVEST_S3_ACCESS_KEY"],
             aws_secret_access_key=settings["DATAHARVEST_S3_SECRET_KEY"],
             region_name=settings["DATAHARVEST_S3_REGION"],
         )
+
+    def _put(self, sets: Collection[FileSet]) -> None:
+        client, bucket = self.s3(), self.environment["DATAHARVEST_S3_BUCKET"]
         for entity in ENTITIES:
             for one in sets:
-                client.put_object(Bucket=settings["DATAHARVEST_S3_BUCKET"], Key=one.object_key(entity), Body=one.file(entity))
+                client.put_object(Bucket=bucket, Key=one.object_key(entity), Body=one.file(entity))
         client.close()
 
     async def kill_service(self, name: str) -> None:
@@ -115,15 +132,15 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, what: str, wit
 
 
 @asynccontextmanager
-async def world(*, home: Path | None = None) -> AsyncIterator[World]:
+async def world(*, home: Path | None = None, stack_at: Callable[[Path], Stack] = Stack) -> AsyncIterator[World]:
     """A fresh stack, prepared and watched; removed afterwards unless ``home`` is given."""
     folder = home or Path(tempfile.mkdtemp(prefix="dh-kills-"))
-    stack = Stack(folder)
+    stack = stack_at(folder)
     await asyncio.to_thread(stack.up)
     try:
         made = World(stack, _witness(stack))
         for words in (("migrate",), ("topics", "apply")):
-            await asyncio.to_thread(_run, made, words)
+            await made.run(*words)
         async with made.witness.watching():
             try:
                 yield made
@@ -141,7 +158,3 @@ def _witness(stack: Stack) -> Witness:
     settings = stack.environment()
     broker, url = settings["DATAHARVEST_BROKER"], settings["DATAHARVEST_DATABASE_URL"]
     return Witness(broker=broker, database_url=url, violations=Violations())
-
-
-def _run(made: World, words: tuple[str, ...]) -> None:
-    subprocess.run([PROGRAM, *words], env={**os.environ, **made.environment}, check=True, capture_output=True)

@@ -268,6 +268,18 @@ async def test_a_loop_is_repeated_until_told_to_stop_and_survives_outages() -> N
     assert len(steps) == 3
 
 
+async def test_a_loop_goes_on_after_data_that_is_refused() -> None:
+    steps: list[int] = []
+
+    async def step() -> None:
+        steps.append(1)
+        if len(steps) < 2:
+            raise Rejected("PostgreSQL refuses the data (SQLSTATE 22021)", rule="sqlstate_22021")
+
+    await run_loop(step, name="sweep", stopping=lambda: len(steps) == 2)
+    assert len(steps) == 2
+
+
 async def test_a_start_waits_for_its_services() -> None:
     attempts: list[int] = []
 

@@ -65,7 +65,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_commands_exist(document: Path) -> None:
     text = document.read_text("utf-8")
     targets = set(re.findall(r"(?:`|^)make ([a-z0-9-]+)", text, re.MULTILINE))
-    commands = set(re.findall(r"(?:`|^|/)dataharvest ([a-z]+)", text, re.MULTILINE))
+    commands = set(re.findall(r"(?:`|^|/)dataharvest ([a-z-]+)", text, re.MULTILINE))
 
     assert targets <= MAKEFILE_TARGETS
     assert commands <= own_commands()

@@ -19,11 +19,17 @@ def sight(state: str | None, standing: State | None = None) -> Sight:
     return Sight(uploads={"t/a.csv": state}, sets=sets)
 
 
-@pytest.mark.parametrize("state", ["complete", "repeat", "rejected", "superseded", "abandoned", "compared", "overwritten"])
+@pytest.mark.parametrize(
+    "state", ["complete", "repeat", "rejected", "superseded", "abandoned", "compared", "overwritten", "broken"]
+)
 @pytest.mark.parametrize("standing", [State.PUBLISHED, State.BLOCKED, State.DISPUTED, State.INCOMPLETE])
 def test_it_is_over_when_uploads_have_ended_and_sets_stand_still(state: str, standing: State) -> None:
     assert is_settled(sight(state, standing), tenant="t", dates=[DAY])
     assert awaited(sight(state, standing), tenant="t", dates=[DAY]) == []
+
+
+def test_an_upload_that_does_not_add_up_is_waited_for_no_longer() -> None:
+    assert is_settled(sight("broken", State.BLOCKED), tenant="t", dates=[DAY])
 
 
 @pytest.mark.parametrize("state", [None, "registered", "waiting", "splitting", "sealed", "judging", "kept"])

@@ -8,6 +8,10 @@ from dataharvest.rules.standing import State
 from dataharvest.status import Counts, DeliveryStatus, ManifestStatus, Orphans, Quarantined, SetStatus, StatusReport
 
 NOW = datetime(2024, 3, 28, tzinfo=UTC)
+WAY_OUT = (
+    "2024-03-28: `dataharvest quarantine list --tenant t --date 2024-03-28` shows what is in quarantine; "
+    "`quarantine fix` repairs it, `accept` leaves it out"
+)
 
 
 def delivery(identity: int = 1, state: str = "complete", **fields: Any) -> DeliveryStatus:
@@ -50,6 +54,15 @@ def test_a_rejected_upload_is_3_with_place_and_reason_although_the_set_is_publis
     assert verdict.problems == ("accounts, t/a.csv, line 1, column currency, rejected, rule missing_column: No currency.",)
 
 
+def test_an_upload_that_does_not_add_up_is_3_with_the_reason() -> None:
+    failure = {"rule": "conservation", "message": "2 rows are there, 3 in the ledger"}
+    verdict = verdict_of(report(State.BLOCKED, delivery(2, "judging", failure=failure)), uploaded=[2])
+    assert (verdict.exit_code, verdict.problems[0]) == (
+        3,
+        "accounts, t/a.csv, judging, rule conservation: 2 rows are there, 3 in the ledger",
+    )
+
+
 def test_a_rejected_delivery_of_somebody_else_is_not_our_problem() -> None:
     assert verdict_of(report(State.PUBLISHED, delivery(2, "rejected")), uploaded=[1]).exit_code == 0
 
@@ -67,13 +80,15 @@ def test_quarantined_records_are_named_one_by_one() -> None:
     assert verdict.problems == (
         "2024-03-28: blocked: so it is.",
         "accounts, t/a.csv, line 2, column amount, rule money: amount is no amount. (byte 20)",
+        WAY_OUT,
     )
 
 
 def test_after_twenty_lines_the_rest_is_counted() -> None:
     verdict = verdict_of(report(State.BLOCKED, delivery(**quarantine(1_000, shown=20))), uploaded=[1])
-    assert len(verdict.problems) == 21
-    assert verdict.problems[-1].startswith("… and 981 more")
+    assert len(verdict.problems) == 22
+    assert verdict.problems[-2].startswith("… and 981 more")
+    assert verdict.problems[-1] == WAY_OUT
 
 
 def test_an_incomplete_set_says_what_it_waits_for() -> None:

@@ -16,6 +16,7 @@ from dataharvest.messages import (
     DeliveryJudged,
     DeliveryRemoved,
     DeliverySealed,
+    EditionRaised,
     ManifestRead,
     Message,
     RuleReady,
@@ -41,6 +42,7 @@ progress = st.one_of(
     st.builds(DeliveryJudged, **common, delivery_id=indexes, entity=texts),
     st.builds(BatchDone, **common, **sets, **batches),
     st.builds(ManifestRead, **common, manifest_id=indexes),
+    st.builds(EditionRaised, **common, edition=st.integers(1, 2**31)),
 )
 chunk_metadata = st.builds(
     ChunkMetadata,

@@ -6,16 +6,18 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataharvest.messages import BatchDone, ChunkPersisted, DeliveryRemoved, DeliverySealed, Progress
+from dataharvest.messages import BatchDone, ChunkPersisted, DeliveryRemoved, DeliverySealed, EditionRaised, Progress
 from dataharvest.rules.progress import (
     SetProgress,
     advance,
     finished_rules,
     full_deliveries,
+    lists,
     merge,
     nothing,
     parse_rule_key,
     rule_key,
+    subject_of,
     without_delivery,
     without_rule,
 )
@@ -134,3 +136,14 @@ def test_what_is_left_out_is_gone() -> None:
 
 def test_a_rule_with_a_bar_in_its_name_keeps_it() -> None:
     assert parse_rule_key(rule_key(12, "a|b")) == (12, "a|b")
+
+
+@given(facts, st.integers(1, 9))
+def test_an_edition_changes_nothing_that_is_remembered_and_each_is_a_subject_of_its_own(
+    seen: list[Progress], edition: int
+) -> None:
+    state = fold(seen)
+    raised = EditionRaised(tenant="t", business_date=DAY, edition=edition)
+    assert advance(state, raised) == state
+    assert not lists(state, raised)
+    assert subject_of(raised) != subject_of(raised.model_copy(update={"edition": edition + 1}))

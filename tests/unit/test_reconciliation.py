@@ -22,6 +22,8 @@ CLIENTS = DeliveryFigures(
     recorded=Totals(5, 2, 1, 1, 1),
     recorded_sums={"tax_free_allowance": Decimal("806.0000")},
     row_count=2,
+    quarantine_count=1,
+    accepted_count=1,
     row_sums={"tax_free_allowance": Decimal("806.0000")},
 )
 TAX = ValueFigures(transformer="tax", is_done=True, expected_count=2, reference_count=2, sums={"taxes_paid": Decimal("11.25")})
@@ -72,6 +74,7 @@ def test_the_statement_shows_every_step_in_order() -> None:
         ("chunks", "clients", 4, "duplicate", "1"),
         ("chunks", "clients", 4, "accepted", "1"),
         ("table", "clients", 4, "rows", "2"),
+        ("table", "clients", 4, "in quarantine", "1"),
         ("table", "clients", 4, "sum of tax_free_allowance", "806.00"),
         ("values", "tax", None, "references", "2"),
         ("values", "tax", None, "sum of taxes_paid", "11.25"),
@@ -95,6 +98,11 @@ def test_the_statement_shows_every_step_in_order() -> None:
          ["clients: records persisted by its chunks is 3 expected, 2 found, difference -1",
           "clients: records quarantined by its chunks is 0 expected, 1 found, difference 1"]),
         (with_delivery(row_count=1), ["clients: number of rows is 2 expected, 1 found, difference -1"]),
+        (with_delivery(quarantine_count=0), ["clients: number of records in quarantine is 1 expected, 0 found, difference -1"]),
+        (with_delivery(accepted_count=2),
+         ["clients: number of records accepted as missing is 1 expected, 2 found, difference 1"]),
+        (replace(EXACT, manifest=None, manifest_trouble="of another program"),
+         ["manifest: what it says is known expected, not known found (of another program)"]),
         (with_delivery(recorded_sums={"tax_free_allowance": Decimal(800)}),
          ["clients: sum of tax_free_allowance in the table is 800.00 expected, 806.00 found, difference 6.00"]),
         (replace(EXACT, values=(replace(TAX, reference_count=1),)),

@@ -91,6 +91,30 @@ def test_a_rule_whose_need_nobody_provides_is_refused(installed: Callable[[str],
         require_sound_rules(installed("credit_score").values())
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("tax", r"^dataharvest\.transformers\.tax and letters_plugin both declare the transformer 'tax': rename one\.$"),
+        (RELATIONSHIP, r"^Two rules are called 'relationship': one to relate, one to transform\.$"),
+        ("accounts_persisted", r"^entity accounts and transform rule accounts_persisted both provide the fact"),
+        ("relation_established", r"^relate rule relationship and transform rule relation_established both provide the fact"),
+    ],
+)
+def test_two_of_one_name_are_refused_and_both_are_named(
+    installed: Callable[[str], dict[str, Rule]], name: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "PLUGIN", PLUGIN.replace("name_length", name))
+    with pytest.raises(Misconfigured, match=said):
+        installed("relation_established")
+
+
+def test_what_a_module_imports_from_another_is_declared_once(
+    installed: Callable[[str], dict[str, Rule]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "PLUGIN", f"from dataharvest.transformers.tax import tax as tax\n{PLUGIN}")
+    assert {"name_length", "tax"} <= set(installed("relation_established"))
+
+
 def test_the_rules_as_they_are_are_sound() -> None:
     require_sound_rules(all_rules().values())
 

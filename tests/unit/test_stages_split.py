@@ -42,10 +42,11 @@ class Site:
         self.deliveries = MemoryDeliveries(self.ledger, chunk_bytes=chunk_bytes, lease_s=30)
         self.chunks = MemoryChunks(self.ledger)
         self.sender = MemorySender()
+        self.contracts = MemoryContracts()
         self.splitter = Splitter(
             objects=self.objects,
             deliveries=self.deliveries,
-            contracts=MemoryContracts(),
+            contracts=self.contracts,
             sender=self.sender,
             tenants=MemoryTenants(self.ledger),
             chunks_in_flight=chunks_in_flight,
@@ -170,6 +171,110 @@ async def test_a_file_that_is_none_is_rejected_by_the_loop_and_announced(content
     await announce_endings(deliveries=site.deliveries, sender=site.sender)
     [announced] = [decode_progress(one.value) for one in site.sender.sent if one.topic == "progress"]
     assert (announced.type, announced.tenant, announced.business_date) == ("delivery_removed", "acme", date(2026, 11, 23))
+
+
+async def run_until_aside(site: Site) -> None:
+    loop = site.loop()
+    loop.stopping = lambda: site.row.state == "waiting" and not loop._running
+    async with asyncio.timeout(10):
+        await loop.run()
+
+
+async def test_a_file_whose_contract_can_not_be_read_waits_and_is_read_once_it_can() -> None:
+    site = Site()
+    await site.deliveries.release(await site.lease(HEADER))
+    site.contracts.unreadable.add(("acme", 0))
+    await run_until_aside(site)
+    assert (site.row.failure or {})["rule"] == "invalid_contract"
+    site.contracts.unreadable.clear()
+    site.row.next_try_at = 0
+    async with asyncio.timeout(10):
+        loop = site.loop()
+        loop.stopping = lambda: site.row.state == "sealed"
+        await loop.run()
+
+
+async def test_an_end_that_can_not_be_written_down_keeps_nobody_else_from_going_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    await site.deliveries.release(await site.lease(b"no header of ours\n"))
+
+    async def reject(delivery_id: int, reason: Rejected) -> bool:
+        raise Rejected("PostgreSQL refuses the data (SQLSTATE 22P05)", rule="sqlstate_22P05")
+
+    monkeypatch.setattr(site.deliveries, "reject", reject)
+    await run_until_aside(site)
+    assert "it can't be rejected: PostgreSQL refuses" in (site.row.failure or {})["message"]
+
+
+async def test_a_file_that_three_splitters_died_over_is_rejected_and_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    await site.lease(HEADER)
+    site.row.crash_count, site.row.leased_until = 2, 0.001
+
+    async def split(lease: Lease) -> None:
+        raise AssertionError("it was read again")
+
+    monkeypatch.setattr(site.splitter, "split", split)
+    async with asyncio.timeout(10):
+        await site.loop().run()
+    assert (site.row.state, (site.row.failure or {})["rule"]) == ("rejected", "crashed_worker")
+
+
+async def test_nothing_else_is_read_beside_a_file_on_its_last_trial_until_it_gets_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site, other = Site(), Site()
+    await other.splitter.split(await other.lease(HEADER + b"".join(ROWS)))
+    await site.deliveries.release(await site.lease(HEADER + b"".join(ROWS)))
+    site.row.crash_count = 2
+    await site.objects.put("uploads", "zen/accounts_20261123.csv", HEADER)
+    source = await site.objects.head("uploads", "zen/accounts_20261123.csv")
+    assert source is not None
+    await site.deliveries.register(source, parse_object_key(source.key, entities=all_entities()))
+    leased, is_over = list[str](), asyncio.Event()
+
+    async def split(lease: Lease) -> None:
+        leased.append(lease.tenant)
+        await is_over.wait()
+
+    monkeypatch.setattr(site.splitter, "split", split)
+    monkeypatch.setattr("dataharvest.stages.split_deliveries._LOOK_AGAIN_S", 0.01)
+    loop = site.loop()
+    loop.stopping = is_over.is_set
+    running = asyncio.create_task(loop.run())
+    await asyncio.sleep(0.1)
+    assert leased == ["acme"]
+    assert await site.store(other.sender.sent[0].value) is ChunkOutcome.STORED
+    async with asyncio.timeout(10):
+        while leased != ["acme", "zen"]:
+            await asyncio.sleep(0.001)
+    is_over.set()
+    await running
+
+
+async def test_a_loop_that_ends_gives_its_leases_back_and_one_that_dies_over_a_file_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for error, is_given_back in ((None, True), (ZeroDivisionError("a bug"), False)):
+        site = Site()
+        await site.deliveries.release(await site.lease(HEADER))
+        reading = asyncio.Event()
+
+        async def split(lease: Lease, *, fails: Exception | None = error, begun: asyncio.Event = reading) -> None:
+            begun.set()
+            if fails:
+                raise fails
+            await asyncio.sleep(60)
+
+        monkeypatch.setattr(site.splitter, "split", split)
+        running = asyncio.create_task(site.loop().run())
+        async with asyncio.timeout(10):
+            await reading.wait()
+            if error is None:
+                running.cancel()
+            await asyncio.wait({running})
+        assert isinstance(running.exception() if not running.cancelled() else None, ZeroDivisionError) is not is_given_back
+        assert (site.row.leased_until == 0.0) is is_given_back
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,13 @@ def test_a_set_is_loading_while_a_file_moves_and_says_what_else_is_missing() -> 
     assert found.reason == "accounts: 3 of 7 chunks stored; clients has not arrived."
 
 
+def test_a_set_whose_edition_was_raised_is_about_to_have_a_new_version() -> None:
+    published = replace(version(1, "published"), edition=1)
+    raised = SetView(deliveries=both(), versions=(published,), edition=2)
+    assert standing(raised, required=ENTITIES, rules=RULES).waits_for == ("version 2",)
+    assert standing(replace(raised, edition=1), required=ENTITIES, rules=RULES).state is State.PUBLISHED
+
+
 def test_quarantined_records_block_a_set_and_are_counted() -> None:
     found = stands(delivery(1, "accounts", quarantine=2), delivery(2, "clients", quarantine=1))
     assert (found.state, found.waits_for) == (State.BLOCKED, ("quarantine of accounts", "quarantine of clients"))

@@ -102,6 +102,24 @@ def test_a_later_version_is_due_once_the_set_has_settled(
     assert due_in_s(view, required=REQUIRED, settle_s=5) == due_in
 
 
+@pytest.mark.parametrize(
+    ("what", "edition", "made_from", "more", "expected"),
+    [
+        ("made from this edition", 2, 2, [], None),
+        ("the edition was raised", 3, 2, [], OLD),
+        ("raised while a file is being read", 3, 2, [delivery(7, "clients", "sealed", at_s=9)], None),
+        ("raised, and records are in quarantine", 3, 2, [delivery(7, "clients", at_s=9, bad=1)], None),
+        ("raised, with a correction", 3, 2, [NEW_A], NEW),
+    ],
+)
+def test_a_version_is_due_without_a_new_delivery_once_the_edition_was_raised(
+    what: str, edition: int, made_from: int, more: list[DeliveryView], expected: dict[str, int] | None
+) -> None:
+    versions = (version(1, OLD, edition=1), version(2, OLD, edition=made_from))
+    view = SetView(deliveries=(A, C, *more), versions=versions, edition=edition)
+    assert due_version(view, required=REQUIRED) == expected, what
+
+
 def test_as_many_quarantined_records_as_the_contract_allows_hold_nobody_up() -> None:
     view = SetView(deliveries=(A, delivery(2, "clients", bad=3)), versions=())
     assert due_version(view, required=REQUIRED, quarantine_threshold=3) == OLD

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata
 from dataharvest.ports import Position
 from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
@@ -47,7 +48,9 @@ class PostgresChunks:
                     await copy_rows(connection, metadata.entity, metadata.delivery_id, checked)
                     where = (metadata.delivery_id, metadata.index, metadata.tenant)
                     await copy_quarantined(connection, *where, checked.quarantined)
+                    failpoint("persist.copied")
                     await _insert_ledger_row(connection, metadata, checked, position)
+                    failpoint("persist.ledger_row")
         except _SeenMeanwhile:
             return ChunkOutcome.SEEN
         return refusal or ChunkOutcome.STORED
@@ -126,3 +129,4 @@ async def _insert_ledger_row(connection: Connection, metadata: ChunkMetadata, ch
 
 async def _once(data: bytes) -> AsyncIterator[bytes]:
     yield data
+    failpoint("persist.mid_copy")

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from dataharvest.adapters.postgres.frozen import FrozenSessions, end_frozen_sessions
 from dataharvest.errors import Misconfigured, Rejected, Unavailable
 
 Connection = PoolConnectionProxy
@@ -54,6 +55,7 @@ class Database:
         self._application_name = application_name
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
+        self._frozen = FrozenSessions()
 
     async def open(self) -> None:
         """Connect; Unavailable when PostgreSQL is not there. Two first uses at once open one pool."""
@@ -80,8 +82,14 @@ class Database:
         if self._pool is None:
             await self.open()
         assert self._pool is not None
-        async with translated(), self._pool.acquire(timeout=30) as connection:
-            yield connection
+        try:
+            async with translated(), self._pool.acquire(timeout=30) as connection:
+                yield connection
+        except Unavailable as outage:
+            if outage.details.get("sqlstate") == _LOCK_NOT_AVAILABLE and self._frozen.refused():
+                async with translated(), self._pool.acquire(timeout=30) as another:
+                    await end_frozen_sessions(another)
+            raise
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

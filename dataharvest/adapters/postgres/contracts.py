@@ -7,10 +7,12 @@ from pydantic import ValidationError
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.contracts import DEFAULT, Contract
-from dataharvest.errors import Rejected
+from dataharvest.errors import ContractTrouble
 from dataharvest.sql import queries
 
 _SQL = queries("contracts")
+_READING = ("header_aliases", "delimiter", "encoding", "decimal_mark")
+"""Fields that say which records a file holds; the others say what is made of them."""
 
 
 class PostgresContracts:
@@ -44,6 +46,7 @@ class PostgresContracts:
             if contract != stored:
                 number += 1
                 await connection.execute(_SQL["insert"], tenant, number, contract.model_dump(mode="json"))
+                await _take_over(connection, tenant, number, contract)
             mixed_currency_blocks = contract.mixed_currency == "block"
             await connection.execute(_SQL["unblock"], tenant, list(contract.orphans_block), mixed_currency_blocks)
         return number
@@ -54,6 +57,28 @@ async def newest_contracts(connection: Connection, tenants: Iterable[str]) -> di
     rows = await connection.fetch(_SQL["newest"], list(tenants))
     found = {row["tenant"]: _sound(row["content"]) for row in rows}
     return {tenant: contract for tenant, contract in found.items() if contract}
+
+
+async def unreadable_contracts(connection: Connection, tenant: str | None) -> dict[tuple[str, int], str]:
+    """Why, by tenant and version, for contracts in use that this version of the program can't read: newest or being read under.
+
+    ``tenant``: whose; None for everybody's.
+    """
+    rows = await connection.fetch(_SQL["in_use"], tenant)
+    return {
+        (row["tenant"], row["version"]): _complaint(row["content"], tenant=row["tenant"], number=row["version"])
+        for row in rows
+        if _sound(row["content"]) is None
+    }
+
+
+async def _take_over(connection: Connection, tenant: str, number: int, contract: Contract) -> None:
+    """Have what waits for a contract that can't be read any more read under the new one."""
+    rows = await connection.fetch(_SQL["older"], tenant, number)
+    if unreadable := [row["version"] for row in rows if _sound(row["content"]) is None]:
+        said = contract.model_dump(mode="json")
+        await connection.execute(_SQL["take_over"], tenant, unreadable, number, list(_READING), said)
+        await connection.execute(_SQL["wake_splitters"])
 
 
 def _sound(content: dict[str, Any]) -> Contract | None:
@@ -72,13 +97,25 @@ async def _current(connection: Connection, tenant: str) -> tuple[int, Contract]:
 
 
 def _contract(content: dict[str, Any] | None, *, tenant: str, number: int) -> Contract:
-    place = f"Contract version {number} of {tenant}"
     if content is None:
-        raise Rejected(f"{place} is not stored.", rule="unknown_contract", tenant=tenant, version=number)
+        message = f"{_place(tenant, number)} is not stored."
+        raise ContractTrouble(message, rule="unknown_contract", tenant=tenant, version=number)
+    found = _sound(content)
+    if found is None:
+        message = _complaint(content, tenant=tenant, number=number)
+        raise ContractTrouble(message, rule="invalid_contract", tenant=tenant, version=number)
+    return found
+
+
+def _complaint(content: dict[str, Any], *, tenant: str, number: int) -> str:
+    # It was sound when it was stored: an entity or a field that it names has gone since.
     try:
-        return Contract.model_validate(content)
+        Contract.model_validate(content)
     except ValidationError as error:
-        # It was sound when it was stored: an entity or a field that it names has gone since.
         fields = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
-        message = f"{place} says what this version of the program does not know: {fields}."
-        raise Rejected(message, rule="invalid_contract", tenant=tenant, version=number) from error
+        return f"{_place(tenant, number)} says what this version of the program does not know: {fields}."
+    raise AssertionError("there is nothing to complain about")
+
+
+def _place(tenant: str, number: int) -> str:
+    return f"Contract version {number} of {tenant}"

@@ -1,7 +1,8 @@
 """Judgements in PostgreSQL: from a sealed delivery that is all there to one that counts."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
@@ -59,6 +60,11 @@ class PostgresJudgements:
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock"], delivery_id)
             yield None if row is None else LockedJudgement(connection, row)
+
+    async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["note_waiting"], delivery_id, dict(failure))
 
     async def note_broken(self, delivery_id: int, message: str) -> None:
         """See the port."""

@@ -5,14 +5,14 @@ from typing import Any
 
 from dataharvest.adapters.postgres.chunks import copy_quarantined, copy_rows
 from dataharvest.adapters.postgres.connection import Connection
-from dataharvest.adapters.postgres.deliveries import source_of
+from dataharvest.adapters.postgres.delivery_rows import source_of
 from dataharvest.adapters.postgres.sums import sums_query
 from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
 from dataharvest.rules.duplicates import LISTED_COPIES, LISTED_KEYS, Copy, further_copies, quarantined_copy
-from dataharvest.rules.records import CheckedChunk
+from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, Totals, totals_of
 from dataharvest.sql import queries
 
@@ -29,8 +29,11 @@ class LockedJudgement:
         self._rule: DuplicateRule | None = None
         """None as long as there are no duplicates."""
         self._sums: dict[str, str] = {}
+        self._listed: dict[str, int] = {}
+        """Records of each key that is named by line."""
         self._copies: dict[int, list[Copy]] = {}
-        """Copies of the listed keys that were found, by chunk."""
+        """The first copies of the listed keys, by chunk: never more than are named, however many a file has."""
+        self._lines: dict[str, list[int]] = {}
         names = ("delivery_id", "tenant", "business_date", "entity", "contract_version")
         self.subject = JudgedDelivery(source=source_of(row), **{name: row[name] for name in names})
 
@@ -50,6 +53,8 @@ class LockedJudgement:
             message = "The database was restored while the file was being read: it must be uploaded again."
             raise Rejected(message, rule="rows_without_chunk")
         await self._execute("list_keys", LISTED_KEYS)
+        self._listed = {row["natural_key"]: row["record_count"] for row in await self._fetch("listed_keys")}
+        self._lines = {key: [] for key in self._listed}
         if rule != "reject":
             await self._execute(rule)
         rows = await self._fetch("chunks_to_read", self.subject.delivery_id, LISTED_COPIES)
@@ -61,7 +66,7 @@ class LockedJudgement:
 
     async def settle(self, index: int, copies: Sequence[Copy], *, check: Callable[[bytes], CheckedChunk]) -> None:
         """See the port."""
-        self._copies[index] = list(copies)
+        self._copies[index] = [one.remembered() for one in copies if self._is_named(one)]
         if self._rule == "reject":
             return
         ambiguous = {row["natural_key"] for row in await self._fetch("ambiguous_in_chunk", index)}
@@ -69,10 +74,15 @@ class LockedJudgement:
         in_turn = copies if self._rule == "last_wins" else list(reversed(copies))
         winners = {one.natural_key: one for one in in_turn if one.natural_key in ambiguous}
         await self._execute("settle", index, list(winners))
-        for one in winners.values():
-            await copy_rows(self._connection, self.subject.entity, self.subject.delivery_id, check(one.raw + b"\n"))
-        listed = await self._listed()
-        self._copies[index] = [one for one in copies if one.natural_key in listed]
+        rows = check(b"".join(one.raw + b"\n" for one in winners.values()))
+        await copy_rows(self._connection, self.subject.entity, self.subject.delivery_id, rows)
+
+    def _is_named(self, copy: Copy) -> bool:
+        lines = self._lines.get(copy.natural_key)
+        if lines is None or len(lines) >= LISTED_COPIES:
+            return False
+        lines.append(copy.line)
+        return True
 
     async def complete(self) -> str:
         """See the port."""
@@ -87,41 +97,27 @@ class LockedJudgement:
 
     async def _apply(self) -> None:
         await self._execute("quarantine_unsettled")
-        listed = await self._listed()
-        lines = self._lines(listed)
-        await self._quarantine(listed, lines)
-        for key, count in listed.items():
-            known = lines.get(key, [])
-            await self._execute("add_key", self.subject.delivery_id, self.subject.tenant, key, count, known)
+        await self._quarantine()
+        for key, count in self._listed.items():
+            await self._execute("add_key", self.subject.delivery_id, self.subject.tenant, key, count, self._lines[key])
         await self._execute("delete_rows", self.subject.delivery_id)
         await self._execute("count_in_chunks", self.subject.delivery_id)
 
-    async def _listed(self) -> dict[str, int]:
-        return {row["natural_key"]: row["record_count"] for row in await self._fetch("listed_keys")}
-
-    def _lines(self, listed: dict[str, int]) -> dict[str, list[int]]:
-        lines: dict[str, list[int]] = {key: [] for key in listed}
-        for _, copies in sorted(self._copies.items()):
-            for one in copies:
-                if one.natural_key in listed and len(lines[one.natural_key]) < LISTED_COPIES:
-                    lines[one.natural_key].append(one.line)
-        return lines
-
-    async def _quarantine(self, listed: dict[str, int], lines: dict[str, list[int]]) -> None:
+    async def _quarantine(self) -> None:
         keys = {row["natural_key"] for row in await self._fetch("quarantined_keys")}
-        column = self._entity.natural_key
         for row in await self._fetch("quarantined_in_chunks", self.subject.delivery_id):
-            found = [one for one in self._copies.get(row["chunk_index"], ()) if one.natural_key in keys]
-            named = [one for one in found if one.line in lines[one.natural_key]]
-            entries = [
-                quarantined_copy(one, column=column, record_count=listed[one.natural_key], lines=lines[one.natural_key])
-                for one in named
-            ]
-            if further := row["record_count"] - len(named):
+            named = [one for one in self._copies.get(row["chunk_index"], ()) if one.natural_key in keys]
+            # The rows are what counts: whatever was read again, no more are quarantined than were stored.
+            entries = [self._entry(one) for one in named[: row["record_count"]]]
+            if (further := row["record_count"] - len(entries)) > 0:
                 place = {name: row[name] for name in ("first_line", "byte_offset", "byte_length")}
-                entries.append(further_copies(further, column=column, **place))
+                entries.append(further_copies(further, column=self._entity.natural_key, **place))
             where = (self.subject.delivery_id, row["chunk_index"], self.subject.tenant)
             await copy_quarantined(self._connection, *where, entries)
+
+    def _entry(self, copy: Copy) -> QuarantinedRecord:
+        count, lines = self._listed[copy.natural_key], self._lines[copy.natural_key]
+        return quarantined_copy(copy, column=self._entity.natural_key, record_count=count, lines=lines)
 
     async def _count(self, *, expected: int) -> None:
         found: Any = await self._connection.fetchrow(sums_query(self._entity), self.subject.delivery_id)

@@ -3,7 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.delivery_rows import storable
 from dataharvest.adapters.postgres.sums import exact_sums
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
@@ -52,9 +55,20 @@ class PostgresManifests:
 
 
 async def newest_manifest(connection: Connection, key: SetKey) -> Manifest | None:
-    """The newest manifest of the set that can be used, as the caller's transaction sees it."""
+    """The newest manifest of the set that can be used, as the caller's transaction sees it.
+
+    Raises:
+        Rejected: rule ``stored_manifest``: it was stored by a version of the program that knew other fields or entities.
+    """
     content = await connection.fetchval(_SQL["newest"], *key)
-    return None if content is None else Manifest.model_validate(content)
+    if content is None:
+        return None
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        fields = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
+        message = f"the stored manifest says what this version of the program does not know ({fields})"
+        raise Rejected(message, rule="stored_manifest") from error
 
 
 async def delivery_totals(connection: Connection, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
@@ -82,4 +96,4 @@ def hex_or_none(value: bytes | None) -> str | None:
 def _failure_of(reason: Rejected) -> dict[str, Any]:
     problems = reason.details.get("problems", ())
     assert isinstance(problems, tuple)
-    return {"rule": reason.rule, "message": reason.message, "problems": list(problems)}
+    return {"rule": reason.rule, "message": storable(reason.message), "problems": [storable(str(one)) for one in problems]}

@@ -11,7 +11,9 @@ from dataharvest.adapters.postgres.manifests import hex_or_none, newest_manifest
 from dataharvest.adapters.postgres.sums import exact_sums, money_columns, sums_query
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
+from dataharvest.errors import Rejected
 from dataharvest.outbound import OutboundMessage, all_outbound
+from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, Statement, ValueFigures
 from dataharvest.rules.tiling import Totals
 from dataharvest.rules.versions import DeliveryView, newest_complete
@@ -32,17 +34,26 @@ async def read_statement(database: Database, tenant: str, business_date: date) -
             return None
         version = await connection.fetchrow(_SQL["version"], *key)
         made_of: dict[str, int] = version["deliveries"] if version else {}
+        manifest, trouble = await _manifest(connection, key)
         return Statement(
             tenant=tenant,
             business_date=business_date,
             version=version["version"] if version else None,
             version_state=version["state"] if version else None,
             version_deliveries=made_of,
-            manifest=await newest_manifest(connection, key),
+            manifest=manifest,
+            manifest_trouble=trouble,
             deliveries=tuple(await _deliveries(connection, key, made_of.values())),
             values=tuple(await _values(connection, version)) if version else (),
             outbound=tuple(await _outbound(connection, key, version)) if version else (),
         )
+
+
+async def _manifest(connection: Connection, key: SetKey) -> tuple[Manifest | None, str]:
+    try:
+        return await newest_manifest(connection, key), ""
+    except Rejected as reason:
+        return None, reason.message
 
 
 async def _deliveries(connection: Connection, key: SetKey, made_of: Collection[int]) -> list[DeliveryFigures]:
@@ -65,6 +76,8 @@ async def _delivery(connection: Connection, row: Row, *, is_newest: bool) -> Del
         recorded=Totals(*row["recorded"]),
         recorded_sums=None if row["sums"] is None else exact_sums(row["sums"]),
         row_count=table["count"],
+        quarantine_count=row["quarantine_count"],
+        accepted_count=row["accepted_count"],
         row_sums=exact_sums(table["sums"]),
         object_sha256=hex_or_none(row["object_sha256"]),
         content_sha256=hex_or_none(row["content_sha256"]),

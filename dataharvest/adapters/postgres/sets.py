@@ -7,7 +7,7 @@ from typing import Any
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest
 from dataharvest.adapters.postgres.notifications import add_notification
-from dataharvest.deliveries import SetKey
+from dataharvest.deliveries import SetKey, set_is_publishing
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
@@ -92,10 +92,12 @@ class LockedSet:
                     deliveries=row["deliveries"],
                     facts=frozenset(row["facts"]),
                     announced=frozenset(row["announced"]),
+                    edition=row["edition"],
                 )
                 for row in versions
             ),
             since_seal_s=await self._connection.fetchval(_SQL["since_seal"], *self._key),
+            edition=await self._connection.fetchval(_SQL["edition"], *self._key) or 0,
         )
 
     async def manifest(self) -> Manifest | None:
@@ -120,6 +122,7 @@ class LockedSet:
         for entity, delivery_id in deliveries.items():
             await execute(_SQL["add_delivery"], set_version_id, entity, delivery_id)
             await execute(_SQL["add_fact"], set_version_id, persisted(entity))
+        await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
 
     async def since_arrival_s(self, version: int) -> float:
@@ -138,6 +141,16 @@ class LockedSet:
     async def notify(self, note: Note) -> None:
         """See the port."""
         await add_notification(self._connection, self._key, note)
+
+    async def raise_edition(self) -> int:
+        """See the port."""
+        await self._connection.execute(_SQL["lock_versions"], *self._key)
+        await self._connection.execute(_SQL["cancel_unpublished"], *self._key)
+        version = await self._connection.fetchval(_SQL["publishing_version"], *self._key)
+        if version is not None:
+            raise set_is_publishing(self._key, version)
+        edition: int = await self._connection.fetchval(_SQL["raise_edition"], *self._key)
+        return edition
 
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""

@@ -7,6 +7,8 @@ from datetime import date, datetime
 from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.contracts import unreadable_contracts
+from dataharvest.adapters.postgres.status_repairs import dropped_repairs
 from dataharvest.adapters.postgres.status_rows import Row, SetRows, fields_of, read_sets
 from dataharvest.deliveries import SetKey
 from dataharvest.objects import ObjectVersion
@@ -25,6 +27,7 @@ from dataharvest.status import (
     RuleStatus,
     SetStatus,
     StatusReport,
+    UnreadableContract,
 )
 
 _SQL = queries("status")
@@ -42,7 +45,10 @@ class UploadView(NamedTuple):
     manifest_id: int | None
     """None for a delivery."""
     state: str
-    """Of a delivery; of a manifest kept until its set was decided about with it, then compared or rejected."""
+    """Of a delivery, or broken where it does not add up.
+
+    Of a manifest kept until its set was decided about with it, then compared or rejected.
+    """
     stored_chunk_count: int
     expected_chunk_count: int
     """An estimate until the file was read to its end."""
@@ -98,6 +104,7 @@ class PostgresStatus:
             parts = await _version_parts(connection, sets)
             dead = [DeadLetters(stage=row[0], rule=row[1], count=row[2], last_at=row[3]) for row in
                     await connection.fetch(_SQL["dead_letters"], since)]  # fmt: skip
+            contracts = await unreadable_contracts(connection, tenant)
             at = await connection.fetchval(_SQL["clock"])
         return StatusReport(
             at=at,
@@ -105,6 +112,10 @@ class PostgresStatus:
             deliveries_without_set=[_delivery_status(row, {}, {}) for row in others],
             dead_letter_count=sum(one.count for one in dead),
             dead_letters=dead,
+            unreadable_contracts=[
+                UnreadableContract(tenant=whose, version=version, message=message)
+                for (whose, version), message in sorted(contracts.items())
+            ],
         )
 
     def _set_status(self, rows: SetRows, samples: Mapping[int, list[Quarantined]], parts: "_Parts") -> SetStatus:
@@ -122,7 +133,7 @@ class PostgresStatus:
             waits_for=list(stands.waits_for),
             reason=stands.reason,
             counts=sum((one.counts for one in deliveries if one.delivery_id in newest), Counts()),
-            warnings=[*parts.warnings.get(identity, []), *rows.tolerated(), *rows.lateness()],
+            warnings=[*parts.warnings.get(identity, []), *parts.dropped.get(rows.key, []), *rows.tolerated(), *rows.lateness()],
             orphans=parts.orphans.get(identity, []),
             rules=parts.rules.get(identity, []),
             deliveries=deliveries,
@@ -149,6 +160,8 @@ class _Parts:
     warnings: Mapping[int, list[str]]
     duplicates: Mapping[int, list[DuplicateKey]]
     """By delivery."""
+    dropped: Mapping[SetKey, list[str]]
+    """Repairs that newer files have dropped, by set."""
 
 
 async def _quarantined(connection: Connection, deliveries: Iterable[Row], sample: int) -> dict[int, list[Quarantined]]:
@@ -181,7 +194,13 @@ async def _version_parts(connection: Connection, sets: Sequence[SetRows]) -> _Pa
         orphans.setdefault(row["set_version_id"], []).append(kind)
     looked_into = newest if len(newest) <= _SETS_LOOKED_INTO else []
     warnings = {row["set_version_id"]: await _warnings(connection, row) for row in looked_into}
-    return _Parts(rules=rules, orphans=orphans, warnings=warnings, duplicates=await _duplicates(connection, sets))
+    return _Parts(
+        rules=rules,
+        orphans=orphans,
+        warnings=warnings,
+        duplicates=await _duplicates(connection, sets),
+        dropped=await dropped_repairs(connection, newest),
+    )
 
 
 async def _warnings(connection: Connection, version: Row) -> list[str]:

@@ -1,14 +1,14 @@
 """What is stored of each set, as the status report reads it."""
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 
 import asyncpg
 
 from dataharvest.adapters.postgres.connection import Connection
-from dataharvest.adapters.postgres.contracts import newest_contracts
+from dataharvest.adapters.postgres.contracts import newest_contracts, unreadable_contracts
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.needs import Rule
@@ -38,20 +38,23 @@ class SetRows:
     manifests: list[Row]
     problem: dict[str, Any] | None
     late_at: datetime | None
+    edition: int
     contract: Contract | None
-    """The tenant's newest."""
+    """The tenant's newest, if it can be read."""
+    unreadable: Mapping[int, str] = field(default_factory=dict)
+    """Why, by version, for the tenant's contracts in use that can't be read."""
 
     def standing(self, *, required: Collection[str], rules: Collection[Rule]) -> Standing:
         """Where the set stands; ``required`` unless the tenant's contract says otherwise."""
         failure = self.versions[-1]["failure"] if self.versions else None
-        notes = {row["delivery_id"]: _note(row) for row in self.deliveries}
+        notes = {row["delivery_id"]: self._note(row) for row in self.deliveries}
         return standing(
             self.view(),
             required=self.contract.required if self.contract else required,
             rules=rules,
             quarantine_threshold=self.contract.quarantine_threshold if self.contract else 0,
             failure=failure,
-            problem=self.problem,
+            problem=self._contract_problem() or self.problem,
             notes=notes,
         )
 
@@ -69,6 +72,22 @@ class SetRows:
             if 0 < one.open_quarantine <= threshold
         ]
 
+    def _contract_problem(self) -> dict[str, Any] | None:
+        """Nothing is decided about a set whose contract can't be read; what is published stands."""
+        if self.contract or not self.unreadable:
+            return None
+        view = self.view()
+        chosen = {entity: one.delivery_id for entity, one in newest_complete(view.deliveries).items()}
+        current = view.versions[-1] if view.versions else None
+        if current and current.state == "published" and dict(current.deliveries) == chosen:
+            return None
+        message = self.unreadable[max(self.unreadable)].rstrip(".")
+        return {"rule": "contract", "state": "blocked", "message": message, "deliveries": chosen}
+
+    def _note(self, row: Row) -> str:
+        trouble = self.unreadable.get(row["contract_version"]) if row["state"] in IN_PROGRESS else None
+        return f"waits until its contract is replaced ({trouble})" if trouble else _note(row)
+
     def view(self) -> SetView:
         """The set as the rules see it."""
         return SetView(
@@ -80,9 +99,11 @@ class SetRows:
                     deliveries=row["deliveries"],
                     facts=frozenset(row["facts"]),
                     announced=frozenset(row["announced"]),
+                    edition=row["edition"],
                 )
                 for row in self.versions
             ),
+            edition=self.edition,
         )
 
 
@@ -94,6 +115,7 @@ async def read_sets(
     by_set: dict[SetKey, SetRows] = {}
     sets = await connection.fetch(_SQL["sets"], *wanted)
     contracts = await newest_contracts(connection, {row["tenant"] for row in sets})
+    unreadable = await unreadable_contracts(connection, tenant)
     for row in sets:
         key = SetKey(row["tenant"], row["business_date"])
         by_set[key] = SetRows(
@@ -103,7 +125,9 @@ async def read_sets(
             manifests=[],
             problem=row["problem"],
             late_at=row["late_at"],
+            edition=row["edition"],
             contract=contracts.get(key.tenant),
+            unreadable={version: reason for (whose, version), reason in unreadable.items() if whose == key.tenant},
         )
     others: list[Row] = []
     for row in await connection.fetch(_SQL["deliveries"], *wanted, list(delivery_ids)):
@@ -128,13 +152,28 @@ def _note(row: Row) -> str:
     if row["state"] in ("registered", "waiting", "splitting") and row["pause_reason"] is not None:
         return _pause(row["pause_reason"])
     if row["state"] == "waiting":
-        return f"waits for its object ({(row['failure'] or {}).get('message', 'it cannot be read now')})"
+        failure = row["failure"] or {"rule": "object", "message": "it cannot be read now"}
+        return f"waits{' for its object' if failure['rule'].startswith('object') else ''} ({failure['message']})"
     if row["is_broken"]:
         return f"records are unaccounted for ({row['failure']['message']})"
+    if row["dead_letter_count"]:
+        return _dead_letters(row)
+    return _doing(row)
+
+
+def _doing(row: Row) -> str:
+    if row["state"] == "judging" and row["failure"]:
+        return f"all stored, its judgement waits for the object ({row['failure']['message']})"
     if plain := _NOTES.get(row["state"]):
         return plain
     total = row["chunk_count"]
     return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}"
+
+
+def _dead_letters(row: Row) -> str:
+    count, index = row["dead_letter_count"], row["dead_letter_index"]
+    what = "its judgement" if index is None else f"chunk {index}" if count == 1 else f"chunk {index} and {count - 1:,} more"
+    return f"{what} was dead-lettered ({row['dead_letter_rule']}) and waits to be replayed, nothing sends it again by itself"
 
 
 def _pause(reason: str) -> str:

@@ -10,7 +10,8 @@ import asyncpg
 from pydantic import ValidationError
 
 from dataharvest.adapters.postgres.connection import Database
-from dataharvest.adapters.postgres.deliveries import lease_of
+from dataharvest.adapters.postgres.delivery_rows import lease_of
+from dataharvest.adapters.postgres.frozen import end_frozen_sessions
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import Announcement, SetKey
@@ -49,13 +50,16 @@ class PostgresSweepState:
             moment: datetime = await connection.fetchval(_SQL["clock"])
         return moment
 
-    async def wake_for_lapsed_leases(self) -> int:
+    async def wake_for_unread(self) -> int:
         """See the port."""
         async with self._database.connection() as connection:
-            count: int = await connection.fetchval(_SQL["lapsed_leases"])
-            if count:
+            [found] = await connection.fetch(_SQL["unread_deliveries"])
+            if found["is_held"]:
+                # Splitters look every few seconds, and pass over what is locked: whoever holds the lock is asleep.
+                await end_frozen_sessions(connection)
+            if found["delivery_count"]:
                 await connection.execute(_SQL["wake_splitters"])
-        return count
+        return int(found["delivery_count"])
 
     async def overdue_readiness(self) -> list[SetKey]:
         """See the port."""

@@ -1,0 +1,122 @@
+"""When a worker counts as stuck, and its end: a thread beside the event loop, which may itself be what hangs."""
+
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+logger = logging.getLogger(__name__)
+
+EXIT_STUCK = 75
+_LOOK_S = 1.0
+_CONNECT_S = 2.0
+
+
+@dataclass
+class Vitals:
+    """The signs of life of a worker; all moments by ``clock``. To wait for a service that is away is a sign of life."""
+
+    limit_s: float
+    """How long each of them may be missing."""
+    clock: Callable[[], float] = time.monotonic
+    _beat_at: float = field(init=False)
+    _flowing_at: float = field(init=False)
+    _moved_at: float = field(init=False)
+    _in_hand: dict[Hashable, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Begin alive."""
+        self.revive()
+
+    def revive(self) -> None:
+        """Count from now on, whatever was before."""
+        self._beat_at = self._flowing_at = self._moved_at = self.clock()
+        for one in list(self._in_hand):
+            self._in_hand[one] = self.clock()
+
+    def beat(self, *, is_flowing: bool, is_behind: bool) -> None:
+        """The event loop runs; whether messages may flow, and whether any wait to be read."""
+        self._beat_at = self.clock()
+        if is_flowing:
+            self._flowing_at = self._beat_at
+        if not is_behind or not is_flowing or self._in_hand:
+            self._moved_at = self._beat_at
+
+    def pick_up(self, message: Hashable) -> None:
+        """A message is in hand, or still is, and something has just been tried."""
+        self._in_hand[message] = self.clock()
+
+    def put_down(self, message: Hashable) -> None:
+        """A message is no longer in hand."""
+        self._in_hand.pop(message, None)
+        self._moved_at = self.clock()
+
+    def is_loop_blocked(self) -> bool:
+        """Whether the event loop has not run for too long."""
+        return self.clock() - self._beat_at > self.limit_s
+
+    def complaint(self) -> str | None:
+        """What has been missing for too long; None when all is well."""
+        now = self.clock()
+        if self.is_loop_blocked():
+            return "the event loop is blocked"
+        if now - self._flowing_at > self.limit_s:
+            return "a rebalance or recovery does not end"
+        if any(now - since > self.limit_s for since in list(self._in_hand.values())):
+            return "a message has been in hand for too long"
+        if now - self._moved_at > self.limit_s:
+            return "messages wait and none is read"
+        return None
+
+
+class Watchdog(threading.Thread):
+    """Ends the process with 75 and one log line when its signs of life are missing; a supervisor starts it again."""
+
+    def __init__(self, vitals: Vitals, *, broker: str) -> None:
+        super().__init__(name="watchdog", daemon=True)
+        self._vitals = vitals
+        self._broker = broker
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        """Look once a second until told to stop."""
+        while not self._over.wait(_LOOK_S):
+            self._look()
+
+    def stop(self) -> None:
+        """Look no more: the worker ends by itself."""
+        self._over.set()
+
+    def _look(self) -> None:
+        complaint = self._vitals.complaint()
+        if complaint is None:
+            return
+        if not self._vitals.is_loop_blocked() and not answers(self._broker):
+            # Without a broker no worker gets on, and another start would not help.
+            self._vitals.revive()
+            return
+        details = {"reason": complaint, "limit_s": self._vitals.limit_s, "at_line": _where_the_loop_is()}
+        logger.critical("worker is stuck and ends itself", extra=details)
+        logging.shutdown()
+        os._exit(EXIT_STUCK)
+
+
+def answers(broker: str) -> bool:
+    """Whether any of the addresses, parted by commas, accepts a connection."""
+    for address in broker.split(","):
+        host, _, port = address.strip().rpartition(":")
+        try:
+            with socket.create_connection((host, int(port)), timeout=_CONNECT_S):
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _where_the_loop_is() -> str:
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"

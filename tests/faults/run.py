@@ -1,0 +1,102 @@
+"""A run: the kinds one after the other on one stack, and what they came to."""
+
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.faults.journal import Journal
+from tests.faults.kinds import Kind, Scale
+from tests.faults.report import Outcome, write_report
+from tests.faults.site import Site, site
+from tests.faults.trial import Trial, play_trial
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be run."""
+
+    kinds: Sequence[Kind]
+    scale: Scale
+    seed: int
+    count: int | None = None
+    """Faults of each kind; by default what the scale says."""
+    row_count: int | None = None
+
+    @property
+    def command(self) -> str:
+        """The command that runs it again."""
+        words = ["python -m tests.faults", f"--only {','.join(kind.name for kind in self.kinds)}", f"--scale {self.scale.name}"]
+        words += [f"--count {self.count}"] if self.count is not None else []
+        words += [f"--rows {self.row_count}"] if self.row_count else []
+        return " ".join([*words, f"--seed {self.seed}"])
+
+    @property
+    def sized(self) -> Scale:
+        """The scale with the number of rows that was asked for."""
+        return replace(self.scale, row_count=self.row_count) if self.row_count else self.scale
+
+
+async def run(plan: Plan, *, home: Path | None, report: Path) -> Outcome:
+    """Run the plan and write the report."""
+    started = time.monotonic()
+    journal = Journal(plan.seed)
+    trials: list[Trial] = []
+    notes: list[str] = []
+    async with site(home=home) as made:
+        for kind in plan.kinds:
+            trials.append(new_trial(kind.name.lower(), made, journal, seed=plan.seed))
+            notes.append(await play_trial(trials[-1], lambda trial, kind=kind: _play(trial, kind, plan)))  # type: ignore[misc]
+            print(notes[-1], flush=True)
+        outcome = await outcome_of(made, journal, trials, plan=plan, notes=notes, duration_s=time.monotonic() - started)
+    write_report(outcome, report)
+    return outcome
+
+
+async def play_together(plan: Plan, made: Site, *, report: Path) -> Outcome:
+    """Run the plan as a single trial, which saves the waiting in between, and write the report."""
+    started = time.monotonic()
+    journal = Journal(plan.seed)
+    trial = new_trial("all", made, journal, seed=plan.seed)
+
+    async def script(trial: Trial) -> None:
+        for kind in plan.kinds:
+            await _play(trial, kind, plan)
+
+    notes = [await play_trial(trial, script)]
+    outcome = await outcome_of(made, journal, [trial], plan=plan, notes=notes, duration_s=time.monotonic() - started)
+    write_report(outcome, report)
+    return outcome
+
+
+async def _play(trial: Trial, kind: Kind, plan: Plan) -> None:
+    count = plan.count if plan.count is not None else kind.counts[plan.scale.name]
+    if count:
+        await kind.play(trial, count, plan.sized)
+
+
+def new_trial(name: str, made: Site, journal: Journal, *, seed: int) -> Trial:
+    """A trial without a load yet."""
+    return Trial(name, made.world, [], random.Random(f"{seed} {name}"), site=made, journal=journal, seed=seed)
+
+
+async def outcome_of(
+    made: Site, journal: Journal, trials: Sequence[Trial], *, plan: Plan, notes: Sequence[str], duration_s: float
+) -> Outcome:
+    """Count everything up."""
+    witness = made.world.witness
+    witness.violations.other.update(made.world.crew.unexpected_ends())
+    tenants = [one.tenant for trial in trials for one in trial.sets]
+    return Outcome(
+        journal=journal,
+        violations=witness.violations,
+        titles={kind.name: kind.title for kind in plan.kinds},
+        notes=notes,
+        rows_planned=sum(trial.rows_sent for trial in trials),
+        rows_stored=await witness.ledger.stored_record_count(tenants),
+        sent_again=sum(count - 1 for contents in witness.sent.values() for count in contents.values()),
+        duration_s=duration_s,
+        looks=witness.looks,
+        command=plan.command,
+    )

@@ -1,0 +1,110 @@
+"""When a worker counts as stuck, and when it only waits."""
+
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from dataharvest.watchdog import EXIT_STUCK, Vitals, answers
+
+LIMIT_S = 10.0
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def vitals(clock: Clock) -> Vitals:
+    return Vitals(LIMIT_S, clock)
+
+
+def live(vitals: Vitals, clock: Clock, *, seconds: int, is_flowing: bool = True, is_behind: bool = False) -> None:
+    for _ in range(seconds):
+        clock.now += 1
+        vitals.beat(is_flowing=is_flowing, is_behind=is_behind)
+
+
+def test_an_idle_worker_lives_for_ever(vitals: Vitals, clock: Clock) -> None:
+    live(vitals, clock, seconds=1000)
+
+    assert vitals.complaint() is None
+
+
+def test_an_event_loop_that_does_not_run_is_blocked(vitals: Vitals, clock: Clock) -> None:
+    live(vitals, clock, seconds=5)
+    clock.now += LIMIT_S
+    assert vitals.complaint() is None
+    clock.now += 1
+
+    assert vitals.complaint() == "the event loop is blocked"
+
+
+def test_a_rebalance_or_recovery_that_does_not_end_is_found(vitals: Vitals, clock: Clock) -> None:
+    live(vitals, clock, seconds=9, is_flowing=False, is_behind=True)
+    assert vitals.complaint() is None
+    live(vitals, clock, seconds=2, is_flowing=False, is_behind=True)
+
+    assert vitals.complaint() == "a rebalance or recovery does not end"
+
+
+def test_a_message_that_never_comes_back_is_found_although_others_do(vitals: Vitals, clock: Clock) -> None:
+    vitals.pick_up("stuck")
+    for number in range(11):
+        vitals.pick_up(number)
+        live(vitals, clock, seconds=1, is_behind=True)
+        vitals.put_down(number)
+
+    assert vitals.complaint() == "a message has been in hand for too long"
+
+
+def test_messages_that_wait_while_none_is_read_are_found(vitals: Vitals, clock: Clock) -> None:
+    live(vitals, clock, seconds=11, is_behind=True)
+
+    assert vitals.complaint() == "messages wait and none is read"
+
+
+def test_to_try_again_is_to_live_however_long_an_outage_lasts(vitals: Vitals, clock: Clock) -> None:
+    for _ in range(100):
+        vitals.pick_up("patient")
+        live(vitals, clock, seconds=9)
+
+    assert vitals.complaint() is None
+
+
+def test_a_revived_worker_has_its_whole_time_again(vitals: Vitals, clock: Clock) -> None:
+    vitals.pick_up("in hand")
+    clock.now += 100
+    vitals.revive()
+
+    assert vitals.complaint() is None
+
+
+def test_a_broker_answers_when_any_of_its_addresses_does() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert answers(f"127.0.0.1:1, 127.0.0.1:{port}")
+    assert not answers("127.0.0.1:1")
+
+
+def test_a_blocked_process_ends_itself_with_its_code_and_one_line_that_says_where_it_hangs() -> None:
+    code = (
+        "import logging, time; from dataharvest.watchdog import Vitals, Watchdog\n"
+        "logging.basicConfig(format='%(message)s %(reason)s %(at_line)s')\n"
+        "Watchdog(Vitals(0.2), broker='127.0.0.1:1').start()\n"
+        "time.sleep(60)\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == EXIT_STUCK
+    assert done.stderr == "worker is stuck and ends itself the event loop is blocked <string>:4\n"
