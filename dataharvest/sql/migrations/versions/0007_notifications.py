@@ -5,7 +5,7 @@ from alembic import op
 from dataharvest.sql import migration_statements
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 
 def upgrade() -> None:
