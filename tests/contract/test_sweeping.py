@@ -33,6 +33,7 @@ STATEMENTS = (
     "announced_at = announced_at - interval '1 hour', judgement_sent_at = judgement_sent_at - interval '1 hour'",
     "UPDATE manifest SET registered_at = registered_at - interval '1 hour'",
     "UPDATE chunk SET committed_at = committed_at - interval '1 hour'",
+    "UPDATE notification SET created_at = created_at - interval '1 hour'",
 )
 
 
