@@ -55,9 +55,11 @@ format: $(READY) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write what is generated: the README's settings table, the schema of `status --json`
+docs: $(READY) ## Write what is generated: settings, metrics, topics, the schema of `status --json`
 	$(BIN)/python -m dataharvest.settings_table
 	$(BIN)/python -m dataharvest.status_schema
+	$(BIN)/python -m dataharvest.metrics_page
+	$(BIN)/dataharvest topics doc
 
 lock: $(READY) ## Pin the dependencies of pyproject.toml again
 	$(PYTHON) -m venv build/lock

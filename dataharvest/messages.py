@@ -3,9 +3,10 @@
 from base64 import b64decode, b64encode
 from datetime import date
 from typing import Annotated, Literal, TypeVar
+from uuid import UUID
 
 import zstandard
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from dataharvest.errors import Rejected
@@ -130,6 +131,16 @@ class Judgement(Message):
         return f"{self.tenant}|{self.business_date.isoformat()}|judge|{self.delivery_id}".encode()
 
 
+class Notification(Message):
+    """Something happened to a set that its tenant may want to know."""
+
+    type: Literal["set_ready", "set_blocked", "set_late"]
+    notification_id: UUID
+    version: int | None
+    reason: str
+    at: AwareDatetime
+
+
 class ChunkMetadata(Message):
     """Where a chunk comes from and how its records are read."""
 
@@ -159,6 +170,7 @@ _progress: TypeAdapter[Progress] = TypeAdapter(Annotated[Progress, Field(discrim
 _rule_ready: TypeAdapter[RuleReady] = TypeAdapter(RuleReady)
 _batch: TypeAdapter[Batch] = TypeAdapter(Batch)
 _work: TypeAdapter[Work] = TypeAdapter(Annotated[Work, Field(discriminator="type")])
+_notification: TypeAdapter[Notification] = TypeAdapter(Notification)
 _chunk: TypeAdapter[ChunkMetadata] = TypeAdapter(ChunkMetadata)
 
 
@@ -197,6 +209,11 @@ def decode_batch(value: bytes) -> Batch:
 def decode_work(value: bytes) -> Work:
     """The batch or judgement in a ``work`` message; Rejected when it has another shape."""
     return _decode(_work, value)
+
+
+def decode_notification(value: bytes) -> Notification:
+    """The notification in a ``notifications`` message; Rejected when it has another shape."""
+    return _decode(_notification, value)
 
 
 def encode_chunk(metadata: ChunkMetadata, data: bytes) -> bytes:

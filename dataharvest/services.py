@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
+from dataharvest.adapters.http_caller import HttpCaller
 from dataharvest.adapters.kafka import KafkaDeadLetters, KafkaSender
 from dataharvest.adapters.kafka_admin import KafkaConsumption
 from dataharvest.adapters.postgres.chunks import PostgresChunks
@@ -15,6 +16,8 @@ from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.adapters.postgres.manifests import PostgresManifests
+from dataharvest.adapters.postgres.measurements import PostgresMeasurements
+from dataharvest.adapters.postgres.notifications import PostgresNotifications, PostgresWebhookCalls
 from dataharvest.adapters.postgres.operations import PostgresJournal
 from dataharvest.adapters.postgres.quarantine import PostgresQuarantine
 from dataharvest.adapters.postgres.removal import PostgresRemovals
@@ -23,10 +26,13 @@ from dataharvest.adapters.postgres.sweeping import PostgresSweepState
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
+from dataharvest.measuring import Measuring
+from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Quarantine, Sender, Sets, Work
-from dataharvest.rulebook import all_rules
+from dataharvest.rulebook import all_rules, required_entities
 from dataharvest.settings import APP_ID, Settings
+from dataharvest.stages.call_webhooks import WebhookLoop
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.register_manifest import ManifestRegister
@@ -56,6 +62,8 @@ class Services:
     quarantine: Quarantine
     repairs: Repairs
     dead_letters: DeadLetters
+    notifications: Notifications
+    webhook_calls: WebhookCalls
     fold: Fold
     judge: Judge
     splitter: Splitter
@@ -70,9 +78,13 @@ class Connected:
     database: Database
     sender: KafkaSender
     journal: PostgresJournal
+    measuring: Measuring
+    webhooks: WebhookLoop
+    caller: HttpCaller
 
     async def close(self) -> None:
         """Flush what is being sent and end all connections."""
+        await self.caller.close()
         await self.sender.close()
         await self.database.close()
 
@@ -128,7 +140,11 @@ def connect(settings: Settings, *, role: str) -> Connected:
         state=state,
         consumption=consumption,
     )
+    notifications = PostgresNotifications(database)
+    webhook_calls = PostgresWebhookCalls(database)
+    caller = HttpCaller()
     swept_sets = SweptSets(
+        notifications=notifications,
         sets=sets,
         work=work,
         judgements=judgements,
@@ -152,12 +168,22 @@ def connect(settings: Settings, *, role: str) -> Connected:
         quarantine=quarantine,
         repairs=Repairs(quarantine=quarantine, contracts=contracts, objects=objects, sender=sender),
         dead_letters=KafkaDeadLetters(sender, database),
+        notifications=notifications,
+        webhook_calls=webhook_calls,
         fold=fold,
         judge=Judge(judgements, deliveries, objects, sender, contracts.version),
         splitter=splitter,
         sweep=full_sweep(swept_deliveries, swept_sets, state=state),
     )
-    return Connected(services=services, database=database, sender=sender, journal=PostgresJournal(database, run_id=run_id))
+    return Connected(
+        services=services,
+        database=database,
+        sender=sender,
+        journal=PostgresJournal(database, run_id=run_id),
+        measuring=Measuring(PostgresMeasurements(database, required=required_entities()), consumption),
+        webhooks=WebhookLoop(webhook_calls, contracts, caller, _plain(settings.webhook_key)),
+        caller=caller,
+    )
 
 
 def s3_client_of(settings: Settings) -> "S3Client":

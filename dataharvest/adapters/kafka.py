@@ -11,6 +11,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
@@ -35,7 +36,7 @@ class KafkaSender:
     async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         """See the port."""
         async with self._producing() as producer:
-            sent = await producer.send_and_wait(topic, value, key=key)
+            sent = await producer.send_and_wait(topic, value, key=key, headers=list(tracing.headers()))
         return Position(topic, sent.partition, sent.offset)
 
     async def resend(
@@ -58,7 +59,7 @@ class KafkaSender:
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""
         async with self._producing() as producer:
-            sent = [await producer.send(topic, value, key=key) for key, value in messages]
+            sent = [await producer.send(topic, value, key=key, headers=list(tracing.headers())) for key, value in messages]
             await asyncio.gather(*sent)
 
     async def close(self) -> None:

@@ -190,6 +190,17 @@ class KafkaConsumption:
             offset < max(committed[place].offset, begins[place]) or offset >= ends[place] for place, offset in places.items()
         )
 
+    async def lag(self) -> dict[str, int]:
+        """By topic: messages between the group's commits and the ends of the partitions it has ever committed."""
+        async with _admin(self._broker) as admin:
+            committed = await admin.list_consumer_group_offsets(self._group)
+        begins, ends = await self._bounds(list(committed)) if committed else ({}, {})
+        found: dict[str, int] = {}
+        for place, one in committed.items():
+            waiting = max(0, ends[place] - max(one.offset, begins[place]))
+            found[place.topic] = found.get(place.topic, 0) + waiting
+        return found
+
     async def _bounds(self, places: list[TopicPartition]) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False)
         try:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dataharvest import tracing
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.errors import Rejected
 from dataharvest.ports import Position, RawMessage
@@ -28,7 +29,7 @@ class MemorySender:
 
     async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         """See the port."""
-        self.sent.append(Sent(topic, key, value))
+        self.sent.append(Sent(topic, key, value, tracing.headers()))
         return Position(topic, 0, len(self.sent) - 1)
 
     async def resend(
@@ -47,7 +48,7 @@ class MemorySender:
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""
-        self.sent += [Sent(topic, key, value) for key, value in messages]
+        self.sent += [Sent(topic, key, value, tracing.headers()) for key, value in messages]
 
 
 @dataclass

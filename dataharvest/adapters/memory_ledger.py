@@ -4,9 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
+from dataharvest import tracing
 from dataharvest.deliveries import OpenBatch, Sealing, SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata
@@ -14,6 +16,7 @@ from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
 from dataharvest.quarantine import HistoryLine, State
 from dataharvest.rules.manifest import Manifest
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import OutboundRow
 from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
 from dataharvest.tenants import ChunkKey
@@ -39,6 +42,9 @@ class StoredDelivery:
     source: ObjectVersion
     state: str
     contract_version: int = 0
+    registered_at: float = 0.0
+    """By the ledger's clock."""
+    traceparent: str | None = None
     owner: str = ""
     epoch: int = 0
     crash_count: int = 0
@@ -113,6 +119,7 @@ class StoredVersion:
     version: int
     deliveries: dict[str, int]
     state: str = "open"
+    traceparent: str | None = None
     facts: set[str] = field(default_factory=set)
     failure: dict[str, Any] | None = None
     readiness: dict[str, bool] = field(default_factory=dict)
@@ -140,6 +147,17 @@ class StoredManifest:
 
 
 @dataclass
+class StoredNotification:
+    """A notification's row."""
+
+    key: SetKey
+    note: Note
+    created_at: datetime
+    traceparent: str | None = None
+    is_sent: bool = False
+
+
+@dataclass
 class MemoryLedger:
     """All rows; empty at first."""
 
@@ -160,12 +178,19 @@ class MemoryLedger:
     late: dict[SetKey, datetime] = field(default_factory=dict)
     """Sets that were not complete when they were due, and when that was."""
 
+    notifications: dict[UUID, StoredNotification] = field(default_factory=dict)
+    """In the order in which they were left."""
     dead_chunks: dict[ChunkKey, bytes] = field(default_factory=dict)
     """Chunks that were dead-lettered, with their SHA-256."""
     dead_judgements: set[int] = field(default_factory=set)
     """Deliveries whose judgement was dead-lettered."""
 
     clock: Callable[[], float] = time.monotonic
+
+    def notify(self, key: SetKey, note: Note) -> None:
+        """Leave a notification to be sent, unless there is one with its id."""
+        stored = StoredNotification(key, note, datetime.now(UTC), tracing.traceparent())
+        self.notifications.setdefault(note.notification_id, stored)
 
     def all_versions(self) -> Iterator[StoredVersion]:
         """Versions of all sets."""

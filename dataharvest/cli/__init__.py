@@ -42,6 +42,7 @@ def register_commands() -> None:
         contract,
         dead_letters,
         harvest,
+        lineage,
         migrate,
         offsets,
         quarantine,
@@ -56,6 +57,7 @@ def register_commands() -> None:
         tenant,
         topics,
         web,
+        webhook,
     )
 
     for command in (
@@ -63,6 +65,7 @@ def register_commands() -> None:
         contract.contract,
         dead_letters.dead_letters,
         harvest.harvest,
+        lineage.lineage,
         migrate.migrate,
         offsets.offsets,
         quarantine.quarantine,
@@ -77,6 +80,7 @@ def register_commands() -> None:
         tenant.tenant,
         topics.topics,
         web.web,
+        webhook.webhook,
     ):
         _speak_plainly(command)
         cli.add_command(command)

@@ -52,7 +52,7 @@ OFFSET = click.IntRange(0, (1 << 62) - 1)
 def replay(*, rate: float | None, resume: int | None, is_list: bool, by: str, is_plan: bool, as_json: bool, **asked: Any) -> None:
     """Send a range of TOPIC once more, while workers run: what is known already changes nothing.
 
-    TOPIC is uploads, chunks, progress, readiness or work. Ctrl-C interrupts, --resume goes on.
+    TOPIC is uploads, chunks, progress, readiness, work or notifications. Ctrl-C interrupts, --resume goes on.
     """
     from dataharvest.cli import replay_work
 
@@ -60,7 +60,7 @@ def replay(*, rate: float | None, resume: int | None, is_list: bool, by: str, is
         if any(value not in (None, False) for value in asked.values()) or (is_list and (resume or is_plan)):
             raise click.UsageError("--list and --resume take no topic and no range")
     elif asked["topic"] is None:
-        raise click.UsageError("say which TOPIC: uploads, chunks, progress, readiness or work")
+        raise click.UsageError("say which TOPIC: uploads, chunks, progress, readiness, work or notifications")
     if is_list:
         asyncio.run(replay_work.show_list(as_json=as_json))
         return

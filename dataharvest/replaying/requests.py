@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from dataharvest.deliveries import SetKey
 
-REPLAYABLE = ("uploads", "chunks", "progress", "readiness", "work")
+REPLAYABLE = ("uploads", "chunks", "progress", "readiness", "work", "notifications")
 """Topics whose readers take every message twice without harm."""
 
 

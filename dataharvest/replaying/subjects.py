@@ -10,6 +10,7 @@ from dataharvest.messages import (
     Message,
     RuleReady,
     decode_chunk_metadata,
+    decode_notification,
     decode_progress,
     decode_rule_ready,
     decode_work,
@@ -23,7 +24,13 @@ ObjectKeys: TypeAlias = tuple[str, ...]
 Subject: TypeAlias = Message | ObjectKeys
 """What is said, or the keys of the objects that an event may mean."""
 
-_DECODERS = {"chunks": decode_chunk_metadata, "progress": decode_progress, "readiness": decode_rule_ready, "work": decode_work}
+_DECODERS = {
+    "chunks": decode_chunk_metadata,
+    "progress": decode_progress,
+    "readiness": decode_rule_ready,
+    "work": decode_work,
+    "notifications": decode_notification,
+}
 
 
 def subject_of(message: LoggedMessage) -> Subject | None:

@@ -17,6 +17,9 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
 ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
 RETURNING delivery_id
 
+-- name: note_trace
+UPDATE delivery SET traceparent = $2 WHERE delivery_id = $1
+
 -- name: register_rejected
 INSERT INTO delivery (tenant, bucket, object_key, object_identity, version_id, etag, last_modified, size_bytes,
                       chunk_bytes, splitter_version, state, failure, announced_at)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+from dataharvest import tracing
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import Lease, Sealing
 from dataharvest.failpoints import failpoint
@@ -51,15 +52,18 @@ class Splitter:
             TenantPaused: the tenant was paused.
             Unavailable: a service is not there.
         """
-        reading, flight = await self._send_missing(lease, keep=LeaseKeeper(lease, self.deliveries, lease_s=self.lease_s))
-        await self.deliveries.note_sent(lease, flight.last_offsets)
-        failpoint("split.all_sent")
-        if not await self.deliveries.seal(lease, reading.sealing(chunk_count=flight.chunk_count)):
-            raise LeaseLost
+        keep = LeaseKeeper(lease, self.deliveries, lease_s=self.lease_s)
+        with tracing.span("split", _ids(lease), parent=lease.traceparent):
+            reading, flight = await self._send_missing(lease, keep=keep)
+            await self.deliveries.note_sent(lease, flight.last_offsets)
+            failpoint("split.all_sent")
+            if not await self.deliveries.seal(lease, reading.sealing(chunk_count=flight.chunk_count)):
+                raise LeaseLost
 
     async def resend(self, lease: Lease) -> int:
         """Send the chunks of a sealed delivery that the ledger lacks; how many. Raises as ``split`` does."""
-        _, flight = await self._send_missing(lease, keep=nothing_to_keep)
+        with tracing.span("split", _ids(lease), parent=lease.traceparent):
+            _, flight = await self._send_missing(lease, keep=nothing_to_keep)
         await self.deliveries.note_sent(lease, flight.last_offsets)
         return flight.sent_count
 
@@ -154,6 +158,10 @@ class Reading:
             first_line=self._header.line_count + 1,
             delimiter=self._contract.delimiter,
         )
+
+
+def _ids(lease: Lease) -> tracing.Attributes:
+    return {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity}
 
 
 def chunk_metadata(lease: Lease, piece: Piece, header: Header, contract: Contract) -> ChunkMetadata:
