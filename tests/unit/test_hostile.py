@@ -14,8 +14,8 @@ from dataharvest.contracts import DEFAULT
 from dataharvest.deliveries import Lease
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
-from dataharvest.stages import split
 from dataharvest.stages.persist import check
+from dataharvest.stages.split import Reading, chunk_metadata
 from tests.hostile import FOLDER, Hostile, corpus
 
 SHORT_S, LONG_S = 5.0, 60.0
@@ -60,11 +60,11 @@ def lease_of(one: Hostile, *, chunk_bytes: int) -> Lease:
 async def outcome_of(one: Hostile, *, chunk_bytes: int = CHUNK_BYTES) -> tuple[int, dict[str, int], str]:
     """Rows stored, records quarantined by rule, and the rule of the rejection, as split and persist make them."""
     lease = lease_of(one, chunk_bytes=chunk_bytes)
-    reading = split._Reading(lease, Objects(one), DEFAULT, max_content_bytes=1 << 40)  # type: ignore[arg-type]
+    reading = Reading(lease, Objects(one), DEFAULT, max_content_bytes=1 << 40)  # type: ignore[arg-type]
     rows, quarantined = 0, Counter[str]()
     try:
         async for piece in reading.pieces():
-            checked = check(split._metadata(lease, piece, reading.header, DEFAULT), piece.data)
+            checked = check(chunk_metadata(lease, piece, reading.header, DEFAULT), piece.data)
             rows += checked.persisted_count
             quarantined.update(record.rule for record in checked.quarantined)
     except Rejected as reason:
@@ -78,12 +78,12 @@ def assert_expected(one: Hostile, found: tuple[int, dict[str, int], str]) -> Non
 
 @pytest.mark.parametrize("one", SHORT, ids=lambda one: one.name)
 async def test_a_hostile_file_ends_as_it_should_however_it_is_cut(one: Hostile) -> None:
-    started = time.monotonic()
+    started = time.process_time()
 
     for chunk_bytes in (1, 7, CHUNK_BYTES):
         assert_expected(one, await outcome_of(one, chunk_bytes=chunk_bytes))
 
-    assert time.monotonic() - started < SHORT_S
+    assert time.process_time() - started < SHORT_S
 
 
 @pytest.mark.parametrize("one", LONG, ids=lambda one: one.name)
