@@ -52,7 +52,7 @@ class Journal:
     @property
     def stuck(self) -> list[Fault]:
         """Those from which the system did not recover by itself."""
-        return [one for one in self.happened if one.recovery_s is None]
+        return [one for one in self.faults if one.has_happened and one.recovery_s is None]
 
 
 def percentile(values: Iterable[float], share: float) -> float | None:

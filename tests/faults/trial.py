@@ -36,6 +36,8 @@ class Trial(Round):
     settle_s: float = SETTLE_S
     ends_when_red: bool = False
     """Whether waiting ends with the first violation."""
+    first_seen: str = ""
+    """The first of them, if it was seen while the load was on its way."""
     usual_settings: dict[str, str] = field(default_factory=dict)
     """Of the worker that is started when none is left."""
     _settings: dict[int, dict[str, str]] = field(default_factory=dict)
@@ -174,7 +176,9 @@ async def _all_seen(trial: Trial) -> bool:
 
 async def _until(trial: Trial, condition: Callable[[], Awaitable[bool]], *, what: str) -> None:
     async def is_over() -> bool:
-        return trial.ends_when_red and bool(trial.world.witness.violations.all()) or await condition()
+        seen = trial.world.witness.violations.all()[:1] if trial.ends_when_red else []
+        trial.first_seen = trial.first_seen or "".join(seen)
+        return bool(seen) or await condition()
 
     try:
         await eventually(is_over, what=what, within_s=trial.settle_s)

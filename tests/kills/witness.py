@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -68,6 +68,7 @@ class Witness:
         """Topic, key and value of every outbound message, in the order of arrival within each key."""
         self._chunks: dict[int, list[Chunk | None]] = defaultdict(list)
         self._verified: Counter[int] = Counter()
+        self._forgotten: set[int] = set()
         self._committed: dict[TopicPartition, int] = {}
         self._readiness_from = datetime(2000, 1, 1, tzinfo=UTC)
 
@@ -103,6 +104,13 @@ class Witness:
         """Chunks that were sent, were not committed when they were looked at last, and are not in the ledger."""
         sent = {chunk for partition, known in self._chunks.items() for chunk in known[self._verified[partition] :] if chunk}
         return sent - await self.ledger.stored(sent)
+
+    async def forget_tenants(self, tenants: Collection[str]) -> None:
+        """What becomes of these tenants' deliveries matters no more."""
+        rows = await self.ledger.fetch("SELECT delivery_id FROM delivery WHERE tenant = ANY($1)", list(tenants))
+        self._forgotten.update(row[0] for row in rows)
+        for tenant in tenants:
+            self.sets.pop(tenant, None)
 
     def forget_commits(self) -> None:
         """Commits may fall now: somebody resets the group on purpose."""
@@ -176,13 +184,16 @@ class Witness:
         if end <= start:
             return
         stored = await self.ledger.stored(filter(None, known[start:end]))
-        missing = [offset for offset in range(start, end) if known[offset] not in stored]
+        missing = [offset for offset in range(start, end) if known[offset] not in stored and self._matters(known[offset])]
         dead = await self.ledger.dead_letters("chunks", partition) if missing else set()
         for offset in missing:
             if offset not in dead:
                 chunk = known[offset]
                 self.violations.lost.add(f"chunks-{partition} offset {offset} (chunk {chunk}) committed and not in the ledger")
         self._verified[partition] = end
+
+    def _matters(self, chunk: Chunk | None) -> bool:
+        return chunk is None or chunk[0] not in self._forgotten
 
     async def _look_at_readiness(self) -> None:
         for row in await self.ledger.readiness_since(self._readiness_from):

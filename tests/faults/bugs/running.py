@@ -22,11 +22,12 @@ class Found:
 
     bug: str
     violations: list[str]
+    first_seen: str
 
     def __str__(self) -> str:
         """One line."""
-        example = self.violations[0][:140] if self.violations else "NOTHING"
-        return f"{self.bug}: {len(self.violations)} violations, such as: {example}"
+        example = self.first_seen or (self.violations[0] if self.violations else "NOTHING")
+        return f"{self.bug}: {len(self.violations)} violations, the first: {example[:150]}"
 
 
 async def run_with(bug: str, made: Site, *, seed: int) -> Found:
@@ -41,9 +42,8 @@ async def run_with(bug: str, made: Site, *, seed: int) -> Found:
         sentences.clear()
     made.world.crew.members.clear()
     made.world.crew.stubborn.clear()
-    for one in trial.sets:
-        witness.sets.pop(one.tenant, None)
-    return Found(bug, found)
+    await witness.forget_tenants([one.tenant for one in trial.sets])
+    return Found(bug, found, trial.first_seen)
 
 
 async def _script(trial: Trial, *, settings: dict[str, str], fault: str) -> None:

@@ -7,10 +7,12 @@ from tests.faults.kinds.messages import F10, F11, F17
 from tests.faults.kinds.mixture import F16
 from tests.faults.kinds.model import SCALES, Kind, Scale
 from tests.faults.kinds.objects import F8
+from tests.faults.kinds.outages import OUTAGE
 from tests.faults.kinds.processes import F1, F2, F3
 from tests.faults.kinds.services import F4, F5
 from tests.faults.kinds.tables import F9, F14, F18
 
-ALL = {one.name: one for one in (F1, F2, F3, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F16, F17, F18)}
+ORDER = (F1, F2, F3, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F16, F17, F18, OUTAGE)
+ALL = {one.name: one for one in ORDER}
 
 __all__ = ["ALL", "SCALES", "Kind", "Scale"]

@@ -15,6 +15,7 @@ from tests.faults.kinds.model import Kind, Scale, times
 from tests.faults.trial import Trial
 
 CHANGELOG = f"{APP_ID}-{TABLE_NAME}-changelog"
+LISTENS_S = 6.0
 _ROW_BYTES = 48
 
 
@@ -28,6 +29,8 @@ async def storm(trial: Trial, count: int, scale: Scale) -> None:
             for _ in range(3):
                 trial.start()
                 await trial.pause(2.5)
+            # One that has only just been started does not listen yet.
+            await asyncio.sleep(LISTENS_S)
             leavers = trial.world.crew.alive[:3]
             for one in leavers:
                 one.ask_to_end()
@@ -66,6 +69,7 @@ async def _delete_changelog(trial: Trial) -> None:
 async def swept(trial: Trial, count: int, scale: Scale) -> None:
     """A sweep every second while one long file is read: no chunk may be sent a second time."""
     await trial.staff(1, **EVERY_SECOND, DATAHARVEST_CHUNK_BYTES="1048576")
+    await asyncio.sleep(LISTENS_S)
     for number in range(count):
         tenant = f"f18-{number}"
         async with trial.fault("F18", f"a sweep every second during {scale.bulk_bytes >> 20:,} MiB") as entry:
