@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test test-unit test-kills test-faults drill pictures lint check format docs lock bench-p1 clean
+.PHONY: help environment demo test test-unit test-kills test-faults test-faults-short drill pictures lint check format docs lock bench-p1 clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -24,7 +24,7 @@ demo: $(READY) ## Everything from nothing: real services, sample files, outbound
 	@echo "The services are still up: \`$(BIN)/dataharvest status\` shows the set, \`$(BIN)/dataharvest stack down\` stops them."
 
 test: $(READY) ## Everything from nothing: all tests against the real services, on two stacks side by side
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e/test_faults.py
 
 test-unit: $(READY) ## The tests that need no service
 	$(BIN)/python -m pytest tests/unit tests/agents
@@ -34,6 +34,9 @@ test-kills: $(READY) ## Workers killed under load, services cut off: nothing los
 
 pictures: $(READY) ## The screenshots in docs/pictures, of real data in a real browser
 	PICTURES=1 $(BIN)/python -m pytest tests/web/test_pictures.py
+
+test-faults-short: $(READY) ## Every kind of fault once and three planted bugs (about five minutes)
+	$(BIN)/python -m pytest tests/e2e/test_faults.py
 
 test-faults: $(READY) ## Every kind of fault under load, 215 in all, then the planted bugs (about an hour)
 	$(BIN)/python -m tests.faults

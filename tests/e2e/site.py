@@ -58,6 +58,12 @@ class Site(Outside):
     @asynccontextmanager
     async def workers(self, worker_count: int, **variables: str) -> AsyncIterator[list[Worker]]:
         """Workers that have joined the group, ended with the block."""
+
+        async def nobody() -> bool:
+            return await member_count(self.broker, GROUP) == 0
+
+        # One that was killed counts for some seconds more, and must not be taken for one of these.
+        await eventually(nobody, what="an empty group", within_s=30)
         found = [self.start("worker", **variables) for _ in range(worker_count)]
 
         async def joined() -> bool:
