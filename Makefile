@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test test-unit test-kills test-faults drill lint check format docs lock bench-p1 clean
+.PHONY: help environment demo test test-unit test-kills test-faults drill pictures lint check format docs lock bench-p1 clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ test-unit: $(READY) ## The tests that need no service
 test-kills: $(READY) ## Workers killed under load, services cut off: nothing lost (about ten minutes)
 	$(BIN)/python -m tests.kills
 
+pictures: $(READY) ## The screenshots in docs/pictures, of real data in a real browser
+	PICTURES=1 $(BIN)/python -m pytest tests/web/test_pictures.py
+
 test-faults: $(READY) ## Every kind of fault under load, 215 in all, then the planted bugs (about an hour)
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.faults --bugs
@@ -52,8 +55,9 @@ format: $(READY) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write what is generated: settings, metrics, topics
+docs: $(READY) ## Write what is generated: settings, metrics, topics, the schema of `status --json`
 	$(BIN)/python -m dataharvest.settings_table
+	$(BIN)/python -m dataharvest.status_schema
 	$(BIN)/python -m dataharvest.metrics_page
 	$(BIN)/dataharvest topics doc
 

@@ -99,7 +99,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         application_name=f"dataharvest {run_id}",
     )
     sender = KafkaSender(settings.broker)
-    objects = S3ObjectStore(_client(settings))
+    objects = S3ObjectStore(s3_client_of(settings))
     deliveries = PostgresDeliveries(database, owner=run_id, chunk_bytes=settings.chunk_bytes, lease_s=settings.lease_s)
     contracts = PostgresContracts(database)
     manifests = ManifestRegister(objects, PostgresManifests(database), sender)
@@ -186,7 +186,8 @@ def connect(settings: Settings, *, role: str) -> Connected:
     )
 
 
-def _client(settings: Settings) -> "S3Client":
+def s3_client_of(settings: Settings) -> "S3Client":
+    """A client of the bucket's server."""
     return s3_client(
         endpoint_url=settings.s3_endpoint_url,
         access_key=_plain(settings.s3_access_key),

@@ -53,7 +53,7 @@ class Settings(BaseSettings):
     """Time without another file after which corrected files become a new set version, in seconds."""
     sweep_interval_s: float = Field(default=60.0, gt=0)
     """Time between two sweeps, in seconds."""
-    replay_messages_per_s: float = Field(default=100.0, gt=0)
+    replay_messages_per_s: float = Field(default=50.0, gt=0)
     """Messages that a replay sends per second, at most; `--rate` says otherwise for one."""
     replay_bytes_per_s: float = Field(default=8_388_608.0, gt=0)
     """Bytes that a replay sends per second, at most."""

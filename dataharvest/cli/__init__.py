@@ -56,6 +56,7 @@ def register_commands() -> None:
         sweep,
         tenant,
         topics,
+        web,
         webhook,
     )
 
@@ -78,6 +79,7 @@ def register_commands() -> None:
         sweep.sweep,
         tenant.tenant,
         topics.topics,
+        web.web,
         webhook.webhook,
     ):
         _speak_plainly(command)

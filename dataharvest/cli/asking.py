@@ -1,6 +1,7 @@
 """What several commands ask for in the same words, and the connections they are given."""
 
 import getpass
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,12 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON i
 plan_option = click.option("--plan", "is_plan", is_flag=True, help="Say what would happen and change nothing.")
 
 
+def quiet_libraries() -> None:
+    """Leave it to the command to say what is wrong: the clients of Kafka and PostgreSQL would fill the screen meanwhile."""
+    for name in ("aiokafka", "asyncpg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
 @asynccontextmanager
 async def opened_database(*, name: str, pool_size: int = 2) -> "AsyncIterator[Database]":
     """The database of the settings, with the schema this version needs."""
@@ -49,6 +56,7 @@ async def opened_database(*, name: str, pool_size: int = 2) -> "AsyncIterator[Da
     from dataharvest.adapters.postgres.schema import require_current_schema
     from dataharvest.settings import load_settings
 
+    quiet_libraries()
     url = load_settings().database_url.get_secret_value()
     database = Database(url, pool_size=pool_size, application_name=f"dataharvest {name}")
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataharvest.cli import Failure
-from dataharvest.cli.asking import json_option, plan_option
+from dataharvest.cli.asking import json_option, plan_option, quiet_libraries
 from dataharvest.cli.replay import OFFSET, Moment
 from dataharvest.errors import Rejected
 
@@ -101,6 +101,7 @@ async def _positions(topics: Sequence[str]) -> "tuple[list[GroupPosition], int]"
     from dataharvest.harvest.workers import member_count
     from dataharvest.settings import APP_ID, load_settings
 
+    quiet_libraries()
     settings = load_settings()
     return await _offsets_of(settings).positions(topics), await member_count(settings.broker, APP_ID)
 

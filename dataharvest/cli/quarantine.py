@@ -1,16 +1,14 @@
 """`dataharvest quarantine`: see what is in quarantine, and repair it."""
 
-import asyncio
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dataharvest.cli import Mistake
 from dataharvest.cli.quarantine_options import by_option, form_options, ids_or_selection, plan_option, reason_option, selecting
+from dataharvest.cli.quarantine_services import with_services
 
 if TYPE_CHECKING:
     from dataharvest.quarantine import Entry, Selection, Signature
@@ -39,14 +37,17 @@ def list_entries(selection: "Selection", limit: int, form: str | None) -> None:
     """Show how much is in quarantine, then the entries; --csv is for a spreadsheet and comes back with `fix --file`."""
     from dataharvest.quarantine_csv import quarantine_csv
     from dataharvest.quarantine_text import count_line, counts_json, entry_json, entry_line
+    from dataharvest.stages.repair import MAX_ENTRIES
 
     async def look(services: "Services") -> Any:
         found = services.quarantine
-        return await found.counts(selection), await found.entries(selection, limit=None if form == "csv" else limit)
+        return await found.counts(selection), await found.entries(selection, limit=MAX_ENTRIES if form == "csv" else limit)
 
-    counts, entries = _with_services(look)
+    counts, entries = with_services(look)
     if form == "csv":
         _write(quarantine_csv(entries).encode())
+        if sum(one.entry_count for one in counts) > len(entries):
+            click.echo(f"only the first {len(entries):,} entries: name an entity or a rule", err=True)
     elif form == "json":
         _print_json({"counts": counts_json(counts), "entries": list(map(entry_json, entries))})
     else:
@@ -71,7 +72,7 @@ def show(quarantine_id: int, form: str | None, save: Path | None) -> None:
             return await _save(looking, entry, save)
         return await looking.look(entry, max_bytes=_SHOWN_BYTES + 1)
 
-    sight = _with_services(look)
+    sight = with_services(look)
     if save:
         click.echo(f"{sight:,} bytes written to {save}")
     elif form == "json":
@@ -119,7 +120,7 @@ def fix(  # noqa: PLR0913
         return await services.repairs.fix(contents, by=by, plan=plan) if contents else None
 
     source.require_one()
-    report = _with_services(repair)
+    report = with_services(repair)
     if report is None:
         click.echo("no record was changed: nothing to do")
     else:
@@ -134,7 +135,7 @@ def fix(  # noqa: PLR0913
 @form_options(csv=False)
 def accept(selection: "Selection", *, by: "Signature", plan: bool, form: str | None) -> None:
     """Leave out the entries named, or all open ones selected, on purpose; the set goes on without them."""
-    _conclude(_with_services(lambda services: services.repairs.accept(selection, by=by, plan=plan)), plan=plan, form=form)
+    _conclude(with_services(lambda services: services.repairs.accept(selection, by=by, plan=plan)), plan=plan, form=form)
 
 
 @quarantine.command()
@@ -148,7 +149,7 @@ def replay(selection: "Selection", *, by: "Signature", plan: bool, form: str | N
 
     What still breaks a rule stays in quarantine.
     """
-    _conclude(_with_services(lambda services: services.repairs.replay(selection, by=by, plan=plan)), plan=plan, form=form)
+    _conclude(with_services(lambda services: services.repairs.replay(selection, by=by, plan=plan)), plan=plan, form=form)
 
 
 @quarantine.command()
@@ -164,33 +165,11 @@ def history(quarantine_id: int | None, selection: "Selection", limit: int, form:
 
     ids = None if quarantine_id is None else (quarantine_id,)
     wanted = replace(selection, ids=ids, with_superseded=True)
-    lines = _with_services(lambda services: services.quarantine.history(wanted, limit=limit))
+    lines = with_services(lambda services: services.quarantine.history(wanted, limit=limit))
     if form == "json":
         _print_json(list(map(history_json, lines)))
     else:
         _print_lines(map(history_line, lines) if lines else ["nothing was done"])
-
-
-def _with_services(work: "Callable[[Services], Awaitable[Answer]]") -> Answer:
-    return asyncio.run(_run(work))
-
-
-async def _run(work: "Callable[[Services], Awaitable[Answer]]") -> Answer:
-    from dataharvest.adapters.postgres.schema import require_current_schema
-    from dataharvest.errors import Rejected
-    from dataharvest.services import connect
-    from dataharvest.settings import load_settings
-
-    connected = connect(load_settings(), role="quarantine")
-    try:
-        await require_current_schema(connected.database)
-        return await work(connected.services)
-    except Rejected as reason:
-        if reason.rule in ("no_such_entry", "bad_correction", "corrections", "unknown_escape"):
-            raise Mistake(reason.message) from reason
-        raise
-    finally:
-        await connected.close()
 
 
 def _looking(services: "Services") -> "Looking":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataharvest.cli.asking import DAY, NotEmpty, json_option, plan_option
+from dataharvest.cli.asking import DAY, NotEmpty, json_option, plan_option, quiet_libraries
 from dataharvest.errors import Rejected
 
 if TYPE_CHECKING:
@@ -69,6 +69,7 @@ async def _work(
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
+    quiet_libraries()
     connected = connect(load_settings(), role="recompute")
     try:
         await require_current_schema(connected.database)

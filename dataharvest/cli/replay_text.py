@@ -1,6 +1,8 @@
 """A replay as a person and a program read it: before, while and after."""
 
 import json
+import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -116,6 +118,37 @@ class _Lines:
         if now - self._said_at >= _LINE_EACH_S and not click.get_text_stream("stderr").isatty():
             click.echo(f"replay {self._replay_id}: {detail}", err=True)
             self._said_at = now
+
+
+class _Waiting(logging.Handler):
+    """Says now and then, instead of the client's many lines, that Kafka does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self._said_at = -math.inf
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line, and then none for a while."""
+        now = time.monotonic()
+        if now - self._said_at >= 2 * _LINE_EACH_S:
+            click.echo("Kafka does not answer; waiting for it (Ctrl-C twice ends this)", err=True)
+            self._said_at = now
+
+
+@contextmanager
+def waiting_told() -> Iterator[None]:
+    """A block in which an outage of Kafka is waited for, and somebody is told so."""
+    logger, handler = logging.getLogger("aiokafka"), _Waiting()
+    level, propagates = logger.level, logger.propagate
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = propagates
 
 
 def print_result(replay: "Replay", *, sent_before: int, troubles: Sequence[str], as_json: bool) -> None:

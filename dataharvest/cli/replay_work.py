@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataharvest.cli import Failure, replay_text
-from dataharvest.cli.asking import opened_database
+from dataharvest.cli.asking import opened_database, quiet_libraries
 from dataharvest.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dataharvest.settings import Settings
 
 EXIT_TROUBLE, EXIT_INTERRUPTED = 1, 130
+_SMALL_BACKLOG = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +77,7 @@ async def _bench() -> AsyncIterator[Bench]:
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
+    quiet_libraries()
     settings = load_settings()
     connected = connect(settings, role="replay")
     try:
@@ -148,14 +150,18 @@ async def _send(bench: Bench, job: Job) -> int:
 
 
 async def _run(bench: Bench, job: Job, replay: "Replay", chosen: Chosen) -> int:
-    from dataharvest.replaying.pace import Pace
+    from dataharvest.replaying.pace import Courtesy, Pace
     from dataharvest.replaying.run import Runner
 
     settings, stop = bench.settings, asyncio.Event()
-    pace = Pace(job.rate or settings.replay_messages_per_s, settings.replay_bytes_per_s)
+    rate = job.rate or settings.replay_messages_per_s
+    pace = Pace(rate, settings.replay_bytes_per_s)
+    # What a message leads to comes on `progress`. Workers acknowledge twice a second, so a second's worth is always before them.
+    backlog = WorkersBacklog(settings.broker, topics=(replay.request.topic, "progress"), log=bench.log)
+    courtesy = Courtesy(backlog, limit=max(_SMALL_BACKLOG, round(2 * rate)))
     _stop_on_signals(stop)
-    with replay_text.progress(replay) as show:
-        runner = Runner(bench.replays, bench.connected.sender, pace, stop, show)
+    with replay_text.progress(replay) as show, replay_text.waiting_told():
+        runner = Runner(bench.replays, bench.connected.sender, pace, courtesy, stop, show)
         try:
             moved = await runner.run(replay, chosen.source)
         except Unavailable as outage:
@@ -166,6 +172,26 @@ async def _run(bench: Bench, job: Job, replay: "Replay", chosen: Chosen) -> int:
     if chosen.troubles:
         return EXIT_TROUBLE
     return EXIT_INTERRUPTED if moved.left else 0
+
+
+class WorkersBacklog:
+    """The port ``Backlog`` on the workers' group."""
+
+    def __init__(self, broker: str, *, topics: Iterable[str], log: "KafkaLog") -> None:
+        self._broker = broker
+        self._topics = tuple(dict.fromkeys(topics))
+        self._log = log
+
+    async def count(self) -> int:
+        """See the port."""
+        from dataharvest.adapters.kafka_offsets import KafkaOffsets
+        from dataharvest.harvest.workers import member_count
+        from dataharvest.settings import APP_ID
+
+        if not await member_count(self._broker, APP_ID):
+            return 0
+        positions = await KafkaOffsets(self._broker, group=APP_ID, log=self._log).positions(self._topics)
+        return sum(one.lag for one in positions)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

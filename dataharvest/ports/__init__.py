@@ -8,6 +8,7 @@ from dataharvest.ports.deliveries import Chunks, Deliveries, Manifests, Removals
 from dataharvest.ports.judgements import Judgements, LockedJudgement
 from dataharvest.ports.messaging import AttemptJournal, DeadLetters, Position, RawMessage, Resender, Sender
 from dataharvest.ports.quarantine import LockedRepair, Quarantine
+from dataharvest.ports.reading import StatusReader
 from dataharvest.ports.sets import LockedSet, Sets
 from dataharvest.ports.work import BatchesToSend, LockedBatch, Work
 
@@ -31,5 +32,6 @@ __all__ = [
     "Resender",
     "Sender",
     "Sets",
+    "StatusReader",
     "Work",
 ]

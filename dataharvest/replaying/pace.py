@@ -3,7 +3,31 @@
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Backlog(Protocol):
+    """What the workers have before them."""
+
+    async def count(self) -> int:
+        """Messages that no worker has acknowledged; 0 where no worker runs, for then nothing live waits either."""
+
+
+@dataclass
+class Courtesy:
+    """Lets the workers catch up: a rate that is right for an idle machine is too much for a busy one."""
+
+    backlog: Backlog
+    limit: int
+    look_each_s: float = 0.5
+
+    async def wait(self, *, unless: asyncio.Event) -> None:
+        """Wait while more than ``limit`` messages are before the workers, or until the event is set."""
+        while not unless.is_set() and await self.backlog.count() > self.limit:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(unless.wait(), timeout=self.look_each_s)
 
 
 @dataclass
@@ -24,7 +48,5 @@ class Pace:
             # Others have to get their turn too, the signal's handler among them.
             await asyncio.sleep(0)
             return
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(unless.wait(), timeout=start - now)
-        except TimeoutError:
-            return

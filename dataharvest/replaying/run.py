@@ -10,7 +10,7 @@ from typing import Protocol
 from dataharvest.ports import Resender
 from dataharvest.replaying.dead_letters import with_source
 from dataharvest.replaying.log import LoggedMessage
-from dataharvest.replaying.pace import Pace
+from dataharvest.replaying.pace import Courtesy, Pace
 from dataharvest.replaying.ports import Replays
 from dataharvest.replaying.requests import Replay
 from dataharvest.replaying.sources import Item, Source
@@ -32,6 +32,7 @@ class Runner:
     replays: Replays
     sender: Resender
     pace: Pace
+    courtesy: Courtesy
     stop: asyncio.Event
     show: Show
     clock: Callable[[], float] = time.monotonic
@@ -58,7 +59,9 @@ class Runner:
                     sent_count, sent_bytes = sent_count + 1, sent_bytes + item.message.byte_count
                 self._next[item.part] = item.at + 1
                 if self.clock() - saved_at >= _SAVE_EACH_S:
-                    replay, saved_at = await self._save(replay, sent_count, sent_bytes), self.clock()
+                    replay = await self._save(replay, sent_count, sent_bytes)
+                    await self.courtesy.wait(unless=self.stop)
+                    saved_at = self.clock()
         return await self._save(replay, sent_count, sent_bytes)
 
     async def _send(self, topic: str, message: LoggedMessage) -> None:

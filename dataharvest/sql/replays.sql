@@ -1,9 +1,6 @@
 -- name: try_alone
 SELECT pg_try_advisory_lock(hashtext('dataharvest replay'), hashtext($1))
 
--- name: not_alone_any_more
-SELECT pg_advisory_unlock(hashtext('dataharvest replay'), hashtext($1))
-
 -- name: begin
 INSERT INTO replay (topic, request, by_whom) VALUES ($1, $2, $3) RETURNING replay_id
 

@@ -8,8 +8,10 @@ from dataharvest.errors import Rejected, Unavailable
 from dataharvest.messages import EditionRaised
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, LockedRepair, Quarantine, Sender
-from dataharvest.quarantine import DUPLICATE, Changes, Entry, EntryChange, Selection, Signature
-from dataharvest.stages.read_repaired import Attempt, AttemptedRepair, read_fixed, read_replayed
+from dataharvest.quarantine import DUPLICATE, Entry, Selection, Signature
+from dataharvest.repairs import Changes, EntryChange
+from dataharvest.stages.attempt import Attempt, AttemptedRepair
+from dataharvest.stages.read_repaired import read_fixed, read_replayed
 from dataharvest.stages.records_again import RecordsAgain
 from dataharvest.stages.repair_report import (
     Outcome,

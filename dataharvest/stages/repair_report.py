@@ -10,7 +10,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.ports import LockedRepair
 from dataharvest.quarantine import Entry
-from dataharvest.stages.read_repaired import Attempt
+from dataharvest.stages.attempt import Attempt
 
 _NAMED_PROBLEMS = 10
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -318,3 +319,32 @@ async def test_of_several_deliveries_one_that_cannot_be_repaired_keeps_no_other_
     assert len(report.refused) == 1
     assert "is being read (registered)" in report.refused[0]
     assert [one.state for one in await entries(story, entity="transactions")] == ["open"], transaction.quarantine_id
+
+
+async def test_after_publication_a_repair_publishes_what_it_changes_and_nothing_else() -> None:
+    story = await blocked(contract=Contract(quarantine_threshold=1))
+    assert story.version_states() == ["published"]
+    published = len(story.world.outbound())
+    [bad] = await entries(story)
+    await story.world.repairs.fix({bad.quarantine_id: GOOD}, by=ANNA)
+    await story.upload({})
+    assert story.version_states() == ["published", "published"]
+    portfolios = [row for row in FILES[PORTFOLIOS].splitlines() if b",23456789," in row]
+    assert len(story.world.outbound()) == published + len(portfolios)
+    assert story.held() == await values_of(WITH_GOOD)
+
+
+async def test_control_totals_are_compared_again_with_what_was_repaired() -> None:
+    manifest = b'{"entities": {"transactions": {"records": 7, "sums": {"amount": "%s"}}}}'
+    total = sum(Decimal(row.split(b",")[3].decode()) for row in WITH_GOOD[TRANSACTIONS].splitlines()[1:])
+    story = await blocked({"acme/manifest_20261123.json": manifest % str(total).encode(), **WITH_BAD})
+    [bad] = await entries(story)
+    await story.world.repairs.fix({bad.quarantine_id: GOOD.replace(b"12.50", b"12.49")}, by=ANNA)
+    await story.upload({})
+    assert story.world.ledger.problems[KEY]["rule"] == "control_totals"
+    assert "difference -0.01" in story.world.ledger.problems[KEY]["message"]
+
+    story = await blocked({"acme/manifest_20261123.json": manifest % str(total).encode(), **WITH_BAD})
+    await story.world.repairs.fix({bad.quarantine_id: GOOD}, by=ANNA)
+    await story.upload({})
+    assert story.version_states() == ["published"]

@@ -22,7 +22,7 @@ from dataharvest.outbound import all_outbound
 from dataharvest.replaying.choosing import choose, choose_from_s3
 from dataharvest.replaying.effects import Effects
 from dataharvest.replaying.foretelling import BucketUploads, foretell, foretell_from_s3
-from dataharvest.replaying.pace import Pace
+from dataharvest.replaying.pace import Courtesy, Pace
 from dataharvest.replaying.recompute import ComputedSet, compute_again, reason_to_leave
 from dataharvest.replaying.recompute import foretell as foretell_values
 from dataharvest.replaying.requests import Part, Replay, Request
@@ -75,11 +75,21 @@ class Site:
     async def go_on(self, begun: Replay, source: Source, *, after: int | None = None) -> Replay:
         """Go on with one."""
         self.stop.clear()
-        runner = Runner(self.replays, self.world.sender, Pace(1e9, 1e12), self.stop, self._show)
+        runner = Runner(self.replays, self.world.sender, Pace(1e9, 1e12), Courtesy(Idle(), 0), self.stop, self._show)
         return await runner.run(begun, Stopping(source, self.stop, after))
 
     def _show(self, *, passed: int, total: int, sent_count: int, sent_bytes: int) -> None:
         assert 0 <= passed <= total
+
+
+class Idle:
+    """Workers that have nothing before them, or as much as a list says, look by look."""
+
+    def __init__(self, *counts: int) -> None:
+        self.counts = list(counts)
+
+    async def count(self) -> int:
+        return self.counts.pop(0) if self.counts else 0
 
 
 class Stopping:
@@ -245,6 +255,19 @@ async def test_a_pace_lets_through_what_the_stricter_limit_allows() -> None:
         waits.append(round(pace._free_at - clock.now, 3))
         clock.now = pace._free_at
     assert waits == [0.1, 0.1, 0.5, 0.1]
+
+
+async def test_a_replay_waits_while_the_workers_have_too_much_before_them() -> None:
+    busy, stop = Idle(9, 6, 5, 99), asyncio.Event()
+    await Courtesy(busy, limit=5, look_each_s=0).wait(unless=stop)
+    assert busy.counts == [99]
+
+
+async def test_whoever_interrupts_a_replay_does_not_wait_for_the_workers() -> None:
+    busy, stop = Idle(9, 9), asyncio.Event()
+    stop.set()
+    await Courtesy(busy, limit=5).wait(unless=stop)
+    assert busy.counts == [9, 9]
 
 
 # Recomputing

@@ -9,7 +9,8 @@ import pytest
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
-from dataharvest.quarantine import Changes, Entry, EntryChange, EntryCount, Selection, Signature
+from dataharvest.quarantine import Entry, EntryCount, Selection, Signature
+from dataharvest.repairs import Changes, EntryChange
 from dataharvest.rules.records import CheckedChunk, check_chunk
 from dataharvest.rules.repairs import Place
 from tests.contract.ledgers import ACCOUNTS, DAY, FILES, POSITION, Ledger, chunks_of, sealing_of

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataharvest.rules.causes import Cause
 from dataharvest.rules.notifying import blocked_note, blocked_version_note, late_note, pause_after, ready_note
 from dataharvest.rules.signing import TOLERANCE_S, is_genuine, signature, tenant_secret
 from dataharvest.rules.standing import Standing, State
@@ -16,7 +17,7 @@ BODY = b'{"type":"set_ready"}'
 
 
 def stands(state: State, reason: str = "3 records of accounts are in quarantine.") -> Standing:
-    return Standing(state=state, version=None, waits_for=("quarantine of accounts",), reason=reason)
+    return Standing(state=state, version=None, waits_for=("quarantine of accounts",), reason=reason, cause=Cause.QUARANTINE)
 
 
 def test_the_same_event_has_the_same_id_and_another_one_another() -> None:

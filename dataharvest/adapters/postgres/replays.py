@@ -21,13 +21,8 @@ class PostgresReplays:
     async def alone(self, topic: str) -> AsyncIterator[bool]:
         """See the port."""
         async with self._database.connection() as connection:
-            # The session holds it: it goes with the process, however that ends.
-            mine: bool = await connection.fetchval(_SQL["try_alone"], topic)
-            try:
-                yield mine
-            finally:
-                if mine and not connection.is_closed():
-                    await connection.execute(_SQL["not_alone_any_more"], topic)
+            # The session holds it: it goes with the process, however that ends, and when the pool gets the session back.
+            yield await connection.fetchval(_SQL["try_alone"], topic)
 
     async def begin(self, request: Request, parts: Sequence[Part], *, by: str) -> Replay:
         """See the port."""
