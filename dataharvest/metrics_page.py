@@ -33,8 +33,7 @@ scrape_configs:
 
 [docker/alerts.yaml](../docker/alerts.yaml) has alert rules. Counters and histograms belong to one process: add them up. Gauges
 but `process_*` say the same in every process, of all: take the maximum. No metric has a label for the tenant;
-`dataharvest status` says which set is meant, and why. Whoever serves the metrics elsewhere calls `Measuring.refresh` and
-answers with `metrics.exposition()`.
+`dataharvest status` says which set is meant, and why. `dataharvest web` answers at `/metrics` of its own port.
 """
 
 

@@ -112,9 +112,13 @@ async def _serve(settings: "Settings", listening: socket.socket, *, names: list[
 
 
 def _parts(settings: "Settings", database: "Database", objects: "ObjectStore", *, stopping: Callable[[], bool]) -> "Parts":
+    from dataharvest.adapters.kafka_admin import KafkaConsumption
     from dataharvest.adapters.postgres.contracts import PostgresContracts
+    from dataharvest.adapters.postgres.measurements import PostgresMeasurements
     from dataharvest.adapters.postgres.status import PostgresStatus
+    from dataharvest.measuring import Measuring
     from dataharvest.rulebook import all_rules, required_entities
+    from dataharvest.settings import APP_ID
     from dataharvest.web.parts import Parts
     from dataharvest.web.pulse import Pulse
     from dataharvest.web.shared_boards import SharedBoards
@@ -127,5 +131,8 @@ def _parts(settings: "Settings", database: "Database", objects: "ObjectStore", *
         contracts=PostgresContracts(database),
         bucket=settings.s3_bucket,
         pulse=Pulse(reader, interval_s=_LOOK_S, stopping=stopping),
+        measuring=Measuring(
+            PostgresMeasurements(database, required=required_entities()), KafkaConsumption(settings.broker, group=APP_ID)
+        ),
         max_content_bytes=settings.max_content_bytes,
     )

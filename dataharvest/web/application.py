@@ -7,7 +7,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.staticfiles import StaticFiles
 
-from dataharvest.web import api, failures, pages, uploads
+from dataharvest.web import api, failures, pages, scrape, uploads
 from dataharvest.web.headers import SafeHeaders
 from dataharvest.web.parts import Parts
 
@@ -29,6 +29,7 @@ def build_application(parts: Parts, *, hosts: list[str]) -> FastAPI:
     application.state.parts = parts
     application.include_router(api.router)
     application.include_router(uploads.router)
+    application.include_router(scrape.router)
     application.include_router(pages.router, include_in_schema=False)
     application.mount("/static", StaticFiles(directory=STATIC))
     failures.attach(application)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from dataharvest.measuring import Measuring
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, StatusReader
 from dataharvest.web.pulse import Pulse
@@ -21,6 +22,7 @@ class Parts:
     contracts: Contracts
     bucket: str
     pulse: Pulse
+    measuring: Measuring
     max_content_bytes: int
     """Longest file that is accepted."""
 

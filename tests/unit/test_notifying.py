@@ -17,8 +17,7 @@ BODY = b'{"type":"set_ready"}'
 
 
 def stands(state: State, reason: str = "3 records of accounts are in quarantine.") -> Standing:
-    waits_for = ("quarantine of accounts",)
-    return Standing(state=state, version=None, waits_for=waits_for, reason=reason, cause=Cause.QUARANTINE)
+    return Standing(state=state, version=None, waits_for=("quarantine of accounts",), reason=reason, cause=Cause.QUARANTINE)
 
 
 def test_the_same_event_has_the_same_id_and_another_one_another() -> None:

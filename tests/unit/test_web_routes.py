@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -13,6 +13,7 @@ from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.board import Attention, Board, BoardQuery, BoardRow, Cell
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Unavailable
+from dataharvest.measuring import Measured, Measuring
 from dataharvest.rules.standing import State
 from dataharvest.set_details import Leftovers, SetDetails
 from dataharvest.status import Why
@@ -77,8 +78,28 @@ def objects() -> MemoryObjectStore:
     return MemoryObjectStore(versioned=True)
 
 
+class StillMeasured:
+    """Measures two blocked sets, or nothing while it is away."""
+
+    def __init__(self) -> None:
+        self.is_away = False
+
+    async def measure(self, *, window: timedelta) -> Measured:
+        if self.is_away:
+            raise Unavailable("PostgreSQL is away")
+        return Measured(sets={"blocked": 2}, late_sets=0, lateness_s=0.0, quarantine_open=0, dead_letters=0, unfinished_s=0.0)
+
+    async def lag(self) -> dict[str, int]:
+        return {"chunks": 7}
+
+
 @pytest.fixture
-async def client(reader: StillReader, objects: MemoryObjectStore) -> AsyncIterator[httpx.AsyncClient]:
+def measured() -> StillMeasured:
+    return StillMeasured()
+
+
+@pytest.fixture
+async def client(reader: StillReader, objects: MemoryObjectStore, measured: StillMeasured) -> AsyncIterator[httpx.AsyncClient]:
     parts = Parts(
         reader=reader,
         boards=SharedBoards(reader),
@@ -86,6 +107,7 @@ async def client(reader: StillReader, objects: MemoryObjectStore) -> AsyncIterat
         contracts=MemoryContracts(),
         bucket="b",
         pulse=Pulse(reader, interval_s=0.01, stopping=lambda: False),
+        measuring=Measuring(measured, measured),
         max_content_bytes=1000,
     )
     transport = httpx.ASGITransport(build_application(parts, hosts=["page.test"]))
@@ -246,3 +268,20 @@ def test_no_template_trusts_anything_or_loads_from_elsewhere(template: Path) -> 
     text = template.read_text("utf-8")
 
     assert re.search(r"\|\s*safe|autoescape|https?://|style=|onclick|<script>|hx-on", text) is None
+
+
+async def test_prometheus_is_answered_with_what_was_measured(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/metrics")
+
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    assert 'dataharvest_sets{state="blocked"} 2.0' in answer.text
+    assert 'dataharvest_lag_messages{topic="chunks"} 7.0' in answer.text
+
+
+async def test_prometheus_is_answered_during_an_outage_too(client: httpx.AsyncClient, measured: StillMeasured) -> None:
+    measured.is_away = True
+
+    answer = await client.get("/metrics")
+
+    assert answer.status_code == 200
+    assert "dataharvest_measured_timestamp_seconds" in answer.text
