@@ -39,6 +39,7 @@ settings.register_profile("drill", deadline=None, max_examples=20_000)
 settings.load_profile("dataharvest")
 
 PROGRAM = str(Path(sys.executable).with_name("dataharvest"))
+NO_BROWSER = "browser tests NOT RUN"
 _START_S, _END_S = 60.0, 20.0
 _worker_numbers = count()
 
@@ -151,3 +152,9 @@ def dataharvest(stack_environment: dict[str, str]) -> Command:
         )
 
     return run
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say where nobody overlooks it that the browser tests were left out; only here are the results of all tests known."""
+    if any(NO_BROWSER in str(one.longrepr) for one in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.write_line(NO_BROWSER, red=True, bold=True)
