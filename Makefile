@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test test-unit test-kills test-faults drill lint check format docs lock bench-p1 clean
+.PHONY: help environment demo test test-unit test-kills test-faults test-faults-short drill pictures lint check format docs lock bench-p1 clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -24,13 +24,19 @@ demo: $(READY) ## Everything from nothing: real services, sample files, outbound
 	@echo "The services are still up: \`$(BIN)/dataharvest status\` shows the set, \`$(BIN)/dataharvest stack down\` stops them."
 
 test: $(READY) ## Everything from nothing: all tests against the real services, on two stacks side by side
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e/test_faults.py
 
 test-unit: $(READY) ## The tests that need no service
 	$(BIN)/python -m pytest tests/unit tests/agents
 
 test-kills: $(READY) ## Workers killed under load, services cut off: nothing lost (about ten minutes)
 	$(BIN)/python -m tests.kills
+
+pictures: $(READY) ## The screenshots in docs/pictures, of real data in a real browser
+	PICTURES=1 $(BIN)/python -m pytest tests/web/test_pictures.py
+
+test-faults-short: $(READY) ## Every kind of fault once and three planted bugs (about five minutes)
+	$(BIN)/python -m pytest tests/e2e/test_faults.py
 
 test-faults: $(READY) ## Every kind of fault under load, 215 in all, then the planted bugs (about an hour)
 	$(BIN)/python -m tests.faults
@@ -52,8 +58,11 @@ format: $(READY) ## Bring the code into shape
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY) ## Write what is generated: the README's settings table
+docs: $(READY) ## Write what is generated: settings, metrics, topics, the schema of `status --json`
 	$(BIN)/python -m dataharvest.settings_table
+	$(BIN)/python -m dataharvest.status_schema
+	$(BIN)/python -m dataharvest.metrics_page
+	$(BIN)/dataharvest topics doc
 
 lock: $(READY) ## Pin the dependencies of pyproject.toml again
 	$(PYTHON) -m venv build/lock

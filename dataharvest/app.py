@@ -2,14 +2,16 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import faust
 from faust.app.base import BootStrategy
+from faust.cli.worker import worker as worker_command
 
-from dataharvest import pipeline
+from dataharvest import pipeline, tracing
 from dataharvest.adapters.kafka_admin import existing_topics
 from dataharvest.adapters.postgres.schema import require_current_schema
 from dataharvest.data_directory import claim_data_directory
@@ -17,10 +19,13 @@ from dataharvest.delivery import Delivery, run_loop, until_available
 from dataharvest.errors import Misconfigured, Unavailable
 from dataharvest.faust_repairs import CompleteAssignor, arm, require_pinned_versions
 from dataharvest.liveness import keep_beating
-from dataharvest.logs import logging_config
+from dataharvest.logs import logging_config, writes_json
+from dataharvest.measuring import Measuring
+from dataharvest.metrics_endpoint import serve_metrics
 from dataharvest.rulebook import all_rules, require_sound_rules
 from dataharvest.services import Connected, connect
 from dataharvest.settings import APP_ID, Settings, home
+from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.split_deliveries import SplitLoop
 from dataharvest.suspects import Suspects
 from dataharvest.topics import load_topics, verify
@@ -29,6 +34,8 @@ from dataharvest.watchdog import Vitals, Watchdog
 logger = logging.getLogger(__name__)
 
 _SETTLE_LOOK_S = 0.2
+_MEASURE_S = 15.0
+_TELL_S = 1.0
 
 
 class HarvestWorker(faust.Worker):
@@ -37,6 +44,10 @@ class HarvestWorker(faust.Worker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.spinner = None
+
+
+def _say_nothing(*_: Any) -> None:
+    """Instead of Faust's banner, which would stand between lines of JSON."""
 
 
 class _NoWebServer(BootStrategy):
@@ -51,14 +62,18 @@ class HarvestApp(faust.App):
     BootStrategy = _NoWebServer
     connected: Connected
     settings: Settings
+    close_metrics: Callable[[], None] | None = None
     watchdog: Watchdog | None = None
 
     async def on_start(self) -> None:
         """Wait for PostgreSQL and Kafka; refuse to start on a wrong schema or topic."""
         await super().on_start()
+        logger.info("worker starts", extra={"pid": os.getpid(), "broker": self.settings.broker})
         await until_available(self._require_schema, what="PostgreSQL")
         await until_available(self._require_topics, what="Kafka")
         await until_available(self.connected.journal.start_run, what="PostgreSQL")
+        self.close_metrics = serve_metrics(self.settings.metrics_port)
+        tracing.switch_on_for(self.settings.traces_url)
 
     async def on_shutdown(self) -> None:
         """Say farewell, so that nobody takes this worker for one that died."""
@@ -71,6 +86,9 @@ class HarvestApp(faust.App):
             # Without a farewell the next worker is a little more careful than it needs to be, and nothing else.
             logger.warning("ended without a farewell", extra={"reason": str(outage)})
         await self.connected.close()
+        if self.close_metrics is not None:
+            self.close_metrics()
+        await asyncio.to_thread(tracing.switch_off)
 
     async def _require_schema(self) -> None:
         await require_current_schema(self.connected.database)
@@ -86,6 +104,8 @@ def build_app(settings: Settings) -> HarvestApp:
     require_pinned_versions()
     require_sound_rules(all_rules().values())
     CompleteAssignor.partition_counts = {name: topic.partitions for name, topic in load_topics().items()}
+    if writes_json(settings.log_format):
+        worker_command.on_worker_created = _say_nothing  # type: ignore[method-assign, assignment]
     app = HarvestApp(
         APP_ID,
         broker=[f"kafka://{address.strip()}" for address in settings.broker.split(",")],
@@ -175,6 +195,40 @@ def _add_loops(app: HarvestApp) -> None:
         await run_loop(step, name="sweep", stopping=stopping)
 
     app.task(sweep_now_and_then)
+
+    async def tell() -> None:
+        async def step() -> None:
+            await send_notifications(services.notifications, sender=services.sender)
+            await asyncio.sleep(_TELL_S)
+
+        await run_loop(step, name="tell", stopping=stopping)
+
+    app.task(tell)
+
+    async def call_webhooks() -> None:
+        try:
+            await run_loop(app.connected.webhooks.step, name="webhooks", stopping=stopping)
+        finally:
+            app.connected.webhooks.abandon()
+
+    app.task(call_webhooks)
+
+    if settings.metrics_port is not None:
+
+        async def measure() -> None:
+            await measuring_loop(app.connected.measuring, stopping=stopping)
+
+        app.task(measure)
+
+
+async def measuring_loop(measuring: Measuring, *, stopping: Callable[[], bool]) -> None:
+    """Keep the gauges of this process young, until told to stop; an outage leaves them as they were."""
+
+    async def step() -> None:
+        await measuring.refresh()
+        await asyncio.sleep(_MEASURE_S)
+
+    await run_loop(step, name="measure", stopping=stopping)
 
 
 def split_loop(connected: Connected, settings: Settings, *, stopping: Callable[[], bool]) -> SplitLoop:

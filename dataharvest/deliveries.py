@@ -48,6 +48,8 @@ class Lease:
     splitter_version: int
     contract_version: int = 0
     """The tenant's contract at registration; 0 are the defaults."""
+    traceparent: str | None = None
+    """Span of its latest step, while traces are switched on."""
     crash_count: int = 0
     """Splitters that have died over it in a row, without a chunk more in the ledger."""
     chunks_at_lease: int = 0
@@ -83,6 +85,8 @@ class Announcement:
     entity: str
     state: str
     chunk_count: int | None
+    traceparent: str | None = None
+    """Span of its latest step, while traces are switched on."""
 
 
 @dataclass(frozen=True, kw_only=True)

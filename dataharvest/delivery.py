@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import faust
 from faust.types import EventT, StreamT
 
+from dataharvest import metrics, tracing
 from dataharvest.errors import Misconfigured, Rejected, Unavailable
 from dataharvest.faust_repairs import EXIT_BUG, Tripwire, discard, halted
 from dataharvest.ports import DeadLetters, Position
@@ -63,7 +64,9 @@ class Delivery:
         position = position_of(event)
         self.vitals.pick_up(position)
         try:
-            handled = await self._handle_or_dead_letter(event, position, handle, stage)
+            parent = tracing.parent_in(event.message.headers)
+            with tracing.span(stage, position._asdict(), parent=parent), metrics.STAGE_SECONDS.labels(stage).time():
+                handled = await self._handle_or_dead_letter(event, position, handle, stage)
         except Exception as error:  # a bug: nobody may go on as if nothing had happened
             try:
                 await self.suspects.record_crash(position, error)
@@ -84,6 +87,7 @@ class Delivery:
                 delay_s = delay_before(attempt)
                 details = {"stage": stage, "attempt": attempt, "delay_s": delay_s, "reason": str(outage)}
                 logger.warning("stage unavailable, retrying", extra=details)
+                metrics.STAGE_RETRIES.labels(stage).inc()
                 self.vitals.pick_up(position)
                 await self._withdraw(position)
                 if not await self._pause(delay_s):
@@ -115,6 +119,7 @@ class Delivery:
             await self.dead_letters.keep(position, message=event.message, stage=stage, reason=rejected)
             log = logger.error if rejected.rule == "crashed_worker" else logger.warning
             log("message dead-lettered", extra={"stage": stage, "rule": rejected.rule, **position._asdict()})
+            metrics.DEAD_LETTERED.labels(stage, rejected.rule).inc()
         await self.suspects.clear(position)
 
     async def _withdraw(self, position: Position) -> None:
@@ -158,6 +163,7 @@ async def run_loop(step: Callable[[], Awaitable[None]], *, name: str, stopping: 
             attempt += 1
             details = {"loop": name, "attempt": attempt, "reason": str(outage)}
             logger.warning("loop unavailable, retrying", extra=details)
+            metrics.LOOP_RETRIES.labels(name).inc()
             await asyncio.sleep(delay_before(attempt))
         except Rejected as reason:
             attempt += 1

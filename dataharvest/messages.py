@@ -3,9 +3,10 @@
 from base64 import b64decode, b64encode
 from datetime import date
 from typing import Annotated, Literal, TypeVar
+from uuid import UUID
 
 import zstandard
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from dataharvest.errors import Rejected
@@ -130,6 +131,16 @@ class Judgement(Message):
         return f"{self.tenant}|{self.business_date.isoformat()}|judge|{self.delivery_id}".encode()
 
 
+class Notification(Message):
+    """Something happened to a set that its tenant may want to know."""
+
+    type: Literal["set_ready", "set_blocked", "set_late"]
+    notification_id: UUID
+    version: int | None
+    reason: str
+    at: AwareDatetime
+
+
 class ChunkMetadata(Message):
     """Where a chunk comes from and how its records are read."""
 
@@ -159,6 +170,7 @@ _progress: TypeAdapter[Progress] = TypeAdapter(Annotated[Progress, Field(discrim
 _rule_ready: TypeAdapter[RuleReady] = TypeAdapter(RuleReady)
 _batch: TypeAdapter[Batch] = TypeAdapter(Batch)
 _work: TypeAdapter[Work] = TypeAdapter(Annotated[Work, Field(discriminator="type")])
+_notification: TypeAdapter[Notification] = TypeAdapter(Notification)
 _chunk: TypeAdapter[ChunkMetadata] = TypeAdapter(ChunkMetadata)
 
 
@@ -199,9 +211,19 @@ def decode_work(value: bytes) -> Work:
     return _decode(_work, value)
 
 
+def decode_notification(value: bytes) -> Notification:
+    """The notification in a ``notifications`` message; Rejected when it has another shape."""
+    return _decode(_notification, value)
+
+
 def encode_chunk(metadata: ChunkMetadata, data: bytes) -> bytes:
     """A line of JSON metadata, then the chunk's bytes compressed with zstd level 1."""
     return metadata.encode() + b"\n" + zstandard.compress(data, 1)
+
+
+def decode_chunk_metadata(value: bytes) -> ChunkMetadata:
+    """The metadata of a chunk, its bytes left as they are; Rejected when it can't be read."""
+    return _decode(_chunk, value.partition(b"\n")[0])
 
 
 def decode_chunk(value: bytes, *, max_bytes: int = 1 << 23) -> tuple[ChunkMetadata, bytes]:

@@ -1,6 +1,6 @@
 """Objects in a bucket: one version of one, a page of a listing, and what a store of them promises."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +8,8 @@ from typing import Protocol
 
 PART_BYTES = 8 * 1_048_576
 """Length of one ranged GET, in bytes."""
+UPLOADED_PARTS = 3
+"""Parts of an upload that are in memory at a time, at most: one is filled while one is sent."""
 PIECE_BYTES = 1_048_576
 """Longest piece that a reader is given, in bytes."""
 
@@ -78,6 +80,13 @@ class ObjectStore(Protocol):
 
     async def put(self, bucket: str, key: str, data: bytes) -> None:
         """Store ``data`` under the key, replacing or adding a version."""
+
+    async def put_stream(self, bucket: str, key: str, pieces: AsyncIterable[bytes]) -> int:
+        """Store what comes under the key, whole or not at all, and return its length in bytes.
+
+        Holds at most ``UPLOADED_PARTS`` parts of ``PART_BYTES`` in memory, however much comes. When ``pieces`` raises,
+        nothing is stored, and the error passes as it is.
+        """
 
     async def put_file(self, bucket: str, key: str, path: Path) -> None:
         """Store a file under the key, in several parts when it is large."""

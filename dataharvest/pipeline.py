@@ -9,19 +9,20 @@ from dataharvest.delivery import Delivery
 from dataharvest.ports import Position
 from dataharvest.services import Services
 from dataharvest.stages.fan_out import fan_out
+from dataharvest.stages.notify import notify
 from dataharvest.stages.persist import persist
 from dataharvest.stages.register import register
 from dataharvest.stages.work import work_on
 
 TABLE_TOPIC, TABLE_NAME = "progress", "sets"
-CONSUMED = ("uploads", "chunks", "progress", "readiness", "work")
+CONSUMED = ("uploads", "chunks", "progress", "readiness", "work", "notifications")
 
 Stream = StreamT[bytes]
 
 
 def attach(app: faust.App, services: Services, delivery: Delivery, *, table_partitions: int) -> None:
-    """Give the application its agents: register, persist, fold, fan out, work. Splitting is a loop, not an agent."""
-    uploads, chunks, progress, readiness, work = (
+    """Give the application its agents, in the order of the journey. Splitting and calling webhooks are loops, not agents."""
+    uploads, chunks, progress, readiness, work, notifications = (
         # Messages are decoded inside `deliver`, where a bad one is dead-lettered.
         app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         for name in CONSUMED
@@ -69,3 +70,10 @@ def attach(app: faust.App, services: Services, delivery: Delivery, *, table_part
             await work_on(value, work=services.work, sender=services.sender, judge=services.judge)
 
         await delivery.run(stream, handle, stage="work")
+
+    @app.agent(notifications, name="notify", isolated_partitions=True)
+    async def notify_tenants(stream: Stream) -> None:
+        async def handle(value: bytes, _: Position) -> None:
+            await notify(value, contracts=services.contracts, calls=services.webhook_calls)
+
+        await delivery.run(stream, handle, stage="notify")

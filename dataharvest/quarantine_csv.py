@@ -16,6 +16,7 @@ COLUMNS = (
 _BYTE_ORDER_MARK = "\ufeff"
 """Without it a spreadsheet takes the text for whatever its country is used to."""
 _DELIMITERS = ",;\t"
+_LONGEST_FIELD = 1 << 24
 _LONGEST_CELL = 32_000
 """A spreadsheet cuts a longer one off."""
 
@@ -42,6 +43,8 @@ def read_corrections(content: bytes) -> list[Correction]:
     Raises:
         Rejected: rule ``corrections``: it can't be read, with the line and what is wrong.
     """
+    # The reader's own limit is 128 KiB, and a byte may take four characters.
+    csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(_text(content), newline=""), delimiter=_delimiter(content))
     try:
         header = next(reader, [])

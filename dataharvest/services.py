@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from pydantic import SecretStr
 
+from dataharvest.adapters.http_caller import HttpCaller
 from dataharvest.adapters.kafka import KafkaDeadLetters, KafkaSender
 from dataharvest.adapters.kafka_admin import KafkaConsumption
 from dataharvest.adapters.postgres.chunks import PostgresChunks
@@ -15,20 +16,27 @@ from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.adapters.postgres.manifests import PostgresManifests
+from dataharvest.adapters.postgres.measurements import PostgresMeasurements
+from dataharvest.adapters.postgres.notifications import PostgresNotifications, PostgresWebhookCalls
 from dataharvest.adapters.postgres.operations import PostgresJournal
+from dataharvest.adapters.postgres.quarantine import PostgresQuarantine
 from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
 from dataharvest.adapters.postgres.sweeping import PostgresSweepState
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
+from dataharvest.measuring import Measuring
+from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectStore
-from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Sender, Sets, Work
-from dataharvest.rulebook import all_rules
+from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Quarantine, Sender, Sets, Work
+from dataharvest.rulebook import all_rules, required_entities
 from dataharvest.settings import APP_ID, Settings
+from dataharvest.stages.call_webhooks import WebhookLoop
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.register_manifest import ManifestRegister
+from dataharvest.stages.repair import Repairs
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import Sweep, full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
@@ -51,7 +59,11 @@ class Services:
     chunks: Chunks
     sets: Sets
     work: Work
+    quarantine: Quarantine
+    repairs: Repairs
     dead_letters: DeadLetters
+    notifications: Notifications
+    webhook_calls: WebhookCalls
     fold: Fold
     judge: Judge
     splitter: Splitter
@@ -66,9 +78,13 @@ class Connected:
     database: Database
     sender: KafkaSender
     journal: PostgresJournal
+    measuring: Measuring
+    webhooks: WebhookLoop
+    caller: HttpCaller
 
     async def close(self) -> None:
         """Flush what is being sent and end all connections."""
+        await self.caller.close()
         await self.sender.close()
         await self.database.close()
 
@@ -83,12 +99,13 @@ def connect(settings: Settings, *, role: str) -> Connected:
         application_name=f"dataharvest {run_id}",
     )
     sender = KafkaSender(settings.broker)
-    objects = S3ObjectStore(_client(settings))
+    objects = S3ObjectStore(s3_client_of(settings))
     deliveries = PostgresDeliveries(database, owner=run_id, chunk_bytes=settings.chunk_bytes, lease_s=settings.lease_s)
     contracts = PostgresContracts(database)
     manifests = ManifestRegister(objects, PostgresManifests(database), sender)
     sets = PostgresSets(database)
     work = PostgresWork(database)
+    quarantine = PostgresQuarantine(database)
     judgements = PostgresJudgements(database)
     removals = PostgresRemovals(database)
     fold = Fold(
@@ -123,7 +140,11 @@ def connect(settings: Settings, *, role: str) -> Connected:
         state=state,
         consumption=consumption,
     )
+    notifications = PostgresNotifications(database)
+    webhook_calls = PostgresWebhookCalls(database)
+    caller = HttpCaller()
     swept_sets = SweptSets(
+        notifications=notifications,
         sets=sets,
         work=work,
         judgements=judgements,
@@ -144,16 +165,29 @@ def connect(settings: Settings, *, role: str) -> Connected:
         chunks=PostgresChunks(database),
         sets=sets,
         work=work,
+        quarantine=quarantine,
+        repairs=Repairs(quarantine=quarantine, contracts=contracts, objects=objects, sender=sender),
         dead_letters=KafkaDeadLetters(sender, database),
+        notifications=notifications,
+        webhook_calls=webhook_calls,
         fold=fold,
         judge=Judge(judgements, deliveries, objects, sender, contracts.version),
         splitter=splitter,
         sweep=full_sweep(swept_deliveries, swept_sets, state=state),
     )
-    return Connected(services=services, database=database, sender=sender, journal=PostgresJournal(database, run_id=run_id))
+    return Connected(
+        services=services,
+        database=database,
+        sender=sender,
+        journal=PostgresJournal(database, run_id=run_id),
+        measuring=Measuring(PostgresMeasurements(database, required=required_entities()), consumption),
+        webhooks=WebhookLoop(webhook_calls, contracts, caller, _plain(settings.webhook_key)),
+        caller=caller,
+    )
 
 
-def _client(settings: Settings) -> "S3Client":
+def s3_client_of(settings: Settings) -> "S3Client":
+    """A client of the bucket's server."""
     return s3_client(
         endpoint_url=settings.s3_endpoint_url,
         access_key=_plain(settings.s3_access_key),

@@ -53,10 +53,20 @@ class Settings(BaseSettings):
     """Time without another file after which corrected files become a new set version, in seconds."""
     sweep_interval_s: float = Field(default=60.0, gt=0)
     """Time between two sweeps, in seconds."""
+    replay_messages_per_s: float = Field(default=50.0, gt=0)
+    """Messages that a replay sends per second, at most; `--rate` says otherwise for one."""
+    replay_bytes_per_s: float = Field(default=8_388_608.0, gt=0)
+    """Bytes that a replay sends per second, at most."""
     database_pool_size: int = Field(default=12, ge=2)
     """Connections to PostgreSQL per worker."""
     session_timeout_s: float = Field(default=10.0, gt=0)
     """Time after which Kafka hands over the partitions of a worker that went silent, in seconds."""
+    webhook_key: SecretStr | None = Field(default=None, min_length=32)
+    """Text that every tenant's webhook secret follows from, at least 32 characters; no webhook is called without it."""
+    metrics_port: int | None = Field(default=None, ge=0, le=65_535)
+    """Port of 127.0.0.1 for Prometheus metrics of a worker or splitter, or the next free one of 31; 0 is any; off without it."""
+    traces_url: str | None = None
+    """Collector that spans are sent to, OTLP over HTTP, for example `http://127.0.0.1:4318/v1/traces`; no spans without it."""
     watchdog_s: float = Field(default=900.0, ge=0)
     """Time without any sign of life after which a worker ends itself with exit code 75, in seconds; 0 for never."""
     log_format: str = Field(default="auto", pattern="^(auto|json|text)$")

@@ -3,93 +3,37 @@
 from datetime import date, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from dataharvest.delivery_status import Counts, DeliveryStatus, DuplicateKey, Quarantined, Report
+from dataharvest.rules.causes import Cause
 from dataharvest.rules.standing import State
 
-
-class Report(BaseModel):
-    """Part of a status report."""
-
-    model_config = ConfigDict(frozen=True, use_attribute_docstrings=True)
-
-
-class Counts(Report):
-    """Records: ``read = persisted + quarantined + duplicate + accepted``, always."""
-
-    read: int = 0
-    """Records in the chunks stored so far."""
-    persisted: int = 0
-    """Records kept as rows."""
-    quarantined: int = 0
-    """Records that broke a rule."""
-    duplicate: int = 0
-    """Records dropped because another one with the same key counts."""
-    accepted: int = 0
-    """Records left out on purpose by a named person."""
-
-    def __add__(self, other: "Counts") -> "Counts":
-        """The sums."""
-        return Counts(**{name: getattr(self, name) + getattr(other, name) for name in Counts.model_fields})
+__all__ = [
+    "Counts",
+    "DeadLetters",
+    "DeliveryStatus",
+    "DuplicateKey",
+    "ManifestStatus",
+    "Orphans",
+    "Quarantined",
+    "Report",
+    "RuleStatus",
+    "SetStatus",
+    "StatusReport",
+    "Why",
+]
 
 
-class Quarantined(Report):
-    """A record in quarantine, without its bytes: those are in the table ``quarantine``."""
+class Why(Report):
+    """What keeps a set, and what to do about it."""
 
-    line: int
-    """Physical line on which the record starts, from 1."""
-    byte_offset: int
-    """Of its first byte in the decompressed content."""
-    column: str | None
-    """Column to blame, where there is one."""
-    rule: str
-    message: str
-
-
-class DuplicateKey(Report):
-    """Records of one delivery with the same natural key."""
-
-    natural_key: str
-    record_count: int
-    lines: list[int]
-    """Physical lines of the first of them; empty when the source was removed before they were looked up."""
-
-
-class DeliveryStatus(Report):
-    """One upload of one file."""
-
-    delivery_id: int
-    tenant: str
-    """Empty when the object key names none."""
-    business_date: date | None
-    """None when the object key names none."""
-    entity: str | None
-    """None when the object key names none."""
-    file: str
-    """Object key."""
-    state: str
-    """registered, waiting, splitting, sealed, judging, complete, repeat, rejected, abandoned or superseded."""
-    counts: Counts
-    """Zero for a repeat and for what was rejected: their rows are removed."""
-    stored_chunk_count: int
-    chunk_count: int | None
-    """None until the file was read to its end."""
-    open_quarantine: int
-    """Records in quarantine that nobody has repaired or accepted."""
-    quarantined: list[Quarantined]
-    """The first of them."""
-    duplicates: list[DuplicateKey] = []
-    """The first hundred natural keys that occur more than once, whatever the contract says of them."""
-    ignored_columns: list[str]
-    """Columns of the header that the entity does not know."""
-    contract_version: int = 0
-    """Version of the tenant's contract under which it is read, fixed at its registration; 0 are the defaults."""
-    repeat_of: int | None
-    """Delivery with the same content, for a repeat."""
-    failure: dict[str, Any] | None
-    """Why it is rejected or waiting: ``rule``, ``message``, and where known ``line``, ``column`` and more."""
-    registered_at: datetime
-    completed_at: datetime | None
+    sentence: str
+    """Names the file, chunk, record or transformer that is in the way."""
+    remedy: str
+    """What to do next; that nothing has to be done is said too."""
+    command: str
+    """The command that does it, or that shows how it goes on; ``FOLDER`` and ``FILE`` stand for what only you know."""
 
 
 class RuleStatus(Report):
@@ -152,6 +96,24 @@ class SetStatus(Report):
     """The cut-off by which it had no version; None when it was in time or is not due."""
     manifests: list[ManifestStatus] = []
     """Every manifest of the set, the newest last."""
+    cause: Cause = Cause.NOTHING
+    """What it waits for, in one word."""
+    why: Why | None = None
+    """What is in the way and what to do about it; always there in a report."""
+    missing_files: dict[str, str] = {}
+    """Required entities of which nothing usable has arrived, each with an object key that would do."""
+    pause_reason: str | None = None
+    """Why the tenant is paused, possibly empty; None when it is not."""
+    stored_chunk_count: int = 0
+    """Chunks stored of the newest delivery of each entity."""
+    chunk_count: int | None = None
+    """Chunks of those deliveries in all; None while one of them was not read to its end."""
+    eta_at: datetime | None = None
+    """When the step in hand (storing, computing or publishing) is done by its speed so far; None when that can't be said."""
+    due_at: datetime | None = None
+    """The cut-off of this business date; None when the contract names none."""
+    zone: str = "UTC"
+    """The tenant's time zone, from the cut-off of its contract."""
 
 
 class DeadLetters(Report):
@@ -182,6 +144,8 @@ class StatusReport(Report):
     dead_letter_count: int = Field(ge=0)
     """Of all tenants."""
     dead_letters: list[DeadLetters]
+    worker_count: int | None = None
+    """Workers connected to the database; None when it does not tell."""
     unreadable_contracts: list[UnreadableContract] = []
     """Of the tenants asked for."""
 

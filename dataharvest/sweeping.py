@@ -9,6 +9,7 @@ from dataharvest.deliveries import Announcement, Lease, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import Note
 
 
 class SentBatch(NamedTuple):
@@ -86,5 +87,5 @@ class SweepState(Protocol):
     async def cutoffs(self) -> list[Due]:
         """When the sets of those tenants must be complete whose contracts say so."""
 
-    async def mark_late(self, key: SetKey, due_at: datetime) -> bool:
-        """Mark a set that had no version by then; False when it had one, or was marked before."""
+    async def mark_late(self, key: SetKey, due_at: datetime, note: Note) -> bool:
+        """Mark a set that had no version by then, and leave a notification; False when it had one, or was marked before."""

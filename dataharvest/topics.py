@@ -5,12 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PositiveInt, ValidationError
 
 from dataharvest.errors import Misconfigured
+
+Role = Literal["inbound", "internal", "outbound", "shared"]
 
 
 class Example(BaseModel):
@@ -29,6 +31,10 @@ class Topic(BaseModel):
 
     name: str
     description: str
+    role: Role = "internal"
+    """Whether others write it, nobody else uses it, others read it, or others read it as we do."""
+    content_type: str = "application/json"
+    """Media type of a message's value."""
     key: str
     """How a message's key is made."""
     partitions: PositiveInt

@@ -11,6 +11,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
+from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
@@ -35,13 +36,30 @@ class KafkaSender:
     async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         """See the port."""
         async with self._producing() as producer:
-            sent = await producer.send_and_wait(topic, value, key=key)
+            sent = await producer.send_and_wait(topic, value, key=key, headers=list(tracing.headers()))
+        return Position(topic, sent.partition, sent.offset)
+
+    async def resend(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        partition: int,
+    ) -> Position:
+        """See the port ``Resender``."""
+        if key is None and value is None:
+            raise Rejected("a message with neither key nor value can't be sent", rule="empty_message")
+        place = partition if key is None else None
+        async with self._producing() as producer:
+            sent = await producer.send_and_wait(topic, value, key=key, partition=place, headers=list(headers))
         return Position(topic, sent.partition, sent.offset)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""
         async with self._producing() as producer:
-            sent = [await producer.send(topic, value, key=key) for key, value in messages]
+            sent = [await producer.send(topic, value, key=key, headers=list(tracing.headers())) for key, value in messages]
             await asyncio.gather(*sent)
 
     async def close(self) -> None:
@@ -113,7 +131,7 @@ class KafkaDeadLetters:
                 "failed_at": datetime.now(UTC),
             }
         )
-        await self._sender.send("dead-letters", key=":".join(map(str, position)).encode(), value=value)
+        letter = await self._sender.send("dead-letters", key=":".join(map(str, position)).encode(), value=value)
         async with self._database.connection() as connection:
             await connection.execute(
                 queries("operations")["add_dead_letter"],
@@ -123,6 +141,7 @@ class KafkaDeadLetters:
                 reason.message,
                 *subject_of(position.topic, message.value),
             )
+            await connection.execute(queries("dead_letters")["note_letter"], *position, letter.partition, letter.offset)
 
 
 def _header_pairs(message: RawMessage) -> list[tuple[str, bytes]]:

@@ -7,7 +7,14 @@ from contextlib import asynccontextmanager
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import BrokerResponseError, KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import (
+    BrokerResponseError,
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    TopicAlreadyExistsError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
 
 from dataharvest.errors import Misconfigured, Unavailable
 from dataharvest.topics import AddPartitions, CannotChange, Change, CreateTopic, ExistingTopic, SetConfig
@@ -40,6 +47,35 @@ async def existing_topics(broker: str) -> dict[str, ExistingTopic]:
     """
     async with _admin(broker) as admin:
         return await _existing(admin)
+
+
+async def partition_numbers(broker: str, topic: str) -> list[int]:
+    """The partitions of a topic.
+
+    Raises:
+        Unavailable: the broker cannot be reached.
+        Misconfigured: there is no such topic.
+    """
+    async with _admin(broker) as admin:
+        [described] = await admin.describe_topics([topic])
+    if not described["partitions"]:
+        raise Misconfigured(f"Kafka at {broker} has no topic {topic}: run `dataharvest topics apply`")
+    return sorted(one["partition"] for one in described["partitions"])
+
+
+async def group_offsets(broker: str, group: str) -> dict[tuple[str, int], int]:
+    """What the group has committed, by topic and partition; empty when it never did.
+
+    Raises:
+        Unavailable: the broker cannot be reached.
+    """
+    async with _admin(broker) as admin:
+        try:
+            committed = await admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:
+            # On a fresh broker: nobody has ever been a member of any group.
+            return {}
+    return {(place.topic, place.partition): one.offset for place, one in committed.items() if one.offset >= 0}
 
 
 async def _existing(admin: AIOKafkaAdminClient) -> dict[str, ExistingTopic]:
@@ -153,6 +189,17 @@ class KafkaConsumption:
         return all(
             offset < max(committed[place].offset, begins[place]) or offset >= ends[place] for place, offset in places.items()
         )
+
+    async def lag(self) -> dict[str, int]:
+        """By topic: messages between the group's commits and the ends of the partitions it has ever committed."""
+        async with _admin(self._broker) as admin:
+            committed = await admin.list_consumer_group_offsets(self._group)
+        begins, ends = await self._bounds(list(committed)) if committed else ({}, {})
+        found: dict[str, int] = {}
+        for place, one in committed.items():
+            waiting = max(0, ends[place] - max(one.offset, begins[place]))
+            found[place.topic] = found.get(place.topic, 0) + waiting
+        return found
 
     async def _bounds(self, places: list[TopicPartition]) -> tuple[dict[TopicPartition, int], dict[TopicPartition, int]]:
         consumer = AIOKafkaConsumer(bootstrap_servers=self._broker, enable_auto_commit=False)

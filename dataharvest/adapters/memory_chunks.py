@@ -25,4 +25,5 @@ class MemoryChunks:
         if row.state not in ACCEPTING:
             return ChunkOutcome.NOT_ACCEPTED
         row.chunks[metadata.index] = (metadata, checked)
+        row.written_from[metadata.index] = position
         return ChunkOutcome.STORED

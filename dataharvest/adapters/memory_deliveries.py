@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from dataharvest import tracing
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, SPLITTER_VERSION, Announcement, Lease, Sealing
 from dataharvest.errors import Rejected
@@ -39,6 +40,8 @@ class MemoryDeliveries:
             source=source,
             state="registered",
             contract_version=contract_version,
+            registered_at=self._ledger.clock(),
+            traceparent=tracing.traceparent(),
         )
         if any(one.order[:2] > row.order[:2] for one in self._read(row)):
             row.state = "superseded"
@@ -110,6 +113,7 @@ class MemoryDeliveries:
         row = self._leased(lease)
         if row is None:
             return False
+        row.traceparent = tracing.traceparent() or row.traceparent
         rivals = [one for one in self._siblings(row) if one.state in IN_PROGRESS | {"complete"}]
         newest = max(rivals, key=lambda one: one.order, default=None)
         is_read_alike = newest is not None and newest.contract_version == row.contract_version
@@ -151,6 +155,7 @@ class MemoryDeliveries:
                 entity=row.entity,
                 state=row.state,
                 chunk_count=row.sealing.chunk_count if row.sealing else None,
+                traceparent=row.traceparent,
             )
             for row in self._rows.values()
             if not row.is_announced and row.state not in _TO_SPLIT and row.business_date and row.entity
@@ -219,6 +224,7 @@ class MemoryDeliveries:
             chunk_bytes=self._chunk_bytes,
             splitter_version=SPLITTER_VERSION,
             contract_version=row.contract_version,
+            traceparent=row.traceparent,
             crash_count=row.crash_count,
             chunks_at_lease=row.chunks_at_lease,
         )

@@ -1,6 +1,6 @@
 """Judgements and removals in memory: the fakes of their ports, under the same contract as PostgreSQL."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,9 +14,10 @@ from dataharvest.rules.tiling import ConservationBroken
 class MemoryJudgements:
     """The port ``Judgements`` without a server."""
 
-    def __init__(self, ledger: MemoryLedger) -> None:
+    def __init__(self, ledger: MemoryLedger, *, hashing: Callable[[str], object] = str) -> None:
         self._ledger = ledger
         self._rows = ledger.deliveries
+        self._hashing = hashing
 
     async def begin(self, delivery_id: int) -> str:
         """See the port."""
@@ -52,7 +53,7 @@ class MemoryJudgements:
     async def open(self, delivery_id: int) -> AsyncIterator[MemoryLockedJudgement | None]:
         """See the port."""
         row = self._rows.get(delivery_id)
-        yield MemoryLockedJudgement(self._ledger, row) if row and row.state == "judging" else None
+        yield MemoryLockedJudgement(self._ledger, row, hashing=self._hashing) if row and row.state == "judging" else None
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """See the port."""

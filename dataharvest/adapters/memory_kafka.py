@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dataharvest import tracing
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.errors import Rejected
 from dataharvest.ports import Position, RawMessage
@@ -17,6 +18,7 @@ class Sent(NamedTuple):
     topic: str
     key: bytes
     value: bytes
+    headers: tuple[tuple[str, bytes | None], ...] = ()
 
 
 @dataclass
@@ -27,12 +29,26 @@ class MemorySender:
 
     async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         """See the port."""
-        self.sent.append(Sent(topic, key, value))
+        self.sent.append(Sent(topic, key, value, tracing.headers()))
         return Position(topic, 0, len(self.sent) - 1)
+
+    async def resend(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        partition: int,
+    ) -> Position:
+        """See the port ``Resender``."""
+        # Whoever reads what was sent knows no message without key or value.
+        self.sent.append(Sent(topic, key or b"", value or b"", tuple(headers)))
+        return Position(topic, partition, len(self.sent) - 1)
 
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""
-        self.sent += [Sent(topic, key, value) for key, value in messages]
+        self.sent += [Sent(topic, key, value, tracing.headers()) for key, value in messages]
 
 
 @dataclass

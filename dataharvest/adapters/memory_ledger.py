@@ -4,9 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
+from uuid import UUID
 
+from dataharvest import tracing
 from dataharvest.deliveries import OpenBatch, Sealing, SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata
@@ -14,6 +16,7 @@ from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
 from dataharvest.quarantine import HistoryLine, State
 from dataharvest.rules.manifest import Manifest
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import OutboundRow
 from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
 from dataharvest.tenants import ChunkKey
@@ -39,6 +42,9 @@ class StoredDelivery:
     source: ObjectVersion
     state: str
     contract_version: int = 0
+    registered_at: float = 0.0
+    """By the ledger's clock."""
+    traceparent: str | None = None
     owner: str = ""
     epoch: int = 0
     crash_count: int = 0
@@ -64,11 +70,18 @@ class StoredDelivery:
     failure: dict[str, Any] | None = None
     is_announced: bool = False
     chunks: dict[int, tuple[ChunkMetadata, CheckedChunk]] = field(default_factory=dict)
+    written_from: dict[int, Position] = field(default_factory=dict)
+    """The message that each chunk was stored from, of chunks that were removed too."""
 
     @property
     def order(self) -> tuple[datetime, str, int]:
         """Newer deliveries come later."""
         return self.source.last_modified, self.source.key, self.delivery_id
+
+    @property
+    def positions(self) -> dict[int, Position]:
+        """The message that each chunk in the ledger was stored from."""
+        return {index: self.written_from[index] for index in sorted(self.chunks)}
 
     @property
     def persisted_count(self) -> int:
@@ -106,6 +119,7 @@ class StoredVersion:
     version: int
     deliveries: dict[str, int]
     state: str = "open"
+    traceparent: str | None = None
     facts: set[str] = field(default_factory=set)
     failure: dict[str, Any] | None = None
     readiness: dict[str, bool] = field(default_factory=dict)
@@ -114,6 +128,8 @@ class StoredVersion:
     links: list[dict[str, str | None]] = field(default_factory=list)
     values: dict[tuple[str, int], list[dict[str, str]]] = field(default_factory=dict)
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
+    logic_versions: dict[str, set[int]] = field(default_factory=dict)
+    """Of the logic that stored values come from, by transformer."""
     outbound: dict[tuple[str, int], dict[OutboundRow, bool]] = field(default_factory=dict)
     """By kind and batch: messages; whether each was sent."""
     edition: int = 0
@@ -128,6 +144,17 @@ class StoredManifest:
     source: ObjectVersion
     outcome: Manifest | Rejected
     is_announced: bool = False
+
+
+@dataclass
+class StoredNotification:
+    """A notification's row."""
+
+    key: SetKey
+    note: Note
+    created_at: datetime
+    traceparent: str | None = None
+    is_sent: bool = False
 
 
 @dataclass
@@ -151,12 +178,19 @@ class MemoryLedger:
     late: dict[SetKey, datetime] = field(default_factory=dict)
     """Sets that were not complete when they were due, and when that was."""
 
+    notifications: dict[UUID, StoredNotification] = field(default_factory=dict)
+    """In the order in which they were left."""
     dead_chunks: dict[ChunkKey, bytes] = field(default_factory=dict)
     """Chunks that were dead-lettered, with their SHA-256."""
     dead_judgements: set[int] = field(default_factory=set)
     """Deliveries whose judgement was dead-lettered."""
 
     clock: Callable[[], float] = time.monotonic
+
+    def notify(self, key: SetKey, note: Note) -> None:
+        """Leave a notification to be sent, unless there is one with its id."""
+        stored = StoredNotification(key, note, datetime.now(UTC), tracing.traceparent())
+        self.notifications.setdefault(note.notification_id, stored)
 
     def all_versions(self) -> Iterator[StoredVersion]:
         """Versions of all sets."""

@@ -21,10 +21,11 @@ Spot = tuple[int, int]
 class MemoryLockedJudgement:
     """A delivery under judgement; nothing of it changes before it is complete."""
 
-    def __init__(self, ledger: MemoryLedger, row: StoredDelivery) -> None:
+    def __init__(self, ledger: MemoryLedger, row: StoredDelivery, *, hashing: Callable[[str], object]) -> None:
         assert row.entity is not None and row.business_date is not None
         self._ledger = ledger
         self._row = row
+        self._hashing = hashing
         self._rule: DuplicateRule = "reject"
         self._spots: dict[str, list[Spot]] = {}
         self._listed: set[str] = set()
@@ -48,7 +49,7 @@ class MemoryLockedJudgement:
             for number, key in enumerate(keys):
                 found.setdefault(key, []).append((index, number))
         self._spots = {key: spots for key, spots in found.items() if len(spots) > 1}
-        return bool(self._spots)
+        return bool(self._spots) or len(set(map(self._hashing, found))) < len(found)
 
     async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace]:
         """See the port."""

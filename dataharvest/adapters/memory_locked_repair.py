@@ -10,7 +10,8 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, Sto
 from dataharvest.adapters.memory_locked_judgement import require_conservation, sums_of
 from dataharvest.adapters.memory_sets import MemoryLockedSet
 from dataharvest.entities import all_entities
-from dataharvest.quarantine import Changes, Entry, EntryChange, HistoryLine, Repairable, Signature, deltas_of
+from dataharvest.quarantine import Entry, HistoryLine, Signature
+from dataharvest.repairs import Changes, EntryChange, Repairable, deltas_of
 from dataharvest.rules.duplicates import natural_keys
 from dataharvest.rules.repairs import Place
 

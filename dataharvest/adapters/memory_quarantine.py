@@ -8,15 +8,8 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, Sto
 from dataharvest.adapters.memory_locked_repair import MemoryLockedRepair
 from dataharvest.adapters.memory_sets import MemorySets
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
-from dataharvest.quarantine import (
-    Entry,
-    EntryCount,
-    HistoryLine,
-    Repairable,
-    Selection,
-    not_repairable,
-    unknown_delivery,
-)
+from dataharvest.quarantine import Entry, EntryCount, HistoryLine, Selection
+from dataharvest.repairs import Repairable, not_repairable, unknown_delivery
 from dataharvest.rules.versions import IN_PROGRESS
 
 

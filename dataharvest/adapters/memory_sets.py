@@ -16,6 +16,7 @@ from dataharvest.quarantine import HistoryLine
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.progress import SetProgress, nothing, rule_key
 from dataharvest.rules.ranges import Ranges, union
 from dataharvest.rules.versions import ACCEPTING, IN_PROGRESS, DeliveryView, SetView, VersionView
@@ -62,6 +63,8 @@ class MemorySets:
             locked = MemoryLockedSet(self._ledger, key, deepcopy(self._ledger.versions.get(key, [])))
             yield locked
             self._ledger.versions[key], self._ledger.editions[key] = locked.draft, locked.edition
+            for note in locked.notes:
+                self._ledger.notify(key, note)
 
     async def sets_due(self, *, settle_s: float) -> list[SetKey]:
         """See the port."""
@@ -94,6 +97,7 @@ class MemoryLockedSet:
         self._key = key
         self.draft = draft
         self.edition = ledger.editions.get(key, 0)
+        self.notes: list[Note] = []
 
     async def view(self) -> SetView:
         """See the port."""
@@ -160,6 +164,31 @@ class MemoryLockedSet:
         for one in self.draft:
             if one.state in ("open", "blocked") and not _has_begun_to_publish(one):
                 one.state = "cancelled"
+
+    async def since_arrival_s(self, version: int) -> float:
+        """See the port."""
+        arrivals = [
+            self._ledger.deliveries[delivery_id].registered_at
+            for one in self.draft
+            if one.version == version
+            for delivery_id in one.deliveries.values()
+        ]
+        return self._ledger.clock() - max(arrivals) if arrivals else 0.0
+
+    async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
+        """See the port."""
+        found = [self._ledger.deliveries[delivery_id].traceparent for delivery_id in sorted(delivery_ids)]
+        return [one for one in found if one]
+
+    async def note_trace(self, version: int, traceparent: str) -> None:
+        """See the port."""
+        for one in self.draft:
+            if one.version == version:
+                one.traceparent = traceparent
+
+    async def notify(self, note: Note) -> None:
+        """See the port."""
+        self.notes.append(note)
 
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""

@@ -1,7 +1,7 @@
 """Objects kept in memory: the store of tests, under the same contract as the real one."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,6 +57,12 @@ class MemoryObjectStore:
         )
         kept = self._contents.get((bucket, key), []) if self._versioned else []
         self._contents[bucket, key] = [*kept, (version, data)]
+
+    async def put_stream(self, bucket: str, key: str, pieces: AsyncIterable[bytes]) -> int:
+        """See `ObjectStore`."""
+        data = b"".join([piece async for piece in pieces])
+        await self.put(bucket, key, data)
+        return len(data)
 
     async def put_file(self, bucket: str, key: str, path: Path) -> None:
         """See `ObjectStore`."""

@@ -10,6 +10,7 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredBatch, Stored
 from dataharvest.deliveries import Announcement, Lease, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import Note
 from dataharvest.sweeping import Due, Gap, SentBatch
 
 
@@ -119,6 +120,7 @@ class MemorySweepState:
                 entity=row.entity,
                 state=row.state,
                 chunk_count=len(row.chunks),
+                traceparent=row.traceparent,
             )
             for row in self._sealed()
             if row.sealing and row.sealing.chunk_count == len(row.chunks) and row.business_date and row.entity
@@ -136,11 +138,12 @@ class MemorySweepState:
         """See the port."""
         return self.dues
 
-    async def mark_late(self, key: SetKey, due_at: datetime) -> bool:
+    async def mark_late(self, key: SetKey, due_at: datetime, note: Note) -> bool:
         """See the port."""
         if self.ledger.versions.get(key) or key in self.ledger.late:
             return False
         self.ledger.late[key] = due_at
+        self.ledger.notify(key, note)
         return True
 
     def _settled(self, row: StoredDelivery) -> set[int]:

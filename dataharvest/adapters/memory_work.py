@@ -15,6 +15,7 @@ from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.transformers import all_transformers
 from dataharvest.transformers.model import Per, Reads
@@ -98,6 +99,11 @@ class MemoryWork:
         """See the port."""
         self._ledger.version_of(opened).batches[batch.rule][batch.batch].is_done = True
 
+    def trace_of(self, batch: Batch) -> str | None:
+        """The span that the batch's version was made in."""
+        version = self._version(batch)
+        return version.traceparent if version else None
+
     def _version(self, message: RuleReady | Batch) -> StoredVersion | None:
         return self._ledger.version(SetKey(message.tenant, message.business_date), message.version)
 
@@ -108,6 +114,7 @@ class MemoryBatchesToSend:
     def __init__(self, work: MemoryWork, batches: list[Batch]) -> None:
         self.batches = batches
         self.mark_sent = work.mark_sent
+        self.trace_of = work.trace_of
 
 
 class MemoryLockedBatch:
@@ -165,9 +172,15 @@ class MemoryLockedBatch:
         """See the port."""
         self._version.state, self._version.failure = "blocked", failure
 
+    async def notify(self, note: Note) -> None:
+        """See the port."""
+        self._ledger.notify(SetKey(self._batch.tenant, self._batch.business_date), note)
+
     async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
         """See the port."""
         self._version.values[transformer, self._batch.batch] = values.to_dicts()
+        if values.height:
+            self._version.logic_versions.setdefault(transformer, set()).add(logic_version)
 
     async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
         """See the port."""

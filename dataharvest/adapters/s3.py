@@ -2,7 +2,7 @@
 
 import asyncio
 from asyncio import Future
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -15,6 +15,7 @@ from botocore.config import Config
 
 from dataharvest.adapters.s3_errors import translated
 from dataharvest.adapters.s3_parts import fetch_part
+from dataharvest.adapters.s3_upload import upload
 from dataharvest.errors import ObjectTrouble
 from dataharvest.objects import PART_BYTES, PIECE_BYTES, ListedObject, ListPage, ObjectVersion
 
@@ -93,6 +94,10 @@ class S3ObjectStore:
     async def put(self, bucket: str, key: str, data: bytes) -> None:
         """See `ObjectStore`."""
         await self._in_thread(partial(self._put, bucket, key, data))
+
+    async def put_stream(self, bucket: str, key: str, pieces: AsyncIterable[bytes]) -> int:
+        """See `ObjectStore`."""
+        return await upload(self._client, bucket, key, pieces, in_thread=self._in_thread)
 
     async def put_file(self, bucket: str, key: str, path: Path) -> None:
         """See `ObjectStore`."""

@@ -26,6 +26,12 @@ class Refusal(Failure):
     exit_code = EXIT_MISCONFIGURED
 
 
+class Mistake(Failure):
+    """What was typed can't be done; another input can."""
+
+    exit_code = 2
+
+
 @cache
 def register_commands() -> None:
     """Add our commands to Faust's group, once."""
@@ -34,9 +40,15 @@ def register_commands() -> None:
     from dataharvest.cli import (
         bridge,
         contract,
+        dead_letters,
         harvest,
+        lineage,
         migrate,
+        offsets,
+        quarantine,
+        recompute,
         reconcile,
+        replay,
         split,
         stack,
         status,
@@ -44,14 +56,22 @@ def register_commands() -> None:
         sweep,
         tenant,
         topics,
+        web,
+        webhook,
     )
 
     for command in (
         bridge.bridge,
         contract.contract,
+        dead_letters.dead_letters,
         harvest.harvest,
+        lineage.lineage,
         migrate.migrate,
+        offsets.offsets,
+        quarantine.quarantine,
+        recompute.recompute,
         reconcile.reconcile,
+        replay.replay,
         split.split,
         stack.stack,
         status.status,
@@ -59,6 +79,8 @@ def register_commands() -> None:
         sweep.sweep,
         tenant.tenant,
         topics.topics,
+        web.web,
+        webhook.webhook,
     ):
         _speak_plainly(command)
         cli.add_command(command)

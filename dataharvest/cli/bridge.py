@@ -18,11 +18,13 @@ if TYPE_CHECKING:
 def bridge() -> None:
     """Carry S3 events from the SQS queue to Kafka (AWS S3 cannot write to Kafka itself)."""
     from dataharvest.errors import Misconfigured
+    from dataharvest.logs import configure_logging
     from dataharvest.settings import load_settings
 
     settings = load_settings()
     if settings.sqs_url is None:
         raise Misconfigured("DATAHARVEST_SQS_URL is not set: the bridge has no queue to read from")
+    configure_logging(settings.log_format)
     asyncio.run(_run(settings, queue_url=settings.sqs_url))
 
 

@@ -1,7 +1,6 @@
 """`dataharvest split`: the chunk producer as a process of its own."""
 
 import asyncio
-import logging.config
 import signal
 
 import click
@@ -14,24 +13,33 @@ def split() -> None:
 
 
 async def _split() -> None:
+    from dataharvest import tracing
     from dataharvest.adapters.postgres.schema import require_current_schema
-    from dataharvest.app import split_loop
+    from dataharvest.app import measuring_loop, split_loop
     from dataharvest.delivery import run_loop, until_available
-    from dataharvest.logs import logging_config
+    from dataharvest.logs import configure_logging
+    from dataharvest.metrics_endpoint import serve_metrics
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
     settings = load_settings()
-    logging.config.dictConfig(logging_config(settings.log_format))
+    configure_logging(settings.log_format)
     connected = connect(settings, role="split")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await until_available(lambda: require_current_schema(connected.database), what="PostgreSQL")
+    close_metrics = serve_metrics(settings.metrics_port)
+    tracing.switch_on_for(settings.traces_url)
     loop = split_loop(connected, settings, stopping=stop.is_set)
-    work = asyncio.create_task(run_loop(loop.run, name="split", stopping=stop.is_set))
-    stopped = asyncio.create_task(stop.wait())
-    await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    work.cancel()
-    await asyncio.gather(work, return_exceptions=True)
+    tasks = [asyncio.create_task(run_loop(loop.run, name="split", stopping=stop.is_set)), asyncio.create_task(stop.wait())]
+    if close_metrics is not None:
+        tasks.append(asyncio.create_task(measuring_loop(connected.measuring, stopping=stop.is_set)))
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     await connected.close()
+    if close_metrics is not None:
+        close_metrics()
+    tracing.switch_off()

@@ -28,10 +28,13 @@ def _show(found: object) -> None:
 
 
 async def _sweep() -> dict[str, int]:
+    from dataharvest.logs import configure_logging
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
 
-    connected = connect(load_settings(), role="sweep")
+    settings = load_settings()
+    configure_logging(settings.log_format)
+    connected = connect(settings, role="sweep")
     try:
         return await connected.services.sweep.once()
     finally:

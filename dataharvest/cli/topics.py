@@ -1,6 +1,7 @@
-"""`dataharvest topics`: compare the broker's topics with the files in ``topics/`` and bring them into line."""
+"""`dataharvest topics`: bring the broker's topics into line with the files in ``topics/``, and document them."""
 
 import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -36,6 +37,29 @@ def apply(*, replication_factor: int) -> None:
     asyncio.run(apply_changes(broker, changes, replication_factor=replication_factor))
     if any(isinstance(change, CannotChange) for change in changes):
         raise click.ClickException("some topics still differ: see above")
+
+
+@topics.command()
+@click.option("--out", "folder", type=click.Path(path_type=Path, file_okay=False), default=Path("docs/topics"),
+              show_default=True, help="Folder to write to.")  # fmt: skip
+@click.option("--check", is_flag=True, help="Write nothing; end with 1 when a document is not current.")
+def doc(*, folder: Path, check: bool) -> None:
+    """Write AsyncAPI 3, JSON Schemas and a page for people from the topics' files; needs no broker."""
+    from dataharvest.topics import load_topics
+    from dataharvest.topics_doc import outdated, write_documents
+
+    known = load_topics()
+    if check:
+        stale = outdated(known, folder)
+        if stale:
+            raise click.ClickException(f"not current in {folder}: {', '.join(stale)}; run `dataharvest topics doc`")
+    else:
+        try:
+            for path in write_documents(known, folder):
+                click.echo(f"changed: {folder / path}")
+        except OSError as error:
+            raise click.ClickException(f"{folder} cannot be written: {error.strerror}") from error
+    click.echo(f"{folder} is current")
 
 
 def _changes(broker: str) -> "list[Change]":

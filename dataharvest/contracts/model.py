@@ -18,8 +18,10 @@ from dataharvest.contracts.vocabulary import (
     EncodingName,
     EntityNames,
     HeaderAliases,
+    NotifiedEvents,
     OrphanKinds,
     TimeOfDay,
+    WebhookUrl,
     Weekdays,
     ZoneName,
 )
@@ -54,6 +56,17 @@ class Cutoff(Part):
     """Time zone of `time`, an IANA name such as `Europe/Berlin`."""
     days_after: int = Field(default=0, ge=0, le=31)
     """Calendar days after the business date; 1 for files that come the next morning."""
+
+
+class Webhook(Part):
+    """Where the tenant is told what becomes of its sets."""
+
+    url: WebhookUrl
+    """Address that notifications are posted to; `http` only on the same machine."""
+    events: NotifiedEvents = ("blocked", "late", "ready")
+    """What is told: `ready`, `blocked`, `late`."""
+    secret_number: int = Field(default=1, ge=1)
+    """Another number makes another secret, where the old one has become known."""
 
 
 class Contract(Part):
@@ -98,6 +111,8 @@ class Contract(Part):
     """When a set that is not complete is marked late; null for never."""
     calendar: Calendar = Calendar()
     """Business dates that the cut-off holds for."""
+    webhook: Webhook | None = None
+    """Where the tenant is told that a set is ready, blocked or late; null for nowhere."""
 
     @field_validator("header_aliases")
     @classmethod

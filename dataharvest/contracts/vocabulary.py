@@ -4,8 +4,10 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import date
 from difflib import get_close_matches
+from ipaddress import ip_address
 from itertools import permutations
 from typing import Annotated, Literal, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -77,6 +79,28 @@ def _zone(name: str) -> str:
     return name
 
 
+def _webhook_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise ValueError(f"{url!r} is no address") from error
+    if not host or any(not one.isprintable() or one.isspace() for one in url):
+        raise ValueError(f"{url!r} is no address: one such as https://example.com/dataharvest is needed")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(host)):
+        raise ValueError(f"{url!r} must begin with https://: what is told may not be read on the way")
+    if parts.username is not None or parts.password is not None or parts.fragment:
+        raise ValueError("may hold neither a user nor a password nor a part behind #: calls are signed instead")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _aliases(aliases: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
     return {entity: dict(sorted(names.items())) for entity, names in sorted(aliases.items())}
 
@@ -105,6 +129,9 @@ Weekdays = Annotated[
 Delimiter = Annotated[str, AfterValidator(_delimiter)]
 EncodingName = Annotated[Encoding, BeforeValidator(_encoding)]
 DateInKey = Annotated[str, AfterValidator(_date_in_key)]
+WebhookUrl = Annotated[str, Field(max_length=2000), AfterValidator(_webhook_url)]
+NotifiedEvent = Literal["ready", "blocked", "late"]
+NotifiedEvents = Annotated[tuple[NotifiedEvent, ...], AfterValidator(_some), AfterValidator(lambda one: tuple(sorted(set(one))))]
 TimeOfDay = Annotated[str, AfterValidator(_time_of_day)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 HeaderName = Annotated[str, Field(min_length=1, max_length=200)]

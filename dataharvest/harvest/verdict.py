@@ -17,7 +17,7 @@ class Verdict:
 
     exit_code: int
     problems: tuple[str, ...]
-    """One line each, the first of them, then how many more there are."""
+    """One line each, the first of them, then how many more there are, then what repairs them."""
     remarks: tuple[str, ...]
     """What should be known and is no problem."""
 
@@ -36,9 +36,10 @@ def verdict_of(report: StatusReport, *, uploaded: Collection[int], manifests: Co
     stuck = [one for one in report.sets if one.state is not State.PUBLISHED]
     lines = [*map(_failure, failed), *map(_of_manifest, unusable), *(line for one in stuck for line in _of_set(one))]
     hidden = sum(one.open_quarantine - len(one.quarantined) for item in stuck for one in _blamed(item))
+    ways_out = [_way_out(one) for one in stuck if _blamed(one)]
     return Verdict(
         exit_code=NOT_PUBLISHED if failed or unusable or stuck else PUBLISHED,
-        problems=tuple(_cut(lines, hidden)),
+        problems=(*_cut(lines, hidden), *ways_out[:LINES_SHOWN]),
         remarks=tuple(_remarks(report, mine)),
     )
 
@@ -63,6 +64,11 @@ def _of_set(one: SetStatus) -> Iterator[str]:
         for kind in one.orphans:
             sample = ", ".join(kind.sample) + (", …" if kind.count > len(kind.sample) else "")
             yield f"{one.business_date}: {kind.count:,} {kind.kind}: {sample}"
+
+
+def _way_out(one: SetStatus) -> str:
+    listing = f"`dataharvest quarantine list --tenant {one.tenant} --date {one.business_date}`"
+    return f"{one.business_date}: {listing} shows what is in quarantine; `quarantine fix` repairs it, `accept` leaves it out"
 
 
 def _blamed(one: SetStatus) -> list[DeliveryStatus]:

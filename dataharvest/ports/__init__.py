@@ -6,8 +6,9 @@ Only Rejected, Unavailable and ObjectTrouble cross a port. Every method may be c
 from dataharvest.ports.contracts import Contracts
 from dataharvest.ports.deliveries import Chunks, Deliveries, Manifests, Removals
 from dataharvest.ports.judgements import Judgements, LockedJudgement
-from dataharvest.ports.messaging import AttemptJournal, DeadLetters, Position, RawMessage, Sender
+from dataharvest.ports.messaging import AttemptJournal, DeadLetters, Position, RawMessage, Resender, Sender
 from dataharvest.ports.quarantine import LockedRepair, Quarantine
+from dataharvest.ports.reading import StatusReader
 from dataharvest.ports.sets import LockedSet, Sets
 from dataharvest.ports.work import BatchesToSend, LockedBatch, Work
 
@@ -28,7 +29,9 @@ __all__ = [
     "Quarantine",
     "RawMessage",
     "Removals",
+    "Resender",
     "Sender",
     "Sets",
+    "StatusReader",
     "Work",
 ]

@@ -21,7 +21,7 @@ class LockedJudgement(Protocol):
     subject: JudgedDelivery
 
     async def weigh(self) -> bool:
-        """Count the rows and tell whether any natural key occurs twice.
+        """Count the rows and tell whether a natural key may occur twice: False is certain, True has still to be found out.
 
         Raises:
             ConservationBroken: there are not as many rows as the ledger says.

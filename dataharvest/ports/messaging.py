@@ -32,6 +32,28 @@ class Sender(Protocol):
         """Messages as (key, value), all acknowledged when this returns; the order within a partition is kept."""
 
 
+class Resender(Protocol):
+    """Sends a message once more, as it was."""
+
+    async def resend(
+        self,
+        topic: str,
+        *,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        partition: int,
+    ) -> Position:
+        """Acknowledged by all replicas when this returns; where it is.
+
+        Its key decides on the partition, as it did the first time; ``partition`` only where there is no key.
+
+        Raises:
+            Rejected: the broker takes no such message: it is too large, or has neither key nor value.
+            Unavailable: the broker is not there.
+        """
+
+
 class AttemptJournal(Protocol):
     """Remembers which messages were in hand when a worker ended."""
 

@@ -4,7 +4,8 @@ from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from dataharvest.quarantine import Changes, Entry, EntryCount, HistoryLine, Repairable, Selection, Signature
+from dataharvest.quarantine import Entry, EntryCount, HistoryLine, Selection, Signature
+from dataharvest.repairs import Changes, Repairable
 from dataharvest.rules.repairs import Place
 
 

@@ -10,6 +10,7 @@ from dataharvest.deliveries import (
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.progress import SetProgress
 from dataharvest.rules.versions import SetView
 
@@ -35,6 +36,18 @@ class LockedSet(Protocol):
 
     async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
         """Freeze these deliveries; older versions that have not begun to publish are cancelled."""
+
+    async def since_arrival_s(self, version: int) -> float:
+        """Seconds since the last of the version's files was registered."""
+
+    async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
+        """Spans of the latest steps of these deliveries, as far as they are kept."""
+
+    async def note_trace(self, version: int, traceparent: str) -> None:
+        """Keep the span that what follows from the version belongs to."""
+
+    async def notify(self, note: Note) -> None:
+        """Leave a notification to be sent, unless there is one with its id."""
 
     async def raise_edition(self) -> int:
         """Note that a version is due although no delivery is new; returns the new edition, to be told as `EditionRaised`.

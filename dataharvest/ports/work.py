@@ -12,6 +12,7 @@ from dataharvest.deliveries import (
 )
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports.messaging import Position
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.transformers.model import Per, Reads
 
@@ -36,6 +37,9 @@ class LockedBatch(Protocol):
     async def block(self, failure: dict[str, Any]) -> None:
         """Keep the version from going on, with the reason."""
 
+    async def notify(self, note: Note) -> None:
+        """Leave a notification to be sent, unless there is one with its id."""
+
     async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
         """Store ``reference`` and ``fields`` (JSON) of the batch."""
 
@@ -56,6 +60,9 @@ class BatchesToSend(Protocol):
     """Batches of one tenant whose turn it is."""
 
     batches: list[Batch]
+
+    def trace_of(self, batch: Batch) -> str | None:
+        """The span that the batch belongs to, where one is kept with its version."""
 
     async def mark_sent(self, batch: Batch, position: Position) -> None:
         """The batch is in Kafka, there; kept when the block ends without an error."""

@@ -146,12 +146,15 @@ class Agreement(NamedTuple):
     may_go_on: bool
     is_vouched_for: bool
     """The manifest names every file of the set and agrees with all of them: no further file has to be waited for."""
+    problem: Mapping[str, Any] | None = None
+    """Why it may not go on."""
 
 
 def agreement(problem: Mapping[str, Any] | None, manifest: Manifest | None, complete: Collection[str]) -> Agreement:
     """What a set with this problem, if any, may do while these entities have complete deliveries."""
     named = set(manifest.entities) if manifest else set()
-    return Agreement(may_go_on=problem is None, is_vouched_for=problem is None and bool(named) and named == set(complete))
+    is_vouched_for = problem is None and bool(named) and named == set(complete)
+    return Agreement(may_go_on=problem is None, is_vouched_for=is_vouched_for, problem=problem)
 
 
 def _entity_differences(expected: EntityTotals, found: DeliveryTotals) -> Iterator[Difference]:

@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+from dataharvest.rules.causes import Cause
 from dataharvest.rules.needs import Rule, Work, persisted
 from dataharvest.rules.versions import (
     IN_PROGRESS,
@@ -57,6 +58,7 @@ class Standing:
     """Entities, rules, or what else has to come; empty when published."""
     reason: str
     """Why it is not further, one sentence."""
+    cause: Cause
 
 
 def standing(
@@ -87,13 +89,17 @@ def standing(
     if found is None:
         assert current is not None
         found = _of_version(view, current, rules=rules, failure=failure)
-    state, waits_for, reason = found
+    state, waits_for, reason, cause = found
     stands = _standing_version(view, current) if state in (State.LOADING, State.BLOCKED, State.DISPUTED) else ""
     version = current.version if current else None
-    return Standing(state=state, version=version, waits_for=waits_for, reason=f"{reason}{stands}.")
+    return Standing(state=state, version=version, waits_for=waits_for, reason=f"{reason}{stands}.", cause=cause)
 
 
-_Found = tuple[State, tuple[str, ...], str]
+class _Found(NamedTuple):
+    state: State
+    waits_for: tuple[str, ...]
+    reason: str
+    cause: Cause
 
 
 def _before_a_version(
@@ -112,19 +118,23 @@ def _before_a_version(
     if broken := broken_deliveries(view.deliveries):
         entities = sorted(one.entity for one in broken)
         lost = [f"{one.entity}: {notes.get(one.delivery_id, 'records are unaccounted for')}" for one in broken]
-        return State.BLOCKED, tuple(f"conservation of {entity}" for entity in entities), "; ".join(sorted(lost))
+        waits_for = tuple(f"conservation of {entity}" for entity in entities)
+        return _Found(State.BLOCKED, waits_for, "; ".join(sorted(lost)), Cause.RECORDS_UNACCOUNTED)
     if moving:
         doing = [f"{one.entity}: {notes.get(one.delivery_id, one.state)}" for one in sorted(moving, key=lambda one: one.entity)]
-        return State.LOADING, (*sorted({one.entity for one in moving}), *absent), "; ".join([*doing, *absences])
+        waits_for = (*sorted({one.entity for one in moving}), *absent)
+        return _Found(State.LOADING, waits_for, "; ".join([*doing, *absences]), Cause.DELIVERY_MOVES)
     if dirty := sorted(one.entity for one in newest.values() if one.open_quarantine > quarantine_threshold):
         held = [_quarantine(newest[entity]) for entity in dirty]
-        return State.BLOCKED, (*(f"quarantine of {entity}" for entity in dirty), *absent), "; ".join([*held, *absences])
+        waits_for = (*(f"quarantine of {entity}" for entity in dirty), *absent)
+        return _Found(State.BLOCKED, waits_for, "; ".join([*held, *absences]), Cause.QUARANTINE)
     if absent:
-        return State.INCOMPLETE, tuple(absent), "; ".join(absences)
+        return _Found(State.INCOMPLETE, tuple(absent), "; ".join(absences), Cause.FILE_MISSING)
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
     if current is None or not is_made_of(current, chosen, edition=view.edition) or current.state == "cancelled":
         number = current.version + 1 if current else 1
-        return State.READY, (f"version {number}",), f"all files are stored, version {number} is about to be made"
+        reason = f"all files are stored, version {number} is about to be made"
+        return _Found(State.READY, (f"version {number}",), reason, Cause.VERSION_DUE)
     return None
 
 
@@ -143,35 +153,41 @@ def _of_problem(problem: Mapping[str, Any]) -> _Found:
     waits_for = (_PROBLEMS.get(str(problem.get("rule")), "control totals"),)
     match problem.get("state"):
         case "waits":
-            return State.INCOMPLETE, waits_for, message
+            return _Found(State.INCOMPLETE, waits_for, message, Cause.MANIFEST_MISSING)
         case "disputed":
-            return State.DISPUTED, waits_for, message
-    return State.BLOCKED, waits_for, message
+            return _Found(State.DISPUTED, waits_for, message, Cause.CONTROL_TOTALS_DISPUTED)
+    cause = Cause.CONTRACT_UNREADABLE if problem.get("rule") == "contract" else Cause.CONTROL_TOTALS
+    return _Found(State.BLOCKED, waits_for, message, cause)
 
 
 def _of_version(view: SetView, current: VersionView, *, rules: Collection[Rule], failure: Mapping[str, Any] | None) -> _Found:
     if current.state == "published":
-        return State.PUBLISHED, (), f"version {current.version} is published"
+        return _Found(State.PUBLISHED, (), f"version {current.version} is published", Cause.NOTHING)
     if current.state == "blocked":
         rule, message = (str((failure or {}).get(name, "no reason kept")) for name in ("rule", "message"))
-        return State.BLOCKED, (rule,), f"version {current.version} is blocked by {rule}: {message}"
+        reason = f"version {current.version} is blocked by {rule}: {message}"
+        return _Found(State.BLOCKED, (rule,), reason, Cause.VERSION_BLOCKED)
     if is_publishing(current, rules=rules):
         outgoing = _undone(rules, current, {Work.PUBLISH})
-        return State.PUBLISHING, outgoing, f"version {current.version} is going out: {', '.join(outgoing) or 'all but the mark'}"
+        reason = f"version {current.version} is going out: {', '.join(outgoing) or 'all but the mark'}"
+        return _Found(State.PUBLISHING, outgoing, reason, Cause.GOING_OUT)
     return _of_computing(view, current, rules=rules)
 
 
 def _of_computing(view: SetView, current: VersionView, *, rules: Collection[Rule]) -> _Found:
     inner = _undone(rules, current, {Work.RELATE, Work.TRANSFORM})
     if not current.facts - set(map(persisted, current.deliveries)):
-        return State.READY, inner[:1], f"all files are stored, {', '.join(inner[:1])} of version {current.version} comes next"
+        reason = f"all files are stored, {', '.join(inner[:1])} of version {current.version} comes next"
+        return _Found(State.READY, inner[:1], reason, Cause.RELATING)
     if inner:
-        return State.TRANSFORMING, inner, f"version {current.version} lacks {', '.join(inner)}"
+        return _Found(State.TRANSFORMING, inner, f"version {current.version} lacks {', '.join(inner)}", Cause.COMPUTING)
     older = [one.version for one in view.versions[:-1] if is_publishing(one, rules=rules)]
     if older:
-        return State.TRANSFORMING, (f"version {older[-1]}",), f"version {older[-1]} finishes publishing first"
+        reason = f"version {older[-1]} finishes publishing first"
+        return _Found(State.TRANSFORMING, (f"version {older[-1]}",), reason, Cause.OLDER_VERSION_GOES_OUT)
     outgoing = _undone(rules, current, {Work.PUBLISH})
-    return State.TRANSFORMING, outgoing, f"version {current.version} is computed and about to go out"
+    reason = f"version {current.version} is computed and about to go out"
+    return _Found(State.TRANSFORMING, outgoing, reason, Cause.ABOUT_TO_GO_OUT)
 
 
 def _undone(rules: Iterable[Rule], version: VersionView, work: Collection[Work]) -> tuple[str, ...]:

@@ -17,6 +17,9 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
 ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
 RETURNING delivery_id
 
+-- name: note_trace
+UPDATE delivery SET traceparent = $2 WHERE delivery_id = $1
+
 -- name: register_rejected
 INSERT INTO delivery (tenant, bucket, object_key, object_identity, version_id, etag, last_modified, size_bytes,
                       chunk_bytes, splitter_version, state, failure, announced_at)
@@ -103,7 +106,7 @@ FOR UPDATE OF old
 SELECT chunk_index, sha256 FROM chunk WHERE delivery_id = $1
 UNION ALL
 SELECT DISTINCT ON (chunk_index) chunk_index, chunk_sha256 FROM dead_letter l
-WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged'
+WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged' AND l.state <> 'replayed'
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index)
 
 -- name: note_sent

@@ -1,4 +1,4 @@
--- {table} and {key} are the entity's table and the column of its natural key.
+-- {table} and {key} are the entity's table and the column of its natural key, {hash} is a hash of it.
 
 -- name: lock_delivery
 SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE
@@ -24,7 +24,8 @@ UPDATE delivery SET failure = $2, judgement_sent_at = clock_timestamp() WHERE de
 -- One whose row is locked is being judged now. One that was dead-lettered waits for a replay.
 SELECT tenant, business_date, delivery_id, entity FROM delivery d
 WHERE state = 'judging' AND judgement_sent_at IS NULL AND tenant = $1 AND business_date = $2
-  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at)
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at
+                  AND l.state <> 'replayed')
 ORDER BY delivery_id
 FOR KEY SHARE OF d SKIP LOCKED
 
@@ -33,7 +34,8 @@ FOR KEY SHARE OF d SKIP LOCKED
 SELECT tenant, business_date, delivery_id, entity FROM delivery d
 WHERE state = 'judging' AND coalesce(judgement_sent_at, sealed_at) < clock_timestamp() - make_interval(secs => $1)
   AND failure->>'rule' IS DISTINCT FROM 'conservation'
-  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at)
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.topic = 'work' AND l.failed_at > d.sealed_at
+                  AND l.state <> 'replayed')
 ORDER BY delivery_id
 FOR KEY SHARE OF d SKIP LOCKED
 
@@ -46,12 +48,13 @@ WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE delivery_id = $1 AND
 SELECT * FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR UPDATE
 
 -- name: room
--- The one large statement of a clean delivery groups all its keys; spilling that to disk costs more than the grouping.
+-- Copies are few or the file was doubled by mistake; spilling them to disk costs more than comparing them.
 SET LOCAL work_mem = '64MB'
 
--- name: any_duplicate
--- Hashes are shorter than keys and grouped faster; two keys with one hash cost a second look, nothing else.
-SELECT EXISTS (SELECT FROM {table} WHERE delivery_id = $1 GROUP BY hashtextextended({key}::text, 0) HAVING count(*) > 1)
+-- name: no_nested_loops
+-- Nothing has counted the rows of a delivery that was loaded just now: for the planner they are one, and it may choose to walk
+-- through all chunks for each of millions of rows.
+SET LOCAL enable_nestloop = off
 
 -- name: make_duplicates
 -- fate: 'keep', 'quarantine', 'duplicate' (dropped), 'ambiguous' (only the bytes tell), 'replaced' (stored anew).
@@ -62,12 +65,19 @@ CREATE TEMPORARY TABLE duplicate_row (
 -- name: fill_duplicates
 -- A row and the ledger row of its chunk were written by one transaction, so both carry its number in xmin: this says which chunk
 -- a row came from without a byte stored per row. It holds until either is written again, or restored from a dump.
+-- $2: hashes of the keys that may occur more than once; null for all. Two keys with one hash are told apart here.
+WITH copy AS (
+    SELECT r.ctid AS place, r.{key} AS natural_key, c.chunk_index,
+           count(*) OVER (PARTITION BY r.{key}) AS copies,
+           row_number() OVER (PARTITION BY r.{key} ORDER BY c.chunk_index) AS nth
+    FROM {table} r
+    LEFT JOIN (SELECT xmin AS written_by, chunk_index FROM chunk WHERE delivery_id = $1) c ON c.written_by = r.xmin
+    WHERE r.delivery_id = $1 AND ($2::bigint[] IS NULL OR {hash} IN (SELECT unnest($2::bigint[]))))
 INSERT INTO duplicate_row (place, natural_key, chunk_index, nth)
-SELECT r.ctid, r.{key}::text, c.chunk_index, row_number() OVER (PARTITION BY r.{key} ORDER BY c.chunk_index)
-FROM {table} r
-JOIN (SELECT {key} FROM {table} WHERE delivery_id = $1 GROUP BY {key} HAVING count(*) > 1) repeated USING ({key})
-LEFT JOIN (SELECT xmin AS written_by, chunk_index FROM chunk WHERE delivery_id = $1) c ON c.written_by = r.xmin
-WHERE r.delivery_id = $1
+SELECT place, natural_key::text, chunk_index, nth FROM copy WHERE copies > 1
+
+-- name: any_joins
+SET LOCAL enable_nestloop = DEFAULT
 
 -- name: analyze_duplicates
 ANALYZE duplicate_row

@@ -32,6 +32,7 @@ ORDER BY object_key, last_modified DESC, manifest_id DESC
 -- For the status report: every manifest of these sets, the newest last.
 SELECT tenant, business_date, manifest_id, object_key, state, failure, last_modified, registered_at FROM manifest
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
+  AND ($3::text[] IS NULL OR (tenant, business_date) IN (SELECT * FROM unnest($3, $4::date[])))
 ORDER BY tenant, business_date, last_modified, object_key, manifest_id
 
 -- name: delivery_totals

@@ -105,7 +105,7 @@ SELECT pg_notify('delivery_registered', '')
 
 -- name: untold_deliveries
 -- Every chunk is stored and nobody concluded it; what does not add up stays as it is.
-SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.state, d.chunk_count FROM delivery d
+SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.state, d.chunk_count, d.traceparent FROM delivery d
 WHERE d.state = 'sealed' AND d.announced_at < clock_timestamp() - interval '60 seconds'
   AND d.failure->>'rule' IS DISTINCT FROM 'conservation'
   AND d.chunk_count = (SELECT count(*) FROM chunk c WHERE c.delivery_id = d.delivery_id)
@@ -120,7 +120,8 @@ WHERE d.state = 'sealed' AND d.sealed_at < clock_timestamp() - interval '120 sec
   AND d.chunk_count > (SELECT count(*) FROM (
       SELECT chunk_index FROM chunk c WHERE c.delivery_id = d.delivery_id
       UNION SELECT chunk_index FROM dead_letter l
-      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged') known)
+      WHERE l.delivery_id = d.delivery_id AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_damaged'
+        AND l.state <> 'replayed') known)
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id
                   AND c.committed_at > clock_timestamp() - interval '120 seconds')
 

@@ -123,6 +123,17 @@ WHERE new.delivery_id = ANY($1) AND old.delivery_id <> new.delivery_id AND old.s
   AND (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
   AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
 
+-- name: since_arrival
+SELECT coalesce(extract(epoch FROM clock_timestamp() - max(d.registered_at)), 0)::float8
+FROM set_version v JOIN set_version_delivery USING (set_version_id) JOIN delivery d USING (delivery_id)
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3)
+
+-- name: traceparents
+SELECT traceparent FROM delivery WHERE delivery_id = ANY($1) AND traceparent IS NOT NULL ORDER BY delivery_id
+
+-- name: note_trace
+UPDATE set_version SET traceparent = $4 WHERE (tenant, business_date, version) = ($1, $2, $3)
+
 -- name: add_fact
 INSERT INTO fact (set_version_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING
 

@@ -1,12 +1,15 @@
 -- name: sets
+-- $3 and $4, here and below: tenants and business dates of single sets, position by position.
 SELECT tenant, business_date, problem, late_at, edition FROM business_set
 WHERE ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
+  AND ($3::text[] IS NULL OR (tenant, business_date) IN (SELECT * FROM unnest($3, $4::date[])))
 ORDER BY tenant, business_date
 
 -- name: deliveries
--- $3: deliveries shown whatever the other two say. Chunks are counted only while a delivery moves; afterwards it knows its sums.
+-- $5: deliveries shown whatever the others say. Chunks are counted only while a delivery moves; afterwards it knows its sums.
 SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state, d.last_modified, d.size_bytes, d.chunk_bytes,
        d.failure, d.repeat_of, d.ignored_columns, d.registered_at, d.completed_at, d.chunk_count, d.contract_version,
+       d.next_try_at, live.first_chunk_at,
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count,
        coalesce(d.record_count, live.record_count, 0) AS record_count,
        coalesce(d.persisted_count, live.persisted_count, 0) AS persisted_count,
@@ -21,7 +24,8 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM delivery d
 LEFT JOIN LATERAL (
-    SELECT count(*) AS chunks, sum(record_count)::bigint AS record_count, sum(persisted_count)::bigint AS persisted_count,
+    SELECT count(*) AS chunks, min(committed_at) AS first_chunk_at,
+           sum(record_count)::bigint AS record_count, sum(persisted_count)::bigint AS persisted_count,
            sum(quarantined_count)::bigint AS quarantined_count, sum(duplicate_count)::bigint AS duplicate_count,
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
@@ -31,13 +35,14 @@ LEFT JOIN LATERAL (
     SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, min(l.chunk_index) AS dead_letter_index,
            (array_agg(l.rule ORDER BY l.chunk_index, l.failed_at))[1] AS dead_letter_rule
     FROM dead_letter l
-    WHERE l.delivery_id = d.delivery_id AND CASE
+    WHERE l.delivery_id = d.delivery_id AND l.state <> 'replayed' AND CASE
         WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at
         ELSE d.state IN ('registered', 'waiting', 'splitting', 'sealed') AND l.rule <> 'chunk_damaged'
             AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index) END
 ) dead ON true
-WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2)))
-   OR d.delivery_id = ANY($3)
+WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2))
+       AND ($3::text[] IS NULL OR (d.tenant, d.business_date) IN (SELECT * FROM unnest($3, $4::date[]))))
+   OR d.delivery_id = ANY($5)
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: versions
@@ -48,11 +53,27 @@ SELECT v.tenant, v.business_date, v.set_version_id, v.version, v.state, v.editio
        ARRAY(SELECT rule FROM readiness r WHERE r.set_version_id = v.set_version_id) AS announced
 FROM set_version v
 WHERE ($1::text IS NULL OR v.tenant = $1) AND ($2::date[] IS NULL OR v.business_date = ANY($2))
+  AND ($3::text[] IS NULL OR (v.tenant, v.business_date) IN (SELECT * FROM unnest($3, $4::date[])))
 ORDER BY v.tenant, v.business_date, v.version
 
 -- name: batches
-SELECT set_version_id, rule, count(done_at) AS done_count, max(batch_count) AS batch_count
+SELECT set_version_id, rule, count(done_at) AS done_count, max(batch_count) AS batch_count, min(planned_at) AS since
 FROM batch WHERE set_version_id = ANY($1) GROUP BY set_version_id, rule ORDER BY set_version_id, min(planned_at), rule
+
+-- name: first_missing_chunks
+-- Of deliveries in progress: the lowest index that the ledger lacks, read or not.
+SELECT d.delivery_id,
+       CASE WHEN NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id AND c.chunk_index = 0) THEN 0 ELSE (
+           SELECT min(c.chunk_index) + 1 FROM chunk c
+           WHERE c.delivery_id = d.delivery_id AND NOT EXISTS (
+               SELECT FROM chunk n WHERE n.delivery_id = c.delivery_id AND n.chunk_index = c.chunk_index + 1))
+       END AS first_missing
+FROM delivery d WHERE d.delivery_id = ANY($1)
+
+-- name: workers
+-- A worker names itself to the database; what it is called is set in services.py.
+SELECT count(DISTINCT application_name) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name LIKE 'dataharvest worker-%'
 
 -- name: orphans
 SELECT c.set_version_id, c.kind, c.record_count,
@@ -62,8 +83,18 @@ FROM orphan_count c WHERE c.set_version_id = ANY($1) ORDER BY c.set_version_id, 
 
 -- name: quarantined
 SELECT q.* FROM unnest($1::bigint[]) AS shown(delivery_id), LATERAL (
-    SELECT delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
+    SELECT quarantine_id, delivery_id, line, byte_offset, column_name, rule, message FROM quarantine
     WHERE quarantine.delivery_id = shown.delivery_id AND state = 'open' ORDER BY chunk_index, position LIMIT $2) q
+
+-- name: dropped_repairs
+-- What was repaired or accepted in files that these deliveries have replaced.
+SELECT q.tenant, d.business_date, d.entity, r.superseded_by, q.delivery_id, count(*) AS repair_count,
+       (array_agg(format('line %s (%s by %s)', q.line, last.action, last.who) ORDER BY q.line))[1:5] AS sample
+FROM repair r JOIN quarantine q USING (quarantine_id) JOIN delivery d USING (delivery_id)
+JOIN LATERAL (SELECT action, who FROM repair before WHERE before.quarantine_id = r.quarantine_id AND before.action <> 'drop'
+              ORDER BY repair_id DESC LIMIT 1) last ON true
+WHERE r.superseded_by = ANY($1)
+GROUP BY q.tenant, d.business_date, d.entity, r.superseded_by, q.delivery_id ORDER BY d.entity, q.delivery_id
 
 -- name: duplicate_keys
 SELECT delivery_id, natural_key, record_count, lines FROM duplicate_key WHERE delivery_id = ANY($1)
@@ -79,7 +110,7 @@ SELECT CASE WHEN (SELECT count(DISTINCT currency) FROM row_accounts WHERE delive
 
 -- name: dead_letters
 SELECT stage, rule, count(*) AS message_count, max(failed_at) AS last_at
-FROM dead_letter WHERE $1::timestamptz IS NULL OR failed_at >= $1 GROUP BY stage, rule ORDER BY stage, rule
+FROM dead_letter WHERE state = 'open' AND ($1::timestamptz IS NULL OR failed_at >= $1) GROUP BY stage, rule ORDER BY stage, rule
 
 -- name: uploads
 SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_id,
@@ -99,3 +130,82 @@ JOIN manifest m ON m.bucket = $1 AND m.object_key = u.object_key AND m.object_id
 
 -- name: clock
 SELECT clock_timestamp()
+
+-- name: pulse
+SELECT pg_current_wal_insert_lsn()::text
+
+-- name: board_dates
+SELECT DISTINCT business_date FROM business_set WHERE $1::date IS NULL OR business_date <= $1 ORDER BY business_date DESC LIMIT $2
+
+-- name: board_sets
+-- is_plain: published, and nothing that came later could have changed that, so the rule need not be asked (it is asked of every
+-- other set): no problem is noted, no delivery is on its way, and none is complete but those of the version, all of them clean.
+-- A version's own deliveries stay complete for as long as it is the newest, so it is enough to count.
+WITH newest AS (
+    SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state, edition
+    FROM set_version WHERE business_date = ANY($1) ORDER BY tenant, business_date, version DESC),
+named AS (
+    SELECT set_version_id, count(*) AS deliveries, array_agg(entity) AS entities FROM set_version_delivery
+    WHERE set_version_id >= (SELECT min(set_version_id) FROM newest) GROUP BY set_version_id),
+there AS (
+    SELECT tenant, business_date, count(*) FILTER (WHERE state = 'complete') AS complete,
+           count(*) FILTER (WHERE state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')
+                               OR (state = 'complete' AND quarantined_count > 0)) AS unsettled
+    FROM delivery WHERE business_date = ANY($1) GROUP BY tenant, business_date)
+SELECT s.tenant, s.business_date, s.late_at IS NOT NULL AS late, newest.version, named.entities,
+       coalesce(s.problem IS NULL AND newest.state = 'published' AND newest.edition = s.edition AND there.unsettled = 0
+                AND there.complete = named.deliveries, false) AS is_plain
+FROM business_set s
+LEFT JOIN newest USING (tenant, business_date)
+LEFT JOIN named USING (set_version_id)
+LEFT JOIN there USING (tenant, business_date)
+WHERE s.business_date = ANY($1) AND ($2 = '' OR strpos(lower(s.tenant), lower($2)) > 0)
+ORDER BY s.tenant, s.business_date
+
+-- name: dead_letter_count
+SELECT count(*) FROM dead_letter WHERE state = 'open'
+
+-- name: dead_letter_list
+-- $1: deliveries whose messages are listed, in any state; null for all that are open.
+SELECT topic, topic_partition, topic_offset, stage, rule, reason, state, delivery_id, chunk_index, failed_at FROM dead_letter
+WHERE CASE WHEN $1::bigint[] IS NULL THEN state = 'open' ELSE delivery_id = ANY($1) END
+ORDER BY failed_at DESC, topic, topic_partition, topic_offset LIMIT $2
+
+-- name: version_details
+SELECT v.set_version_id, v.version, v.state, v.created_at, v.published_at, v.failure,
+       (SELECT coalesce(jsonb_object_agg(entity, delivery_id), '{}') FROM set_version_delivery d
+        WHERE d.set_version_id = v.set_version_id) AS deliveries,
+       (SELECT coalesce(jsonb_object_agg(name, recorded_at), '{}') FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
+       o.message_count, o.sent_count,
+       (SELECT coalesce(jsonb_object_agg(transformer, n), '{}') FROM (
+            SELECT transformer, count(*) AS n FROM value WHERE value.set_version_id = v.set_version_id GROUP BY 1) counted) AS values
+FROM set_version v, LATERAL (
+    SELECT count(*) AS message_count, count(sent_at) AS sent_count FROM outbound
+    WHERE (tenant, business_date, outbound.version) = (v.tenant, v.business_date, v.version)) o
+WHERE v.tenant = $1 AND v.business_date = $2 ORDER BY v.version DESC
+
+-- name: quarantine_of_set
+SELECT q.quarantine_id, q.delivery_id, d.entity, d.object_key AS file, q.line, q.byte_offset, q.byte_length, q.column_name AS "column", q.rule,
+       q.message, q.state, q.record_count, substring(q.raw FOR $4) AS raw
+FROM quarantine q JOIN delivery d USING (delivery_id)
+WHERE d.tenant = $1 AND d.business_date = $2
+ORDER BY (q.state = 'open') DESC, d.entity, q.delivery_id DESC, q.chunk_index, q.position LIMIT $3
+
+-- name: quarantine_count_of_set
+SELECT coalesce(sum(q.record_count), 0)::bigint FROM quarantine q JOIN delivery d USING (delivery_id)
+WHERE d.tenant = $1 AND d.business_date = $2
+
+-- name: delivery_moments
+SELECT d.delivery_id, d.entity, d.object_key, d.state, d.registered_at, d.sealed_at, d.completed_at,
+       min(c.committed_at) AS first_chunk_at, max(c.committed_at) AS last_chunk_at, count(c.chunk_index) AS chunk_count
+FROM delivery d LEFT JOIN chunk c USING (delivery_id)
+WHERE d.tenant = $1 AND d.business_date = $2 GROUP BY d.delivery_id
+
+-- name: batch_moments
+SELECT v.version, b.rule, min(b.planned_at) AS planned_at, max(b.done_at) AS done_at, count(b.done_at) AS done_count,
+       max(b.batch_count) AS batch_count
+FROM batch b JOIN set_version v USING (set_version_id)
+WHERE v.tenant = $1 AND v.business_date = $2 GROUP BY v.version, b.rule
+
+-- name: without_set
+SELECT delivery_id FROM delivery WHERE business_date IS NULL OR entity IS NULL ORDER BY delivery_id DESC LIMIT $1

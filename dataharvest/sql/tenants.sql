@@ -33,7 +33,7 @@ FROM delivery d, LATERAL (
 WHERE d.tenant = $1 AND d.state IN ('registered', 'splitting', 'sealed')
   AND coalesce(d.sealed_at, known.moved_at) > clock_timestamp() - interval '10 minutes'
   AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = d.delivery_id AND c.chunk_index = i)
-  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.chunk_index = i)
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.delivery_id = d.delivery_id AND l.chunk_index = i AND l.state <> 'replayed')
 
 -- name: landed
 SELECT sent.delivery_id, sent.chunk_index

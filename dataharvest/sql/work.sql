@@ -25,7 +25,7 @@ SELECT pg_advisory_xact_lock(hashtext('dataharvest batches'), hashtext($1))
 
 -- name: next_batches
 -- $2: batches of the tenant that may be sent and not done at a time; one that was dead-lettered waits for a replay, not for a worker.
-SELECT v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count
+SELECT v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count, v.traceparent
 FROM batch b JOIN set_version v USING (set_version_id)
 WHERE b.sent_at IS NULL AND v.state = 'open' AND v.tenant = $1
 ORDER BY b.planned_at, v.version, b.rule, b.batch_index

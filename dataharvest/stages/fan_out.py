@@ -1,5 +1,6 @@
 """Fan out: a rule that is ready becomes batches, few for a small set and more for a large one."""
 
+from dataharvest import tracing
 from dataharvest.errors import Rejected
 from dataharvest.messages import decode_rule_ready
 from dataharvest.ports import Sender, Work
@@ -30,6 +31,8 @@ async def send_next_batches(tenant: str, *, work: Work, sender: Sender) -> int:
     """Send planned batches of the tenant, by whomever, as many as may be under way; how many."""
     async with work.next_batches(tenant, at_once=BATCHES_AT_ONCE) as turn:
         for batch in turn.batches:
-            position = await sender.send("work", key=batch.key, value=batch.encode())
+            # Not always the set that the caller is busy with.
+            with tracing.continued(turn.trace_of(batch)):
+                position = await sender.send("work", key=batch.key, value=batch.encode())
             await turn.mark_sent(batch, position)
     return len(turn.batches)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 
+from dataharvest import metrics
 from dataharvest.deliveries import Lease
 from dataharvest.errors import Rejected
 from dataharvest.failpoints import failpoint
@@ -78,6 +79,7 @@ class Flight:
         value = encode_chunk(metadata, data)
         self._sending[asyncio.create_task(self._sender.send("chunks", key=metadata.key, value=value))] = chunk
         self.sent_count += 1
+        metrics.CHUNKS_SENT.labels(metadata.entity).inc()
 
     async def landed(self) -> None:
         """Wait until Kafka has acknowledged every chunk."""

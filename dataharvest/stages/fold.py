@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
+from dataharvest import metrics, tracing
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected, Unavailable
@@ -14,7 +16,10 @@ from dataharvest.messages import DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import blocked_note, ready_note
 from dataharvest.rules.progress import SetProgress
+from dataharvest.rules.standing import standing
+from dataharvest.rules.versions import SetView
 from dataharvest.stages.compare_totals import compare_totals
 from dataharvest.stages.judge import send_unsent_judgements
 from dataharvest.stages.remove import remove_rows
@@ -106,6 +111,7 @@ class Fold:
             for version in view.versions:
                 if version.state == "open" and versions.is_published(version, rules=rules):
                     await locked.set_published(version.version)
+                    metrics.SET_PUBLISHED_SECONDS.observe(await locked.since_arrival_s(version.version))
                     logger.info("set published", extra={**key_details(key), "version": version.version})
             view = await locked.view()
             # A version that has begun to go out finishes, whatever the sender says now: half of it would help nobody.
@@ -113,6 +119,7 @@ class Fold:
             for number, rule in versions.announcements(view, rules=rules):
                 if totals.may_go_on or number in outgoing:
                     await locked.announce(number, rule)
+            await self._tell_if_blocked(locked, view, key, contract, problem=totals.problem)
         failpoint("fold.readiness_decided")
         await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
         self._removing.add(key)
@@ -136,7 +143,35 @@ class Fold:
         if due is not None:
             number = view.versions[-1].version + 1 if view.versions else 1
             await locked.create_version(number, due)
+            metrics.SET_READY_SECONDS.observe(await locked.since_arrival_s(number))
+            await locked.notify(ready_note(*key, version=number))
+            if tracing.is_on():
+                await self._trace_version(locked, key, number, due)
             logger.info("set ready", extra={**key_details(key), "version": number})
+
+    async def _trace_version(self, locked: LockedSet, key: SetKey, number: int, due: Mapping[str, int]) -> None:
+        # A version has several files and a span one parent: the others are linked.
+        links = await locked.traceparents(due.values())
+        with tracing.span("ready", {**key_details(key), "version": number}, links=links):
+            if found := tracing.traceparent():
+                await locked.note_trace(number, found)
+
+    async def _tell_if_blocked(
+        self, locked: LockedSet, view: SetView, key: SetKey, contract: Contract, *, problem: Mapping[str, Any] | None
+    ) -> None:
+        if view.versions and view.versions[-1].state == "blocked":
+            # Told when it was blocked, by whoever knew why.
+            return
+        stands = standing(
+            view,
+            required=contract.required,
+            rules=list(self.rules.values()),
+            quarantine_threshold=contract.quarantine_threshold,
+            problem=problem,
+        )
+        newest = {entity: one.delivery_id for entity, one in versions.newest_complete(view.deliveries).items()}
+        if note := blocked_note(*key, stands, deliveries=newest):
+            await locked.notify(note)
 
     async def decide_settled(self) -> int:
         """Decide about the sets for which enough time has passed since their last seal, and remove what nobody needs.

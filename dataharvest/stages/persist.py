@@ -3,6 +3,7 @@
 import logging
 from hashlib import sha256
 
+from dataharvest import metrics
 from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
@@ -26,6 +27,8 @@ async def persist(value: bytes, position: Position, *, chunks: Chunks, deliverie
     checked = check(metadata, data)
     outcome = await chunks.persist(metadata, checked, position=position)
     failpoint("persist.committed")
+    if outcome is ChunkOutcome.STORED:
+        _count(metadata, checked)
     if outcome is ChunkOutcome.CONFLICT:
         reason = Rejected(f"chunk {metadata.index} came twice with different bytes", rule="chunk_conflict")
         await deliveries.reject(metadata.delivery_id, reason)
@@ -42,6 +45,13 @@ async def persist(value: bytes, position: Position, *, chunks: Chunks, deliverie
         details = {"delivery_id": metadata.delivery_id, "index": metadata.index, "outcome": outcome.value}
         # A chunk of a repeat, a rejected or a removed delivery: nothing is lost, its bytes are in the bucket.
         logger.info("chunk not stored", extra=details)
+
+
+def _count(metadata: ChunkMetadata, checked: CheckedChunk) -> None:
+    metrics.CHUNKS_STORED.labels(metadata.entity).inc()
+    metrics.BYTES_STORED.labels(metadata.entity).inc(metadata.byte_length)
+    metrics.ROWS_STORED.labels(metadata.entity).inc(checked.persisted_count)
+    metrics.ROWS_QUARANTINED.labels(metadata.entity).inc(checked.record_count - checked.persisted_count)
 
 
 def check(metadata: ChunkMetadata, data: bytes) -> CheckedChunk:

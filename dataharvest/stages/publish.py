@@ -4,6 +4,7 @@ from uuid import UUID
 
 import polars as pl
 
+from dataharvest import metrics
 from dataharvest.deliveries import OpenBatch
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
@@ -48,6 +49,7 @@ async def _send(opened: OpenBatch, batch: Batch, outbound: OutboundMessage, *, w
         messages = [(_key(batch.tenant, reference), payload) for _, reference, payload in unsent]
         await sender.send_many(outbound.topic, messages)
         failpoint("publish.acknowledged")
+        metrics.OUTBOUND_SENT.labels(outbound.topic).inc(len(messages))
         await work.mark_outbound_sent(opened, batch, kind=outbound.name, message_ids=[one[0] for one in unsent])
 
 

@@ -8,7 +8,8 @@ from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import ChunkPlace
 from dataharvest.errors import ObjectTrouble, Rejected
 from dataharvest.objects import ObjectStore
-from dataharvest.quarantine import TAIL, Entry, Repairable
+from dataharvest.quarantine import TAIL, Entry
+from dataharvest.repairs import Repairable
 from dataharvest.rules.duplicates import Copy, PlacedRecord
 from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.repairs import Place

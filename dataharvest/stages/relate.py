@@ -7,6 +7,7 @@ from dataharvest.contracts import Contract
 from dataharvest.errors import ContractTrouble
 from dataharvest.messages import Batch
 from dataharvest.ports import LockedBatch, Work
+from dataharvest.rules.notifying import blocked_version_note
 from dataharvest.stages.judge import ContractOf, default_contract
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,8 @@ async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf) -> bool:
         await locked.mark_computed()
         if failure := _orphans_that_block(orphans, contract) or await _mixed_currency(locked, contract):
             await locked.block(failure)
+            key = batch.tenant, batch.business_date
+            await locked.notify(blocked_version_note(*key, version=batch.version, failure=failure))
             logger.error("set blocked", extra={"tenant": batch.tenant, "rule": failure["rule"]})
             return False
         await locked.mark_done()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from hashlib import sha256
 
+from dataharvest import tracing
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import Lease, Sealing
 from dataharvest.failpoints import failpoint
@@ -51,34 +52,37 @@ class Splitter:
             TenantPaused: the tenant was paused.
             Unavailable: a service is not there.
         """
-        reading, flight = await self._send_missing(lease, keep=LeaseKeeper(lease, self.deliveries, lease_s=self.lease_s))
-        await self.deliveries.note_sent(lease, flight.last_offsets)
-        failpoint("split.all_sent")
-        if not await self.deliveries.seal(lease, reading.sealing(chunk_count=flight.chunk_count)):
-            raise LeaseLost
+        keep = LeaseKeeper(lease, self.deliveries, lease_s=self.lease_s)
+        with tracing.span("split", _ids(lease), parent=lease.traceparent):
+            reading, flight = await self._send_missing(lease, keep=keep)
+            await self.deliveries.note_sent(lease, flight.last_offsets)
+            failpoint("split.all_sent")
+            if not await self.deliveries.seal(lease, reading.sealing(chunk_count=flight.chunk_count)):
+                raise LeaseLost
 
     async def resend(self, lease: Lease) -> int:
         """Send the chunks of a sealed delivery that the ledger lacks; how many. Raises as ``split`` does."""
-        _, flight = await self._send_missing(lease, keep=nothing_to_keep)
+        with tracing.span("split", _ids(lease), parent=lease.traceparent):
+            _, flight = await self._send_missing(lease, keep=nothing_to_keep)
         await self.deliveries.note_sent(lease, flight.last_offsets)
         return flight.sent_count
 
-    async def _send_missing(self, lease: Lease, *, keep: Keep) -> "tuple[_Reading, Flight]":
+    async def _send_missing(self, lease: Lease, *, keep: Keep) -> "tuple[Reading, Flight]":
         contract = await self.contracts.version(lease.tenant, lease.contract_version)
-        reading = _Reading(lease, self.objects, contract, max_content_bytes=self.max_content_bytes)
+        reading = Reading(lease, self.objects, contract, max_content_bytes=self.max_content_bytes)
         stored = await self.deliveries.stored_chunks(lease.delivery_id)
         async with self.fairness.window(lease.tenant) as window:
             flight = Flight(lease, sender=self.sender, fairness=self.fairness, window=window, stored=stored, keep=keep)
             try:
                 async for piece in reading.pieces():
-                    await flight.send(_metadata(lease, piece, reading.header, contract), piece.data)
+                    await flight.send(chunk_metadata(lease, piece, reading.header, contract), piece.data)
                 await flight.landed()
             finally:
                 flight.cancel()
         return reading, flight
 
 
-class _Reading:
+class Reading:
     """One pass over the content: decompressed, made UTF-8, hashed, header read, cut into pieces."""
 
     def __init__(self, lease: Lease, objects: ObjectStore, contract: Contract, *, max_content_bytes: int) -> None:
@@ -156,7 +160,12 @@ class _Reading:
         )
 
 
-def _metadata(lease: Lease, piece: Piece, header: Header, contract: Contract) -> ChunkMetadata:
+def _ids(lease: Lease) -> tracing.Attributes:
+    return {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity}
+
+
+def chunk_metadata(lease: Lease, piece: Piece, header: Header, contract: Contract) -> ChunkMetadata:
+    """What a piece's message says of it."""
     return ChunkMetadata(
         tenant=lease.tenant,
         business_date=lease.business_date,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from dataharvest import metrics, tracing
 from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, Announcement, Lease
 from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import DeliveryRemoved, DeliverySealed
@@ -83,7 +84,8 @@ class SplitLoop:
             if lease.crash_count >= READERS_LOST:
                 message = f"reading the file ended its worker {READERS_LOST} times without getting further"
                 raise Rejected(message, rule="crashed_worker")
-            await self.splitter.split(lease)
+            with metrics.STAGE_SECONDS.labels("split").time():
+                await self.splitter.split(lease)
         except ContractTrouble as trouble:
             await self.deliveries.put_aside(lease, {"rule": trouble.rule, "message": trouble.message})
             logger.error("contract can't be read, the delivery waits", extra={**details, "reason": trouble.message})
@@ -100,6 +102,7 @@ class SplitLoop:
             logger.info("lease lost", extra=details)
         except Unavailable as outage:
             logger.warning("splitting interrupted", extra={**details, "reason": str(outage)})
+            metrics.STAGE_RETRIES.labels("split").inc()
             await asyncio.sleep(_OUTAGE_PAUSE_S)
             await self.deliveries.release(lease)
         else:
@@ -147,7 +150,8 @@ async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> int:
 async def announce(one: Announcement, *, sender: Sender) -> None:
     """Tell a set what became of a delivery."""
     message = _announcement(one)
-    await sender.send("progress", key=message.key, value=message.encode())
+    with tracing.continued(one.traceparent):
+        await sender.send("progress", key=message.key, value=message.encode())
 
 
 def _announcement(one: Announcement) -> DeliverySealed | DeliveryRemoved:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from dataharvest import metrics
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
@@ -47,6 +48,7 @@ class Sweep:
         for kind, repair in self.repairs.items():
             try:
                 found[kind] = await repair()
+                metrics.SWEEP_FOUND.labels(kind).inc(found[kind])
             except Unavailable as outage:
                 # Of one service perhaps; what needs only the others is repaired all the same.
                 outages[kind] = outage
@@ -74,5 +76,6 @@ def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepStat
             "late sets": sets.late_sets,
             "missing chunks": deliveries.missing_chunks,
             "objects without a delivery": deliveries.objects_without_delivery,
+            "unsent notifications": sets.unsent_notifications,
         },
     )

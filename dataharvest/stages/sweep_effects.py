@@ -6,18 +6,22 @@ from functools import partial
 
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import Batch, BatchDone, RuleReady
+from dataharvest.notifications import Notifications
 from dataharvest.ports import Judgements, Position, Removals, Sender, Sets, Work
 from dataharvest.rules.lateness import due_sets
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import late_note
 from dataharvest.stages.fan_out import send_next_batches
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import send_judgement
+from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.remove import remove_rows
 from dataharvest.stages.send_readiness import send_unsent_readiness
 from dataharvest.stages.turns import each
 from dataharvest.sweeping import Consumption, SweepState
 
 _OVERDUE_S = 120.0
+_UNSENT_S = 60.0
 
 
 @dataclass(kw_only=True)
@@ -28,6 +32,7 @@ class SweptSets:
     work: Work
     judgements: Judgements
     removals: Removals
+    notifications: Notifications
     fold: Fold
     sender: Sender
     rules: Mapping[str, Rule]
@@ -101,8 +106,12 @@ class SweptSets:
         now = await self.state.now()
         for tenant, due_at, since in await self.state.cutoffs():
             for day, due in due_sets(due_at, now=now, since=since):
-                late += await self.state.mark_late(SetKey(tenant, day), due)
+                late += await self.state.mark_late(SetKey(tenant, day), due, late_note(tenant, day, due_at=due))
         return late
+
+    async def unsent_notifications(self) -> int:
+        """Send what tenants are told and nobody has sent."""
+        return await send_notifications(self.notifications, sender=self.sender, age_s=_UNSENT_S)
 
     async def _undecided(self) -> set[SetKey]:
         return {*await self.state.idle_sets(), *await self.sets.sets_due(settle_s=self.fold.settle_s)}

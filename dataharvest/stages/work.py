@@ -1,10 +1,11 @@
 """Work: a delivery to be judged, or one batch of one rule: relate, transform and publish are told apart by the rule's name."""
 
+from dataharvest import metrics
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, BatchDone, Judgement, decode_work
 from dataharvest.outbound import all_outbound
 from dataharvest.ports import Sender, Work
-from dataharvest.rulebook import RELATIONSHIP
+from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.stages.fan_out import send_next_batches
 from dataharvest.stages.judge import ContractOf, Judge
 from dataharvest.stages.publish import publish
@@ -22,9 +23,13 @@ async def work_on(value: bytes, *, work: Work, sender: Sender, judge: Judge) -> 
     """
     batch = decode_work(value)
     if isinstance(batch, Judgement):
-        await judge.judge(batch)
+        with metrics.BATCH_SECONDS.labels("judge").time():
+            await judge.judge(batch)
         return
-    if await _do(batch, work=work, sender=sender, contract_of=judge.contract_of):
+    # Only names that we know: a forged message must not add to what is measured.
+    with metrics.BATCH_SECONDS.labels(batch.rule if batch.rule in all_rules() else "unknown").time():
+        is_done = await _do(batch, work=work, sender=sender, contract_of=judge.contract_of)
+    if is_done:
         done = BatchDone(**batch.model_dump(exclude={"type"}))
         await sender.send("progress", key=done.key, value=done.encode())
     await send_next_batches(batch.tenant, work=work, sender=sender)

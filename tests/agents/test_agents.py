@@ -8,7 +8,14 @@ from dataharvest import pipeline
 from tests.agents.worlds import World, example_files
 
 GARBAGE = [b"", b"garbage", b"\x00\xff", b"{}", b'["x"]', b'{"type": "batch"}']
-STAGES = {"uploads": "register", "chunks": "persist", "progress": "fold", "readiness": "fan_out", "work": "work"}
+STAGES = {
+    "uploads": "register",
+    "chunks": "persist",
+    "progress": "fold",
+    "readiness": "fan_out",
+    "work": "work",
+    "notifications": "notify",
+}
 
 
 @pytest.mark.parametrize("topic", pipeline.CONSUMED)

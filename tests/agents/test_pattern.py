@@ -59,7 +59,7 @@ def test_every_agent_takes_raw_bytes_one_at_a_time_for_each_partition(app: Harve
 def test_few_of_the_large_messages_wait_in_memory(app: HarvestApp) -> None:
     channels = {topic: agent.channel for agent in agents_of(app) for topic in agent.channel.topics}
     sizes = {topic: channel.clone(is_iterator=True).queue.maxsize for topic, channel in channels.items()}
-    assert sizes == {"uploads": 32, "chunks": 4, "progress": 32, "readiness": 32, "work": 32}
+    assert sizes == {"uploads": 32, "chunks": 4, "progress": 32, "readiness": 32, "work": 32, "notifications": 32}
 
 
 def test_the_application_is_set_up_as_measured(app: HarvestApp) -> None:
@@ -115,7 +115,7 @@ def test_every_agent_s_body_is_the_delivery_of_its_stream_and_nothing_else(app: 
 def test_agents_are_made_in_the_pipeline_and_nowhere_else() -> None:
     assert [path.name for path, node in nodes() if isinstance(node, ast.Attribute) and node.attr == "agent"] == [
         "pipeline.py"
-    ] * 5
+    ] * 6
 
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:

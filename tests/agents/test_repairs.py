@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import EditionRaised
 from dataharvest.quarantine import Entry, Selection, Signature
-from dataharvest.stages.repair import Report
+from dataharvest.stages.repair_report import Report
 from tests.agents.test_corrections import Story, values_of
 from tests.agents.worlds import BUCKET, example_files
 
@@ -285,5 +286,65 @@ async def test_a_hint_that_got_lost_is_found_by_the_sweep() -> None:
     story.world.sender.sent[:] = [one for one in story.world.sender.sent if one.value != hint]
     story.world.read_count = len(story.world.sender.sent)
     await story.world.services.sweep.once()
+    await story.upload({})
+    assert story.version_states() == ["published"]
+
+
+async def test_copies_that_are_not_kept_one_by_one_are_judged_with_the_others() -> None:
+    header, *_ = FILES[TRANSACTIONS].splitlines()
+    # More keys than are named by line, each twice: the second always has another amount.
+    rows = [f"{number},23456789,k{number % 130:03d},{1 + number // 130},DEPOSIT".encode() for number in range(260)]
+    story = await blocked({**FILES, TRANSACTIONS: b"\n".join([header, *rows, b""])})
+    many = [one for one in await entries(story, rule="duplicate") if one.stands_for_many]
+    assert sum(one.record_count for one in many) == 60
+    assert counts(story)["transactions"] == (260, 0, 260, 0, 0)
+    with pytest.raises(Rejected, match="it stands for .* records"):
+        await story.world.repairs.fix({many[0].quarantine_id: GOOD}, by=ANNA)
+    assert set(results(await story.world.repairs.replay(EVERYTHING, by=ANNA)).values()) == {"left"}
+    await story.world.services.contracts.apply("acme", Contract(duplicates="last_wins"))
+    await story.world.repairs.replay(EVERYTHING, by=ANNA)
+    assert counts(story)["transactions"] == (260, 130, 0, 130, 0)
+    await story.upload({})
+    assert story.held() == await values_of({**FILES, TRANSACTIONS: b"\n".join([header, *rows[130:], b""])})
+
+
+async def test_of_several_deliveries_one_that_cannot_be_repaired_keeps_no_other_from_it() -> None:
+    bad_account = b"9,99999999,NaN,EUR,0\n"
+    story = await blocked({**WITH_BAD, ACCOUNTS: FILES[ACCOUNTS] + bad_account})
+    account, transaction = await entries(story)
+    async with story.world.agents() as agents:
+        await agents.upload({TRANSACTIONS: FILES[TRANSACTIONS]})
+        report = await story.world.repairs.accept(Selection(state="open"), by=ANNA)
+    assert results(report) == {account.quarantine_id: "accepted"}
+    assert len(report.refused) == 1
+    assert "is being read (registered)" in report.refused[0]
+    assert [one.state for one in await entries(story, entity="transactions")] == ["open"], transaction.quarantine_id
+
+
+async def test_after_publication_a_repair_publishes_what_it_changes_and_nothing_else() -> None:
+    story = await blocked(contract=Contract(quarantine_threshold=1))
+    assert story.version_states() == ["published"]
+    published = len(story.world.outbound())
+    [bad] = await entries(story)
+    await story.world.repairs.fix({bad.quarantine_id: GOOD}, by=ANNA)
+    await story.upload({})
+    assert story.version_states() == ["published", "published"]
+    portfolios = [row for row in FILES[PORTFOLIOS].splitlines() if b",23456789," in row]
+    assert len(story.world.outbound()) == published + len(portfolios)
+    assert story.held() == await values_of(WITH_GOOD)
+
+
+async def test_control_totals_are_compared_again_with_what_was_repaired() -> None:
+    manifest = b'{"entities": {"transactions": {"records": 7, "sums": {"amount": "%s"}}}}'
+    total = sum(Decimal(row.split(b",")[3].decode()) for row in WITH_GOOD[TRANSACTIONS].splitlines()[1:])
+    story = await blocked({"acme/manifest_20261123.json": manifest % str(total).encode(), **WITH_BAD})
+    [bad] = await entries(story)
+    await story.world.repairs.fix({bad.quarantine_id: GOOD.replace(b"12.50", b"12.49")}, by=ANNA)
+    await story.upload({})
+    assert story.world.ledger.problems[KEY]["rule"] == "control_totals"
+    assert "difference -0.01" in story.world.ledger.problems[KEY]["message"]
+
+    story = await blocked({"acme/manifest_20261123.json": manifest % str(total).encode(), **WITH_BAD})
+    await story.world.repairs.fix({bad.quarantine_id: GOOD}, by=ANNA)
     await story.upload({})
     assert story.version_states() == ["published"]

@@ -16,11 +16,13 @@ from faust.types import EventT
 from dataharvest import pipeline
 from dataharvest.adapters.memory_chunks import MemoryChunks
 from dataharvest.adapters.memory_contracts import MemoryContracts
+from dataharvest.adapters.memory_dead_letters import MemoryDeadLetterBox
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
 from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemovals
-from dataharvest.adapters.memory_kafka import MemoryDeadLetters, MemorySender, Sent
+from dataharvest.adapters.memory_kafka import MemorySender, Sent
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.adapters.memory_manifests import MemoryManifests
+from dataharvest.adapters.memory_notifications import MemoryNotifications, MemoryWebhookCalls
 from dataharvest.adapters.memory_operations import MemoryJournal
 from dataharvest.adapters.memory_quarantine import MemoryQuarantine
 from dataharvest.adapters.memory_sets import MemorySets
@@ -34,6 +36,7 @@ from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
+from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.repair import Repairs
 from dataharvest.stages.split import Splitter
@@ -59,11 +62,12 @@ class World:
     sender: MemorySender = field(default_factory=MemorySender)
     journal: MemoryJournal = field(default_factory=MemoryJournal)
     consumption: MemoryConsumption = field(default_factory=MemoryConsumption)
+    webhook_calls: MemoryWebhookCalls = field(default_factory=MemoryWebhookCalls)
     read_count: int = 0
 
     def __post_init__(self) -> None:
         """Attach the pipeline to an application that needs no broker."""
-        self.dead_letters = MemoryDeadLetters(self.ledger)
+        self.dead_letters = MemoryDeadLetterBox(self.ledger)
         self.services = self._services()
         self.app = faust.App("agents", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
         # The real one has a thread and an event loop of its own as soon as it is looked at.
@@ -112,7 +116,9 @@ class World:
             state=self.sweep_state,
             consumption=self.consumption,
         )
+        notifications = MemoryNotifications(self.ledger)
         swept_sets = SweptSets(
+            notifications=notifications,
             sets=sets,
             work=work,
             judgements=judgements,
@@ -135,8 +141,12 @@ class World:
             chunks=MemoryChunks(self.ledger),
             sets=sets,
             work=work,
+            quarantine=self.quarantine,
+            repairs=self.repairs,
             sweep=full_sweep(swept, swept_sets, state=self.sweep_state),
             dead_letters=self.dead_letters,
+            notifications=notifications,
+            webhook_calls=self.webhook_calls,
             fold=fold,
             judge=Judge(judgements, deliveries, self.objects, sender, contracts.version),
             splitter=splitter,
@@ -180,10 +190,12 @@ class Agents:
         self._world = world
         self._contexts: dict[str, Any] = {}
 
-    async def give(self, topic: str, value: bytes | None, *, key: bytes = b"key") -> EventT[Any]:
+    async def give(
+        self, topic: str, value: bytes | None, *, key: bytes = b"key", headers: tuple[tuple[str, bytes | None], ...] = ()
+    ) -> EventT[Any]:
         """Hand the agent of the topic a message and wait until it is acknowledged."""
         context = await self._context(topic)
-        event: EventT[Any] = await context.put(value, key=key)
+        event: EventT[Any] = await context.put(value, key=key, headers=list(headers))
         async with asyncio.timeout(_LONG_S):
             while not event.message.acked:
                 await asyncio.sleep(0)
@@ -200,11 +212,12 @@ class Agents:
         while True:
             await self._world.split_everything()
             await self._world.services.fold.decide_settled()
+            await send_notifications(self._world.services.notifications, sender=self._world.sender)
             fresh = [one for one in self._world.unread() if one.topic in pipeline.CONSUMED]
             if not fresh:
                 return
             for one in fresh:
-                await self.give(one.topic, one.value, key=one.key)
+                await self.give(one.topic, one.value, key=one.key, headers=one.headers)
 
     async def stop(self) -> None:
         """End the agents."""

@@ -12,6 +12,8 @@ from dataharvest.adapters.memory_deliveries import MemoryDeliveries
 from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemovals
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.adapters.memory_manifests import MemoryManifests
+from dataharvest.adapters.memory_notifications import MemoryNotifications, MemoryWebhookCalls
+from dataharvest.adapters.memory_quarantine import MemoryQuarantine
 from dataharvest.adapters.memory_sets import MemorySets
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.memory_work import MemoryWork
@@ -20,14 +22,17 @@ from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.adapters.postgres.manifests import PostgresManifests
+from dataharvest.adapters.postgres.notifications import PostgresNotifications, PostgresWebhookCalls
+from dataharvest.adapters.postgres.quarantine import PostgresQuarantine
 from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.deliveries import ChunkOutcome, Lease, Sealing, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.messages import ChunkMetadata
+from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectVersion
-from dataharvest.ports import Chunks, Deliveries, Judgements, Manifests, Position, Removals, Sender, Sets, Work
+from dataharvest.ports import Chunks, Deliveries, Judgements, Manifests, Position, Quarantine, Removals, Sender, Sets, Work
 from dataharvest.rules.header import read_header
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.records import CheckedChunk
@@ -76,6 +81,9 @@ class Ledger:
     sets: Sets
     work: Work
     manifests: Manifests
+    notifications: Notifications
+    webhook_calls: WebhookCalls
+    quarantine: Quarantine
     database: Database | None = None
     rows: MemoryLedger | None = None
     """What the fakes share."""
@@ -208,6 +216,9 @@ def memory_ledger() -> Ledger:
         sets=MemorySets(shared),
         work=MemoryWork(shared),
         manifests=MemoryManifests(shared),
+        notifications=MemoryNotifications(shared),
+        webhook_calls=MemoryWebhookCalls(),
+        quarantine=MemoryQuarantine(shared),
         rows=shared,
     )
 
@@ -226,6 +237,9 @@ async def postgres_ledger(url: str) -> AsyncIterator[Ledger]:
         sets=PostgresSets(database),
         work=PostgresWork(database),
         manifests=PostgresManifests(database),
+        notifications=PostgresNotifications(database),
+        webhook_calls=PostgresWebhookCalls(database),
+        quarantine=PostgresQuarantine(database),
         database=database,
     )
     await database.close()

@@ -14,6 +14,7 @@ from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
 from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.rules.keys import ObjectName
+from dataharvest.rules.notifying import ready_note
 from dataharvest.rules.outbound_messages import Envelope, changed_messages
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.register_manifest import ManifestRegister
@@ -75,6 +76,7 @@ class Site:
             work=ledger.work,
             judgements=ledger.judgements,
             removals=ledger.removals,
+            notifications=ledger.notifications,
             fold=fold,
             rules=all_rules(),
             **shared,  # type: ignore[arg-type]
@@ -278,6 +280,13 @@ async def test_a_manifest_of_which_the_set_was_not_told_is_announced_once(site: 
     await site.ledger.manifests.insert(KEY, source_of("acme", "manifest"), Rejected("no", rule="no"))
     assert await site.swept_once() == {"untold manifests": 1}
     assert site.topics() == ["progress"]
+
+
+async def test_a_notification_that_was_never_sent_is_sent_once(site: Site) -> None:
+    async with site.ledger.sets.locked(KEY) as locked:
+        await locked.notify(ready_note("acme", DAY, version=1))
+    assert await site.swept_once() == {"unsent notifications": 1}
+    assert site.topics() == ["notifications"]
 
 
 async def test_chunks_that_got_lost_are_sent_once_and_no_other(site: Site) -> None:

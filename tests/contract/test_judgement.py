@@ -4,14 +4,18 @@ import asyncio
 import gc
 import gzip
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
 
+from dataharvest.adapters.memory_judgement import MemoryJudgements
 from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_store import MemoryObjectStore
+from dataharvest.adapters.postgres.judgement import PostgresJudgements
+from dataharvest.adapters.postgres.key_hashes import KeyHashing
 from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.contracts import Contract
 from dataharvest.contracts.vocabulary import DuplicateRule
@@ -375,6 +379,42 @@ async def test_rows_that_are_missing_hold_the_set_up_and_end_no_worker(real_ledg
         async with real_ledger.judgements.open(delivery_id) as judgement:
             assert judgement is not None
             await judgement.weigh()
+
+
+@pytest.mark.parametrize("meeting", [None, 3, 1], ids=["good hashes", "three hashes", "one hash"])
+@pytest.mark.parametrize("at_once", [1 << 22, 5], ids=["in memory", "in files"])
+async def test_hashes_that_meet_change_no_verdict(
+    ledger: Ledger, meeting: int | None, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_at(monkeypatch, 60)
+    site = Site(replace(ledger, judgements=judgements_of(ledger, meeting=meeting, at_once=at_once)))
+    random = Random(f"{meeting} {at_once}")
+    for number, rule in enumerate(RULES * 2):
+        keys = [f"only{number}", *(f"k{random.randrange(40)}" for _ in range(random.randrange(24)))]
+        random.shuffle(keys)
+        found = await site.judged(records(*((key, str(line)) for line, key in enumerate(keys, 2))), rule)
+        assert (found.state, found.counts, found.rows, found.lines) == ("complete", *expected(keys, rule))
+
+
+def judgements_of(ledger: Ledger, *, meeting: int | None, at_once: int) -> MemoryJudgements | PostgresJudgements:
+    """Judgements in which keys have only so many hashes, and so many rows are judged at once."""
+    if ledger.rows is not None:
+        return MemoryJudgements(ledger.rows, hashing=lambda key: len(key) % meeting if meeting else key)
+    assert ledger.database is not None
+    rest = f" % {meeting}" if meeting else ""
+    hashing = KeyHashing(expression=KeyHashing().expression + rest, at_once=at_once)
+    return PostgresJudgements(ledger.database, hashing=hashing)
+
+
+def expected(keys: list[str], rule: DuplicateRule) -> tuple[tuple[int, int, int, int], list[str], dict[str, list[int]]]:
+    """Counts, rows and lines of a file whose amounts are its lines."""
+    lines = {key: [line for line, one in enumerate(keys, 2) if one == key] for key in keys}
+    repeated = {key: found for key, found in lines.items() if len(found) > 1}
+    winner = {"reject": slice(0), "first_wins": slice(1), "last_wins": slice(-1, None)}[rule]
+    rows = sorted(f"{key} {line}" for key, found in lines.items() for line in (found[winner] if key in repeated else found))
+    gone = len(keys) - len(rows)
+    counts = (len(keys), len(rows), gone, 0) if rule == "reject" else (len(keys), len(rows), 0, gone)
+    return counts, rows, repeated
 
 
 async def newest_id(site: Site) -> int:

@@ -16,6 +16,7 @@ import pytest
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.errors import ObjectTrouble, Unavailable
+from dataharvest.objects import PART_BYTES as UPLOAD_BYTES
 from dataharvest.objects import PIECE_BYTES, ObjectStore, ObjectVersion
 
 if TYPE_CHECKING:
@@ -276,4 +277,61 @@ async def test_a_wrong_password_is_an_outage_and_no_objects_trouble(stack_enviro
     store = S3ObjectStore(client)
     with pytest.raises(Unavailable):
         await store.list_keys(stack_environment["DATAHARVEST_S3_BUCKET"])
+    store.close()
+
+
+async def pieces_of(data: bytes, *, piece_bytes: int) -> AsyncIterator[bytes]:
+    for start in range(0, len(data), piece_bytes):
+        yield data[start : start + piece_bytes]
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, UPLOAD_BYTES - 1, UPLOAD_BYTES, UPLOAD_BYTES + 1, 2 * UPLOAD_BYTES + 12345])
+async def test_a_stream_of_any_length_becomes_one_object(place: Place, size_bytes: int) -> None:
+    data = (CONTENT * (size_bytes // len(CONTENT) + 1))[:size_bytes]
+
+    stored = await place.store.put_stream(place.bucket, KEYS[0], pieces_of(data, piece_bytes=700_001))
+
+    version = await place.store.head(place.bucket, KEYS[0])
+    assert version is not None
+    assert (stored, version.size_bytes) == (size_bytes, size_bytes)
+    assert hashlib.sha256(await place.content(version)).digest() == hashlib.sha256(data).digest()
+
+
+@pytest.mark.parametrize("size_bytes", [1000, UPLOAD_BYTES + 1000])
+async def test_of_a_stream_that_breaks_nothing_is_stored(place: Place, size_bytes: int) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        async for piece in pieces_of(bytes(size_bytes), piece_bytes=1_000_000):
+            yield piece
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await place.store.put_stream(place.bucket, KEYS[0], broken())
+
+    assert await place.store.head(place.bucket, KEYS[0]) is None
+    assert (await place.store.list_keys(place.bucket)).objects == ()
+
+
+async def test_a_stream_into_a_bucket_that_is_not_there_is_that_objects_trouble(stack_environment: dict[str, str]) -> None:
+    store = S3ObjectStore(client_of(stack_environment))
+    try:
+        with pytest.raises(ObjectTrouble):
+            await store.put_stream("no-such-bucket", KEYS[0], pieces_of(bytes(2 * UPLOAD_BYTES), piece_bytes=1_000_000))
+    finally:
+        store.close()
+
+
+async def test_a_broken_stream_leaves_no_parts_behind(stack_environment: dict[str, str]) -> None:
+    client = client_of(stack_environment)
+    bucket = new_bucket(client, versioned=False)
+    store = S3ObjectStore(client)
+
+    async def broken() -> AsyncIterator[bytes]:
+        async for piece in pieces_of(bytes(2 * UPLOAD_BYTES), piece_bytes=1_000_000):
+            yield piece
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await store.put_stream(bucket, KEYS[0], broken())
+
+    assert client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
     store.close()

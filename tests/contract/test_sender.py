@@ -56,9 +56,9 @@ async def place(broker_of_place: str | None) -> AsyncIterator[Place]:
     await sender.close()
 
 
-async def new_topic(broker: str) -> str:
+async def new_topic(broker: str, *, partitions: int = 1) -> str:
     """A topic like ``work``, under a name nobody else uses."""
-    topic = load_topics()["work"].model_copy(update={"name": f"contract-{uuid4().hex}", "partitions": 1})
+    topic = load_topics()["work"].model_copy(update={"name": f"contract-{uuid4().hex}", "partitions": partitions})
     await apply(broker, difference([topic], {}))
     return topic.name
 

@@ -15,6 +15,7 @@ from dataharvest.messages import Batch, RuleReady
 from dataharvest.outbound import all_outbound
 from dataharvest.ports import Position
 from dataharvest.rulebook import all_rules
+from dataharvest.rules.notifying import late_note
 from dataharvest.rules.outbound_messages import Envelope, changed_messages
 from dataharvest.sweeping import SentBatch, SweepState
 from tests.contract.ledgers import ACCOUNTS, DAY, POSITION, Ledger, chunks_of, sealing_of
@@ -32,6 +33,7 @@ STATEMENTS = (
     "announced_at = announced_at - interval '1 hour', judgement_sent_at = judgement_sent_at - interval '1 hour'",
     "UPDATE manifest SET registered_at = registered_at - interval '1 hour'",
     "UPDATE chunk SET committed_at = committed_at - interval '1 hour'",
+    "UPDATE notification SET created_at = created_at - interval '1 hour'",
 )
 
 
@@ -226,10 +228,14 @@ async def test_lapsed_leases_are_counted_and_wake_the_splitters(real_ledger: Led
 
 async def test_a_set_without_a_version_at_its_cut_off_is_late_once(ledger: Ledger, sweep_state: Callable[[], SweepState]) -> None:
     due = datetime(2026, 11, 23, 18, tzinfo=UTC)
-    assert await sweep_state().mark_late(SetKey("zen", DAY), due)
-    assert not await sweep_state().mark_late(SetKey("zen", DAY), due)
+    note = late_note("zen", DAY, due_at=due)
+    assert await sweep_state().mark_late(SetKey("zen", DAY), due, note)
+    assert not await sweep_state().mark_late(SetKey("zen", DAY), due, note)
     await ledger.version("acme")
-    assert not await sweep_state().mark_late(KEY, datetime.now(UTC) + timedelta(days=1))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    assert not await sweep_state().mark_late(KEY, tomorrow, late_note("acme", DAY, due_at=tomorrow))
+    async with ledger.notifications.to_send() as turn:
+        assert [(one.tenant, one.type) for one in turn.notifications] == [("zen", "set_late")]
 
 
 async def test_cut_offs_come_from_the_newest_contracts(real_ledger: Ledger) -> None:

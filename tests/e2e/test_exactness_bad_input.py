@@ -21,7 +21,7 @@ DAY = "20240328"
 WAIT_S = 90
 # Longer than what is read at once: what comes after it is asked for again, from an object that is gone by then.
 PART_BYTES = 8 << 20
-LONG = GOOD["transactions"] + b"".join(b"%d,A1,T%d,1.00,DEPOSIT\n" % (number, number) for number in range(2, 700_000))
+LONG = GOOD["transactions"] + b"".join(b"%d,A1,T%d,1.00,DEPOSIT\n" % (number, number) for number in range(2, 2_000_000))
 
 
 class Site:

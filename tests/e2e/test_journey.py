@@ -169,7 +169,8 @@ class TestTwoWorkers:
             await outside.until_in_the_middle(files.tenant, chunks=40)
 
             # The one that reads the file: its chunks, its lease and what it was storing are all in the air.
-            owner = await outside.one("SELECT lease_owner FROM delivery WHERE tenant = $1 AND state = 'splitting'", files.tenant)
+            reading = "SELECT lease_owner FROM delivery WHERE tenant = $1 AND state = 'splitting' AND entity = 'transactions'"
+            owner = await outside.one(reading, files.tenant)
             [victim] = [one for one in pair if f"worker-{one.process.pid}-" in owner]
             victim.kill()
             await outside.published([files.tenant], within_s=120)

@@ -137,11 +137,16 @@ async def test_a_content_that_is_gone_waits_and_its_successor_relieves_it(stack_
             await place.register()
             await states("superseded", "sealed")
 
+            async def announced() -> bool:
+                return any(json.loads(one.value)["type"] == "delivery_sealed" for one in sender.sent if one.topic == "progress")
+
+            await eventually(announced, what="the seal announced", within_s=30)
+
         _, successor = await place.rows()
         assert successor["content_sha256"] == hashlib.sha256(AFTER).digest()
         assert successor["chunk_count"] == 1
-        announced = [json.loads(one.value) for one in sender.sent if one.topic == "progress"]
-        assert [one["delivery_id"] for one in announced if one["type"] == "delivery_sealed"] == [successor["delivery_id"]]
+        told = [json.loads(one.value) for one in sender.sent if one.topic == "progress"]
+        assert [one["delivery_id"] for one in told if one["type"] == "delivery_sealed"] == [successor["delivery_id"]]
 
 
 def padded(content: bytes) -> bytes:

@@ -206,6 +206,7 @@ async def test_work_without_a_message_is_found(made: World) -> None:
 
     await sound(made, one)
     await ask(made, "UPDATE outbound SET sent_at = NULL, created_at = created_at - interval '1 hour' WHERE tenant = 'unworked'")
+    await ask(made, "UPDATE batch SET sent_at = sent_at - interval '1 hour', done_at = done_at - interval '1 hour'")
     assert await found_by_sweep(made) == {"unsent outbound messages": 2}
 
     async def all_sent() -> bool:

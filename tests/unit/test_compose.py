@@ -61,6 +61,14 @@ def test_variables_are_settings_that_the_program_accepts(service: dict[str, Any]
     assert Settings(_env_file=None, **values).split_in_worker is False
 
 
+def test_the_page_is_restarted_and_says_whether_it_can_read() -> None:
+    service = SERVICES["web"]
+
+    assert service["restart"] == "unless-stopped"
+    assert "/api/health" in " ".join(service["healthcheck"]["test"])
+    assert [port.rpartition(":")[2] for port in service["ports"]] == ["8080"]
+
+
 @pytest.mark.parametrize("name", ["worker", "split"])
 def test_a_process_can_be_scaled_is_restarted_and_has_time_to_end(name: str) -> None:
     service = SERVICES[name]

@@ -166,7 +166,7 @@ def test_a_long_list_of_differences_is_cut_in_the_message_and_whole_in_the_list(
         (None, manifest_of(1), ["transactions"], Agreement(may_go_on=True, is_vouched_for=True)),
         (None, manifest_of(1), ["clients", "transactions"], Agreement(may_go_on=True, is_vouched_for=False)),
         (None, manifest_of(1), [], Agreement(may_go_on=True, is_vouched_for=False)),
-        ({"rule": "control_totals"}, manifest_of(1), ["transactions"], Agreement(may_go_on=False, is_vouched_for=False)),
+        ({"rule": "control_totals"}, manifest_of(1), ["transactions"], Agreement(False, False, {"rule": "control_totals"})),
     ],
 )
 def test_a_manifest_that_names_every_file_and_agrees_makes_waiting_for_more_needless(

@@ -17,6 +17,7 @@ from dataharvest.adapters.memory_kafka import MemoryDeadLetters
 from dataharvest.adapters.memory_operations import MemoryJournal
 from dataharvest.delivery import CRASHES_ALLOWED, Delivery, Handler, delay_before, run_loop, until_available
 from dataharvest.errors import Rejected, Unavailable
+from dataharvest.metrics import REGISTRY
 from dataharvest.ports import Position, RawMessage
 from dataharvest.suspects import Suspects
 
@@ -370,3 +371,23 @@ def test_a_misconfiguration_ends_the_worker_with_one_sentence() -> None:
     )
     assert ended.returncode == 78
     assert ended.stdout + ended.stderr == "dataharvest: run `dataharvest migrate`\n"
+
+
+def counted(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+async def test_retries_dead_letters_and_the_time_of_a_message_are_counted() -> None:
+    stage = "counted"
+    outages = iter((Unavailable("away"), Unavailable("away"), Rejected("never", rule="no_good")))
+
+    async def handle(_: bytes, __: Position) -> None:
+        raise next(outages)
+
+    given_event: Any = FakeEvent()
+    assert await Site().delivery().deliver(given_event, handle, stage=stage)
+
+    assert counted("dataharvest_stage_retries_total", stage=stage) == 2
+    assert counted("dataharvest_dead_lettered_total", stage=stage, rule="no_good") == 1
+    assert counted("dataharvest_stage_seconds_count", stage=stage) == 1
+    assert counted("dataharvest_stage_seconds_sum", stage=stage) > 0.1

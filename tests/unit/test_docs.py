@@ -45,7 +45,7 @@ def test_every_setting_is_in_the_table_with_a_meaning() -> None:
 def test_no_secret_has_a_default() -> None:
     secret = [line for line in settings_table().splitlines() if re.search("KEY|URL|BROKER", line.split("|")[1])]
 
-    assert len(secret) == 6
+    assert len(secret) == 8
     assert all(line.split("|")[2].strip() in ("*required*", "–") for line in secret)
 
 
@@ -65,7 +65,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 def test_commands_exist(document: Path) -> None:
     text = document.read_text("utf-8")
     targets = set(re.findall(r"(?:`|^)make ([a-z0-9-]+)", text, re.MULTILINE))
-    commands = set(re.findall(r"(?:`|^|/)dataharvest ([a-z]+)", text, re.MULTILINE))
+    commands = set(re.findall(r"(?:`|^|/)dataharvest ([a-z-]+)", text, re.MULTILINE))
 
     assert targets <= MAKEFILE_TARGETS
     assert commands <= own_commands()

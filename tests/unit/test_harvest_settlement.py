@@ -6,6 +6,7 @@ import pytest
 
 from dataharvest.deliveries import SetKey
 from dataharvest.harvest.settlement import Sight, awaited, is_settled
+from dataharvest.rules.causes import Cause
 from dataharvest.rules.standing import Standing, State
 
 DAY = date(2024, 3, 28)
@@ -15,7 +16,7 @@ KEY = SetKey("t", DAY)
 def sight(state: str | None, standing: State | None = None) -> Sight:
     sets = None
     if standing is not None:
-        sets = {KEY: Standing(state=standing, version=None, waits_for=(), reason="because.")}
+        sets = {KEY: Standing(state=standing, version=None, waits_for=(), reason="because.", cause=Cause.NOTHING)}
     return Sight(uploads={"t/a.csv": state}, sets=sets)
 
 

@@ -8,6 +8,10 @@ from dataharvest.rules.standing import State
 from dataharvest.status import Counts, DeliveryStatus, ManifestStatus, Orphans, Quarantined, SetStatus, StatusReport
 
 NOW = datetime(2024, 3, 28, tzinfo=UTC)
+WAY_OUT = (
+    "2024-03-28: `dataharvest quarantine list --tenant t --date 2024-03-28` shows what is in quarantine; "
+    "`quarantine fix` repairs it, `accept` leaves it out"
+)
 
 
 def delivery(identity: int = 1, state: str = "complete", **fields: Any) -> DeliveryStatus:
@@ -76,13 +80,15 @@ def test_quarantined_records_are_named_one_by_one() -> None:
     assert verdict.problems == (
         "2024-03-28: blocked: so it is.",
         "accounts, t/a.csv, line 2, column amount, rule money: amount is no amount. (byte 20)",
+        WAY_OUT,
     )
 
 
 def test_after_twenty_lines_the_rest_is_counted() -> None:
     verdict = verdict_of(report(State.BLOCKED, delivery(**quarantine(1_000, shown=20))), uploaded=[1])
-    assert len(verdict.problems) == 21
-    assert verdict.problems[-1].startswith("… and 981 more")
+    assert len(verdict.problems) == 22
+    assert verdict.problems[-2].startswith("… and 981 more")
+    assert verdict.problems[-1] == WAY_OUT
 
 
 def test_an_incomplete_set_says_what_it_waits_for() -> None:

@@ -1,12 +1,13 @@
 """Every file of the hostile corpus ends as it should, in little time and memory, whatever its length."""
 
-import resource
+import re
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 
@@ -111,4 +112,6 @@ if __name__ == "__main__":
 
     [named] = [one for one in corpus() if one.name == sys.argv[1]]
     assert_expected(named, asyncio.run(outcome_of(named)))
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    # Not `ru_maxrss`: a process begins with that of the one that started it, here of everything that pytest has in memory.
+    [peak] = re.findall(r"^VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text("ascii"), re.MULTILINE)
+    print(int(peak) * 1024)

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from dataharvest.logs import JsonLines, RateLimit, Readable, logging_config
+from dataharvest.errors import Rejected, Unavailable
+from dataharvest.logs import JsonLines, RateLimit, Readable, logging_config, traceback_of
 
 
 def record_of(text: str = "stage unavailable, retrying", *, name: str = "dataharvest", **values: object) -> logging.LogRecord:
@@ -45,9 +46,60 @@ def test_a_readable_line_has_them_too() -> None:
     assert Readable().format(record_of(attempt=3)) == "00:00:00 WARNING  stage unavailable, retrying  attempt=3"
 
 
-def test_an_exception_is_shown_with_its_traceback() -> None:
-    assert "ValueError: a bug" in json.loads(JsonLines().format(failing_record()))["exception"]
-    assert Readable().format(failing_record()).splitlines()[-1] == "ValueError: a bug"
+def test_an_exception_is_shown_with_its_place_and_kind_and_without_what_it_may_quote() -> None:
+    shown = json.loads(JsonLines().format(failing_record()))["exception"]
+
+    assert "in failing_record" in shown
+    assert shown.splitlines()[-1] == "builtins.ValueError: (text withheld)"
+    assert Readable().format(failing_record()).splitlines()[-1] == "builtins.ValueError: (text withheld)"
+    assert Readable().format(failing_record()).count("in failing_record") == 1
+
+
+def raised(error: Exception, *, cause: Exception | None = None) -> Exception:
+    try:
+        raise error from cause
+    except type(error) as caught:
+        return caught
+
+
+def test_causes_are_shown_the_first_first_and_quote_nothing_either() -> None:
+    name = "Frida"
+    error = raised(Unavailable("PostgreSQL is away"), cause=raised(ValueError(name), cause=raised(Rejected(name, rule="money"))))
+
+    shown = traceback_of(error)
+
+    assert [line for line in shown.splitlines() if ": " in line and not line.startswith(" ")] == [
+        "dataharvest.errors.Rejected: (text withheld)",
+        "builtins.ValueError: (text withheld)",
+        "dataharvest.errors.Unavailable: PostgreSQL is away",
+    ]
+    assert name not in shown
+
+
+def test_exceptions_of_a_group_are_shown_without_their_texts() -> None:
+    shown = traceback_of(ExceptionGroup("Frida", [ValueError("Müller"), OSError("disk full")]))
+
+    assert "Frida" not in shown
+    assert "Müller" not in shown
+    assert shown.splitlines()[-1] == "builtins.OSError: disk full"
+
+
+def test_a_readable_line_stays_one_line_whatever_a_value_holds() -> None:
+    shown = Readable().format(record_of(object_key="acme/a\n12:00:00 ERROR forged\x1b[31m", reason="Größe"))
+
+    assert shown.splitlines() == [
+        r"00:00:00 WARNING  stage unavailable, retrying  object_key=acme/a\n12:00:00 ERROR forged\x1b[31m  reason=Größe"
+    ]
+
+
+def test_asyncio_s_own_lines_hold_no_text_of_an_exception() -> None:
+    config = logging_config("json")
+    [name] = config["loggers"]["asyncio"]["filters"]
+    first_line = config["filters"][name]["()"]()
+    record = record_of("Task exception was never retrieved\nfuture: <Task exception=ValueError('Frida')>", name="asyncio")
+
+    assert first_line.filter(record)
+    assert json.loads(JsonLines().format(record))["message"] == "Task exception was never retrieved"
 
 
 def test_the_same_line_of_a_logger_comes_once_in_a_while() -> None:

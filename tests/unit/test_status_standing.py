@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 
+from dataharvest.rules.causes import Cause
 from dataharvest.rules.needs import Rule, Work
 from dataharvest.rules.standing import SETTLED, Standing, State, standing
 from dataharvest.rules.versions import DeliveryView, SetView, VersionView
@@ -51,7 +52,11 @@ def both() -> tuple[DeliveryView, DeliveryView]:
 
 def test_a_set_of_which_nothing_has_arrived_is_incomplete() -> None:
     assert stands() == Standing(
-        state=State.INCOMPLETE, version=None, waits_for=ENTITIES, reason="accounts has not arrived; clients has not arrived."
+        state=State.INCOMPLETE,
+        version=None,
+        waits_for=ENTITIES,
+        reason="accounts has not arrived; clients has not arrived.",
+        cause=Cause.FILE_MISSING,
     )
 
 
@@ -127,7 +132,7 @@ def test_a_version_waits_for_an_older_one_that_is_publishing() -> None:
 
 def test_a_published_version_of_the_newest_files_is_the_end() -> None:
     assert stands(*both(), versions=(version(state="published"),)) == Standing(
-        state=State.PUBLISHED, version=1, waits_for=(), reason="version 1 is published."
+        state=State.PUBLISHED, version=1, waits_for=(), reason="version 1 is published.", cause=Cause.NOTHING
     )
 
 

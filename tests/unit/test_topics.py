@@ -36,6 +36,7 @@ def test_the_journeys_topics_are_all_there() -> None:
         "outbound.clients": 8,
         "outbound.portfolios": 8,
         "dead-letters": 4,
+        "notifications": 4,
         "dataharvest-sets-changelog": 8,
     }
 

@@ -33,13 +33,14 @@ async def translated() -> AsyncIterator[None]:
         raise Misconfigured(f"DATAHARVEST_DATABASE_URL can't be used: {error}.") from error
     except asyncpg.PostgresError as error:
         state = error.sqlstate or ""
+        # Only the first part of the text: a detail may quote a row.
         if state.startswith(_UNAVAILABLE_CLASSES) or state == _LOCK_NOT_AVAILABLE:
-            raise Unavailable(f"PostgreSQL: {error}", sqlstate=state) from error
+            raise Unavailable(f"PostgreSQL: {error.args[0]}", sqlstate=state) from error
         if state.startswith(_REJECTED_CLASSES):
             # The driver's text may quote a row; only the state and the constraint may be shown.
             raise Rejected(f"PostgreSQL refuses the data (SQLSTATE {state})", rule=f"sqlstate_{state}") from error
         if state.startswith(_MISCONFIGURED_CLASSES):
-            raise Misconfigured(f"PostgreSQL: {error}; see DATAHARVEST_DATABASE_URL.") from error
+            raise Misconfigured(f"PostgreSQL: {error.args[0]}; see DATAHARVEST_DATABASE_URL.") from error
         raise
     except _BROKEN_CONNECTION as error:
         raise Unavailable(f"PostgreSQL: {type(error).__name__}: {error}") from error

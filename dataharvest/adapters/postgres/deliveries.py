@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.delivery_ends import end_delivery
 from dataharvest.adapters.postgres.delivery_rows import failure_of, lease_of, object_columns
@@ -42,6 +43,9 @@ class PostgresDeliveries:
                 SPLITTER_VERSION,
                 contract_version,
             )
+            found = tracing.traceparent()
+            if found and delivery_id is not None:
+                await connection.execute(_SQL["note_trace"], delivery_id, found)
             await connection.execute(_SQL["wake_splitters"])
         return delivery_id
 
@@ -107,6 +111,8 @@ class PostgresDeliveries:
             await connection.execute(_SQL["lock_set"], lease.tenant, lease.business_date)
             if await connection.fetchrow(_SQL["lock_leased"], lease.delivery_id, lease.epoch) is None:
                 return False
+            if found := tracing.traceparent():
+                await connection.execute(_SQL["note_trace"], lease.delivery_id, found)
             newest = await connection.fetchrow(
                 _SQL["newest_content"],
                 lease.tenant,

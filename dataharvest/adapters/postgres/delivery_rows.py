@@ -58,4 +58,5 @@ def lease_of(row: Any) -> Lease:
         contract_version=row["contract_version"],
         crash_count=row["crash_count"],
         chunks_at_lease=row["chunks_at_lease"],
+        traceparent=row["traceparent"],
     )

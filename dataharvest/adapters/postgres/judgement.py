@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.key_hashes import KEY_HASHING, KeyHashing
 from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import Judgement
@@ -17,8 +18,9 @@ _SQL = queries("judgement")
 class PostgresJudgements:
     """The port ``Judgements`` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, hashing: KeyHashing = KEY_HASHING) -> None:
         self._database = database
+        self._hashing = hashing
 
     async def begin(self, delivery_id: int) -> str:
         """See the port."""
@@ -59,7 +61,7 @@ class PostgresJudgements:
         """See the port."""
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock"], delivery_id)
-            yield None if row is None else LockedJudgement(connection, row)
+            yield None if row is None else LockedJudgement(connection, row, hashing=self._hashing)
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """See the port."""

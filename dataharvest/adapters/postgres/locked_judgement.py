@@ -6,7 +6,8 @@ from typing import Any
 from dataharvest.adapters.postgres.chunks import copy_quarantined, copy_rows
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.delivery_rows import source_of
-from dataharvest.adapters.postgres.sums import sums_query
+from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects, stored_suspects, suspects_in
+from dataharvest.adapters.postgres.sums import sums_query, weighing_query
 from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
 from dataharvest.entities import all_entities
@@ -22,10 +23,12 @@ _SQL = queries("judgement")
 class LockedJudgement:
     """A delivery whose row is locked until the block ends."""
 
-    def __init__(self, connection: Connection, row: Any) -> None:
+    def __init__(self, connection: Connection, row: Any, *, hashing: KeyHashing) -> None:
         self._connection = connection
         self._row = row
+        self._hashing = hashing
         self._entity = all_entities()[row["entity"]]
+        self._suspects: Suspects = []
         self._rule: DuplicateRule | None = None
         """None as long as there are no duplicates."""
         self._sums: dict[str, str] = {}
@@ -39,15 +42,26 @@ class LockedJudgement:
 
     async def weigh(self) -> bool:
         """See the port."""
-        await self._connection.execute(_SQL["room"])
-        await self._count(expected=self._row["persisted_count"])
-        return bool(await self._fetchval("any_duplicate", self.subject.delivery_id))
+        delivery_id, count = self.subject.delivery_id, self._row["persisted_count"]
+        if count > self._hashing.at_once:
+            await self._count(expected=count)
+            where = (self._connection, self._entity, delivery_id)
+            self._suspects = await stored_suspects(*where, hashing=self._hashing, count=count)
+        else:
+            query = weighing_query(self._entity, key_hash=self._hashing.of(self._entity))
+            found: Any = await self._connection.fetchrow(query, delivery_id)
+            self._take_in(found, expected=count)
+            self._suspects = await suspects_in(found["hashes"] or b"")
+        return self._suspects != []
 
     async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace]:
         """See the port."""
         self._rule = rule
+        await self._execute("room")
         await self._execute("make_duplicates")
-        await self._execute("fill_duplicates", self.subject.delivery_id)
+        await self._execute("no_nested_loops")
+        await self._execute("fill_duplicates", self.subject.delivery_id, self._suspects)
+        await self._execute("any_joins")
         await self._execute("analyze_duplicates")
         if await self._fetchval("any_unknown_chunk"):
             message = "The database was restored while the file was being read: it must be uploaded again."
@@ -120,7 +134,9 @@ class LockedJudgement:
         return quarantined_copy(copy, column=self._entity.natural_key, record_count=count, lines=lines)
 
     async def _count(self, *, expected: int) -> None:
-        found: Any = await self._connection.fetchrow(sums_query(self._entity), self.subject.delivery_id)
+        self._take_in(await self._connection.fetchrow(sums_query(self._entity), self.subject.delivery_id), expected=expected)
+
+    def _take_in(self, found: Any, *, expected: int) -> None:
         if found["count"] != expected:
             raise ConservationBroken(f"{found['count']} rows are there, {expected} in the ledger")
         self._sums = found["sums"]
@@ -139,4 +155,5 @@ class LockedJudgement:
         return await self._connection.fetchval(self._query(name), *arguments)
 
     def _query(self, name: str) -> str:
-        return _SQL[name].replace("{table}", self._entity.table).replace("{key}", self._entity.natural_key)
+        query = _SQL[name].replace("{hash}", self._hashing.of(self._entity))
+        return query.replace("{table}", self._entity.table).replace("{key}", self._entity.natural_key)

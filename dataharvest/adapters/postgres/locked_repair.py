@@ -10,7 +10,8 @@ from dataharvest.adapters.postgres.sets import LockedSet
 from dataharvest.adapters.postgres.sums import sums_query
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
-from dataharvest.quarantine import Changes, Entry, EntryChange, Repairable, Selection, Signature, deltas_of
+from dataharvest.quarantine import Entry, Selection, Signature
+from dataharvest.repairs import Changes, EntryChange, Repairable, deltas_of
 from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.repairs import Place
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
@@ -52,8 +53,7 @@ class LockedRepair:
             await self._execute("delete_rows", self._delivery_id, list(changes.replaced))
             await self._execute("replaced", self._delivery_id, list(changes.replaced))
         await self._add_rows(changes)
-        for one in changes.entries:
-            await self._settle(one, changes, by)
+        await self._settle(changes, by)
         deltas = [(index, *delta) for index, delta in deltas_of(changes).items()]
         await self._execute("count_in_chunks", self._delivery_id, *map(list, zip(*deltas, strict=True)))
         await self._recount()
@@ -69,12 +69,10 @@ class LockedRepair:
         )
         await copy_rows(self._connection, self._entity.name, self._delivery_id, rows)
 
-    async def _settle(self, one: EntryChange, changes: Changes, by: Signature) -> None:
-        identity = one.entry.quarantine_id
-        await self._execute("settle", identity, one.state, one.natural_key)
-        counts = (one.persisted_count, one.duplicate_count, one.accepted_count)
-        about = (identity, one.entry.tenant, changes.action, by.who, by.why)
-        await self._execute("note", *about, *counts, one.content, changes.contract_version)
+    async def _settle(self, changes: Changes, by: Signature) -> None:
+        states = [(one.entry.quarantine_id, one.state, one.natural_key) for one in changes.entries]
+        await self._connection.executemany(_SQL["settle"], states)
+        await self._connection.executemany(_SQL["note"], [_note(one, changes, by) for one in changes.entries])
 
     async def _recount(self) -> None:
         """Count everything again: what does not add up must not be kept."""
@@ -94,3 +92,9 @@ class LockedRepair:
 
     def _query(self, name: str) -> str:
         return _SQL[name].replace("{table}", self._entity.table).replace("{key}", self._entity.natural_key)
+
+
+def _note(one: EntryChange, changes: Changes, by: Signature) -> tuple[Any, ...]:
+    about = (one.entry.quarantine_id, one.entry.tenant, changes.action, by.who, by.why)
+    counts = (one.persisted_count, one.duplicate_count, one.accepted_count)
+    return (*about, *counts, one.content, changes.contract_version)

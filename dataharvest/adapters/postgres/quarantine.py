@@ -9,7 +9,8 @@ from dataharvest.adapters.postgres.delivery_rows import source_of
 from dataharvest.adapters.postgres.locked_repair import LockedRepair
 from dataharvest.adapters.postgres.quarantine_rows import arguments, read_entries
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery
-from dataharvest.quarantine import Entry, EntryCount, HistoryLine, Repairable, Selection, not_repairable, unknown_delivery
+from dataharvest.quarantine import Entry, EntryCount, HistoryLine, Selection
+from dataharvest.repairs import Repairable, not_repairable, unknown_delivery
 from dataharvest.sql import queries
 
 _SQL = queries("quarantine")

@@ -6,10 +6,12 @@ from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest
+from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import SetKey, set_is_publishing
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.progress import SetProgress, rule_key
 from dataharvest.rules.ranges import Ranges, union
 from dataharvest.rules.versions import DeliveryView, SetView, VersionView
@@ -122,6 +124,23 @@ class LockedSet:
             await execute(_SQL["add_fact"], set_version_id, persisted(entity))
         await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
+
+    async def since_arrival_s(self, version: int) -> float:
+        """See the port."""
+        waited_s: float = await self._connection.fetchval(_SQL["since_arrival"], *self._key, version)
+        return waited_s
+
+    async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
+        """See the port."""
+        return [row["traceparent"] for row in await self._connection.fetch(_SQL["traceparents"], list(delivery_ids))]
+
+    async def note_trace(self, version: int, traceparent: str) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["note_trace"], *self._key, version, traceparent)
+
+    async def notify(self, note: Note) -> None:
+        """See the port."""
+        await add_notification(self._connection, self._key, note)
 
     async def raise_edition(self) -> int:
         """See the port."""

@@ -1,39 +1,31 @@
 """The status report from PostgreSQL, read in one snapshot."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
 
+from dataharvest.adapters.postgres.board import read_cells
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.contracts import unreadable_contracts
-from dataharvest.adapters.postgres.status_rows import Row, SetRows, fields_of, read_sets
+from dataharvest.adapters.postgres.set_details import read_dead_letters, read_details
+from dataharvest.adapters.postgres.set_status import delivery_status, set_status
+from dataharvest.adapters.postgres.status_parts import read_parts
+from dataharvest.adapters.postgres.status_rows import Wanted, fields_of, read_sets
+from dataharvest.board import Attention, Board, BoardQuery
 from dataharvest.deliveries import SetKey
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import Standing
-from dataharvest.rules.versions import newest_complete
+from dataharvest.set_details import Leftovers, SetDetails
 from dataharvest.sql import queries
-from dataharvest.status import (
-    Counts,
-    DeadLetters,
-    DeliveryStatus,
-    DuplicateKey,
-    ManifestStatus,
-    Orphans,
-    Quarantined,
-    RuleStatus,
-    SetStatus,
-    StatusReport,
-    UnreadableContract,
-)
+from dataharvest.status import DeadLetters, StatusReport, UnreadableContract
 
 _SQL = queries("status")
 _SAMPLE = 5
-"""Quarantined records and orphans that are shown of each delivery or kind."""
-_SETS_LOOKED_INTO = 50
-"""A report on more sets leaves out the warnings that need a look at the rows."""
+"""Quarantined records that are shown of each delivery."""
+_ATTENTION = 8
+"""Sets of a board that are explained."""
 
 
 class UploadView(NamedTuple):
@@ -81,7 +73,7 @@ class PostgresStatus:
     async def standings(self, tenant: str, dates: Collection[date]) -> dict[SetKey, Standing]:
         """Where these sets of a tenant stand; those that are not known yet are left out."""
         async with self._snapshot() as connection:
-            sets, _ = await read_sets(connection, tenant, dates, ())
+            sets, _ = await read_sets(connection, Wanted(tenant=tenant, dates=dates))
         return {one.key: one.standing(required=self._required, rules=self._rules) for one in sets}
 
     async def report(
@@ -98,48 +90,76 @@ class PostgresStatus:
         ``sample`` quarantined records are shown of each delivery.
         """
         async with self._snapshot() as connection:
-            sets, others = await read_sets(connection, tenant, dates, delivery_ids)
-            samples = await _quarantined(connection, [row for one in sets for row in one.deliveries], sample)
-            parts = await _version_parts(connection, sets)
-            dead = [DeadLetters(stage=row[0], rule=row[1], count=row[2], last_at=row[3]) for row in
-                    await connection.fetch(_SQL["dead_letters"], since)]  # fmt: skip
-            contracts = await unreadable_contracts(connection, tenant)
-            at = await connection.fetchval(_SQL["clock"])
+            return await self._report(connection, Wanted(tenant=tenant, dates=dates, delivery_ids=delivery_ids), since, sample)
+
+    async def _report(self, connection: Connection, wanted: Wanted, since: datetime | None, sample: int) -> StatusReport:
+        sets, others = await read_sets(connection, wanted)
+        parts = await read_parts(connection, sets, sample=sample)
+        dead = [DeadLetters(stage=row[0], rule=row[1], count=row[2], last_at=row[3]) for row in
+                await connection.fetch(_SQL["dead_letters"], since)]  # fmt: skip
+        contracts = await unreadable_contracts(connection, wanted.tenant)
+        at, workers = await connection.fetchval(_SQL["clock"]), await connection.fetchval(_SQL["workers"])
         return StatusReport(
             at=at,
-            sets=[self._set_status(one, samples, parts) for one in sets],
-            deliveries_without_set=[_delivery_status(row, {}, {}) for row in others],
+            sets=[
+                set_status(one, parts, required=self._required, rules=self._rules, at=at, worker_count=workers) for one in sets
+            ],
+            deliveries_without_set=[delivery_status(row, parts) for row in others],
             dead_letter_count=sum(one.count for one in dead),
             dead_letters=dead,
             unreadable_contracts=[
                 UnreadableContract(tenant=whose, version=version, message=message)
                 for (whose, version), message in sorted(contracts.items())
             ],
+            worker_count=workers,
         )
 
-    def _set_status(self, rows: SetRows, samples: Mapping[int, list[Quarantined]], parts: "_Parts") -> SetStatus:
-        stands = rows.standing(required=self._required, rules=self._rules)
-        deliveries = [_delivery_status(row, samples, parts.duplicates) for row in rows.deliveries]
-        newest = {one.delivery_id for one in newest_complete(rows.view().deliveries).values()}
-        current = rows.versions[-1] if rows.versions else None
-        identity = current["set_version_id"] if current else 0
-        return SetStatus(
-            tenant=rows.key.tenant,
-            business_date=rows.key.business_date,
-            state=stands.state,
-            version=stands.version,
-            published_at=current["published_at"] if current else None,
-            waits_for=list(stands.waits_for),
-            reason=stands.reason,
-            counts=sum((one.counts for one in deliveries if one.delivery_id in newest), Counts()),
-            warnings=[*parts.warnings.get(identity, []), *rows.tolerated(), *rows.lateness()],
-            orphans=parts.orphans.get(identity, []),
-            rules=parts.rules.get(identity, []),
-            deliveries=deliveries,
-            problem=rows.problem,
-            late_at=rows.late_at,
-            manifests=[ManifestStatus(file=row["object_key"], **fields_of(ManifestStatus, row)) for row in rows.manifests],
+    async def board(self, query: BoardQuery) -> Board:
+        """See `StatusReader`."""
+        async with self._snapshot() as connection:
+            cells = await read_cells(connection, query, required=self._required, rules=self._rules)
+            tenants, waiting = cells.tenants(query.state), cells.waiting(query.state)
+            report = await self._report(connection, Wanted(keys=waiting[:_ATTENTION]), None, 1)
+            dead = await connection.fetchval(_SQL["dead_letter_count"])
+        page_count = max(1, -(-len(tenants) // query.per_page))
+        first = (min(query.page, page_count) - 1) * query.per_page
+        return Board(
+            at=report.at,
+            query=query,
+            dates=cells.dates,
+            rows=[cells.row(tenant) for tenant in tenants[first : first + query.per_page]],
+            totals=cells.totals(),
+            late_count=sum(cell.late for cell in cells.by_set.values()),
+            tenant_count=len(tenants),
+            page_count=page_count,
+            attention=_attention(report, waiting[:_ATTENTION]),
+            attention_count=len(waiting),
+            worker_count=report.worker_count or 0,
+            dead_letter_count=dead,
         )
+
+    async def details(self, key: SetKey) -> SetDetails | None:
+        """See `StatusReader`."""
+        async with self._snapshot() as connection:
+            report = await self._report(connection, Wanted(keys=[key]), None, _SAMPLE)
+            if not report.sets:
+                return None
+            return await read_details(connection, report.sets[0], at=report.at, rules=list(self._rules))
+
+    async def leftovers(self, *, limit: int) -> Leftovers:
+        """See `StatusReader`."""
+        async with self._snapshot() as connection:
+            ids = [row[0] for row in await connection.fetch(_SQL["without_set"], limit)]
+            report = await self._report(connection, Wanted(keys=[], delivery_ids=ids), None, _SAMPLE)
+            letters = await read_dead_letters(connection, of=None, limit=limit)
+        files = sorted(report.deliveries_without_set, key=lambda one: one.delivery_id, reverse=True)
+        return Leftovers(at=report.at, files=files, dead_letters=letters, dead_letter_count=report.dead_letter_count)
+
+    async def pulse(self) -> str:
+        """See `StatusReader`; the place in the write-ahead log that is written next."""
+        async with self._database.connection() as connection:
+            place: str = await connection.fetchval(_SQL["pulse"])
+        return place
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[Connection]:
@@ -150,67 +170,11 @@ class PostgresStatus:
             yield connection
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Parts:
-    """What is known of set versions, by their id."""
-
-    rules: Mapping[int, list[RuleStatus]]
-    orphans: Mapping[int, list[Orphans]]
-    warnings: Mapping[int, list[str]]
-    duplicates: Mapping[int, list[DuplicateKey]]
-    """By delivery."""
-
-
-async def _quarantined(connection: Connection, deliveries: Iterable[Row], sample: int) -> dict[int, list[Quarantined]]:
-    found: dict[int, list[Quarantined]] = {}
-    wanted = [row["delivery_id"] for row in deliveries if row["open_quarantine"]]
-    for row in await connection.fetch(_SQL["quarantined"], wanted, sample) if wanted else ():
-        one = Quarantined(column=row["column_name"], **fields_of(Quarantined, row))
-        found.setdefault(row["delivery_id"], []).append(one)
-    return found
-
-
-async def _duplicates(connection: Connection, sets: Sequence[SetRows]) -> dict[int, list[DuplicateKey]]:
-    found: dict[int, list[DuplicateKey]] = {}
-    shown = [row["delivery_id"] for one in sets for row in one.deliveries]
-    for row in await connection.fetch(_SQL["duplicate_keys"], shown):
-        found.setdefault(row["delivery_id"], []).append(DuplicateKey(**fields_of(DuplicateKey, row)))
-    return found
-
-
-async def _version_parts(connection: Connection, sets: Sequence[SetRows]) -> _Parts:
-    newest = [one.versions[-1] for one in sets if one.versions]
-    identities = [row["set_version_id"] for row in newest]
-    rules: dict[int, list[RuleStatus]] = {}
-    for row in await connection.fetch(_SQL["batches"], identities):
-        one = RuleStatus(rule=row["rule"], done=row["done_count"], batch_count=row["batch_count"])
-        rules.setdefault(row["set_version_id"], []).append(one)
-    orphans: dict[int, list[Orphans]] = {}
-    for row in await connection.fetch(_SQL["orphans"], identities, _SAMPLE):
-        kind = Orphans(kind=row["kind"], count=row["record_count"], sample=row["sample"])
-        orphans.setdefault(row["set_version_id"], []).append(kind)
-    looked_into = newest if len(newest) <= _SETS_LOOKED_INTO else []
-    warnings = {row["set_version_id"]: await _warnings(connection, row) for row in looked_into}
-    return _Parts(rules=rules, orphans=orphans, warnings=warnings, duplicates=await _duplicates(connection, sets))
-
-
-async def _warnings(connection: Connection, version: Row) -> list[str]:
-    accounts = version["deliveries"].get("accounts")
-    mixed = await connection.fetchval(_SQL["mixed_currency"], version["set_version_id"], accounts) if accounts else 0
-    if not mixed:
-        return []
-    who = "1 client has" if mixed == 1 else f"{mixed:,} clients have"
-    return [f"mixed_currency: {who} accounts in more than one currency; their taxes are summed as if it were one"]
-
-
-def _delivery_status(
-    row: Row, samples: Mapping[int, list[Quarantined]], duplicates: Mapping[int, list[DuplicateKey]]
-) -> DeliveryStatus:
-    counts = {name: row[f"{name}_count"] for name in Counts.model_fields if name != "read"}
-    return DeliveryStatus(
-        file=row["object_key"],
-        counts=Counts(read=row["record_count"], **counts),
-        quarantined=samples.get(row["delivery_id"], []),
-        duplicates=duplicates.get(row["delivery_id"], []),
-        **fields_of(DeliveryStatus, row),
-    )
+def _attention(report: StatusReport, order: Sequence[SetKey]) -> list[Attention]:
+    by_key = {SetKey(one.tenant, one.business_date): one for one in report.sets}
+    shown = [by_key[key] for key in order]
+    return [
+        Attention(**{name: getattr(one, name) for name in Attention.model_fields if name != "why"}, why=one.why)
+        for one in shown
+        if one.why
+    ]

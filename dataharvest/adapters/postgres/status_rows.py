@@ -21,11 +21,30 @@ _MANIFESTS = queries("manifests")
 
 Row = asyncpg.Record
 
+_OF_A_VIEW = tuple(DeliveryView.__annotations__)
 _NOTES = {
     "judging": "all stored, sums and duplicates are being counted",
     "registered": "registered, nobody reads it yet",
 }
 """What a delivery in one of these states is doing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which sets are read; what is None does not choose."""
+
+    tenant: str | None = None
+    dates: Collection[date] | None = None
+    keys: Collection[SetKey] | None = None
+    """Single sets."""
+    delivery_ids: Collection[int] = ()
+    """Deliveries that are read whatever the rest says."""
+
+    def arguments(self) -> tuple[str | None, list[date] | None, list[str] | None, list[date] | None]:
+        """As the queries take them."""
+        keys = self.keys
+        tenants, days = (None, None) if keys is None else ([key.tenant for key in keys], [key.business_date for key in keys])
+        return self.tenant, None if self.dates is None else list(self.dates), tenants, days
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,14 +103,18 @@ class SetRows:
         message = self.unreadable[max(self.unreadable)].rstrip(".")
         return {"rule": "contract", "state": "blocked", "message": message, "deliveries": chosen}
 
+    def contract_trouble(self, row: Row) -> str | None:
+        """Why a delivery's contract can't be read, while the delivery waits for that."""
+        return self.unreadable.get(row["contract_version"]) if row["state"] in IN_PROGRESS else None
+
     def _note(self, row: Row) -> str:
-        trouble = self.unreadable.get(row["contract_version"]) if row["state"] in IN_PROGRESS else None
+        trouble = self.contract_trouble(row)
         return f"waits until its contract is replaced ({trouble})" if trouble else _note(row)
 
     def view(self) -> SetView:
         """The set as the rules see it."""
         return SetView(
-            deliveries=tuple(DeliveryView(**fields_of(DeliveryView, row)) for row in self.deliveries),
+            deliveries=tuple(DeliveryView(**{name: row[name] for name in _OF_A_VIEW}) for row in self.deliveries),
             versions=tuple(
                 VersionView(
                     version=row["version"],
@@ -107,15 +130,12 @@ class SetRows:
         )
 
 
-async def read_sets(
-    connection: Connection, tenant: str | None, dates: Collection[date] | None, delivery_ids: Collection[int]
-) -> tuple[list[SetRows], list[Row]]:
+async def read_sets(connection: Connection, wanted: Wanted) -> tuple[list[SetRows], list[Row]]:
     """The rows by set, and the deliveries that belong to no set shown."""
-    wanted = tenant, None if dates is None else list(dates)
     by_set: dict[SetKey, SetRows] = {}
-    sets = await connection.fetch(_SQL["sets"], *wanted)
+    sets = await connection.fetch(_SQL["sets"], *wanted.arguments())
     contracts = await newest_contracts(connection, {row["tenant"] for row in sets})
-    unreadable = await unreadable_contracts(connection, tenant)
+    unreadable = await unreadable_contracts(connection, wanted.tenant)
     for row in sets:
         key = SetKey(row["tenant"], row["business_date"])
         by_set[key] = SetRows(
@@ -130,12 +150,12 @@ async def read_sets(
             unreadable={version: reason for (whose, version), reason in unreadable.items() if whose == key.tenant},
         )
     others: list[Row] = []
-    for row in await connection.fetch(_SQL["deliveries"], *wanted, list(delivery_ids)):
+    for row in await connection.fetch(_SQL["deliveries"], *wanted.arguments(), list(wanted.delivery_ids)):
         found = by_set.get(SetKey(row["tenant"], row["business_date"]))
         (found.deliveries if found else others).append(row)
-    for row in await connection.fetch(_SQL["versions"], *wanted):
+    for row in await connection.fetch(_SQL["versions"], *wanted.arguments()):
         by_set[SetKey(row["tenant"], row["business_date"])].versions.append(row)
-    for row in await connection.fetch(_MANIFESTS["of_sets"], *wanted):
+    for row in await connection.fetch(_MANIFESTS["of_sets"], *wanted.arguments()):
         by_set[SetKey(row["tenant"], row["business_date"])].manifests.append(row)
     return list(by_set.values()), others
 

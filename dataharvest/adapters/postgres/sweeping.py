@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.delivery_rows import lease_of
 from dataharvest.adapters.postgres.frozen import end_frozen_sessions
+from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import Announcement, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
 from dataharvest.rules.needs import Rule
+from dataharvest.rules.notifying import Note
 from dataharvest.sql import queries
 from dataharvest.sweeping import Due, Gap, SentBatch
 
@@ -110,9 +112,13 @@ class PostgresSweepState:
                 logger.error("contract cannot be read", extra={"tenant": row["tenant"]})
         return found
 
-    async def mark_late(self, key: SetKey, due_at: datetime) -> bool:
+    async def mark_late(self, key: SetKey, due_at: datetime, note: Note) -> bool:
         """See the port."""
-        return bool(await self._rows("mark_late", *key, due_at))
+        async with self._database.transaction() as connection:
+            is_marked = bool(await connection.fetch(_SQL["mark_late"], *key, due_at))
+            if is_marked:
+                await add_notification(connection, key, note)
+        return is_marked
 
     async def _rows(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         async with self._database.connection() as connection:

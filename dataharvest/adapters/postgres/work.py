@@ -1,6 +1,6 @@
 """Batches in PostgreSQL: planned, computed, published, each step once."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -9,9 +9,11 @@ import polars as pl
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
+from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
+from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
@@ -53,12 +55,15 @@ class PostgresWork:
         """See the port."""
         async with self._database.connection() as connection:
             if not await connection.fetchval(_SQL["any_unsent"], tenant):
-                yield BatchesToSend(connection, [])
+                yield BatchesToSend(connection, {})
                 return
             async with connection.transaction():
                 await connection.execute(_SQL["lock_batches"], tenant)
                 rows = await connection.fetch(_SQL["next_batches"], tenant, at_once)
-                yield BatchesToSend(connection, [Batch(**row) for row in rows])
+                names = Batch.model_fields.keys() - {"type"}
+                yield BatchesToSend(
+                    connection, {Batch(**{name: row[name] for name in names}): row["traceparent"] for row in rows}
+                )
 
     @asynccontextmanager
     async def open_batch(self, batch: Batch) -> AsyncIterator["LockedBatch | None"]:
@@ -96,9 +101,14 @@ class PostgresWork:
 class BatchesToSend:
     """Batches whose turn it is, and nobody else's until the block ends."""
 
-    def __init__(self, connection: Connection, batches: list[Batch]) -> None:
+    def __init__(self, connection: Connection, traces: Mapping[Batch, str | None]) -> None:
         self._connection = connection
-        self.batches = batches
+        self._traces = traces
+        self.batches = list(traces)
+
+    def trace_of(self, batch: Batch) -> str | None:
+        """See the port."""
+        return self._traces[batch]
 
     async def mark_sent(self, batch: Batch, position: Position) -> None:
         """See the port."""
@@ -146,6 +156,10 @@ class LockedBatch:
     async def block(self, failure: dict[str, Any]) -> None:
         """See the port."""
         await self._connection.execute(_SQL["block"], self.opened.set_version_id, failure)
+
+    async def notify(self, note: Note) -> None:
+        """See the port."""
+        await add_notification(self._connection, SetKey(self._batch.tenant, self._batch.business_date), note)
 
     async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
         """See the port."""

@@ -1,0 +1,66 @@
+"""What several commands ask for in the same words, and the connections they are given."""
+
+import getpass
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from dataharvest.adapters.postgres.connection import Database
+
+DAY = click.DateTime(["%Y-%m-%d", "%Y%m%d"])
+
+
+def whoever_asks() -> str:
+    """The name of the account that runs the command."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user may have no name.
+        return "unknown"
+
+
+class NotEmpty(click.ParamType):
+    """Text with something in it."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text without blanks around it."""
+        text = str(value).strip()
+        if not text or "\0" in text:
+            self.fail("may not be empty", param, ctx)
+        return text
+
+
+by_option = click.option(
+    "--by", "by", type=NotEmpty(), default=whoever_asks, show_default="the account", help="Who does it; kept in the history."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+plan_option = click.option("--plan", "is_plan", is_flag=True, help="Say what would happen and change nothing.")
+
+
+def quiet_libraries() -> None:
+    """Leave it to the command to say what is wrong: the clients of Kafka and PostgreSQL would fill the screen meanwhile."""
+    for name in ("aiokafka", "asyncpg"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@asynccontextmanager
+async def opened_database(*, name: str, pool_size: int = 2) -> "AsyncIterator[Database]":
+    """The database of the settings, with the schema this version needs."""
+    from dataharvest.adapters.postgres.connection import Database
+    from dataharvest.adapters.postgres.schema import require_current_schema
+    from dataharvest.settings import load_settings
+
+    quiet_libraries()
+    url = load_settings().database_url.get_secret_value()
+    database = Database(url, pool_size=pool_size, application_name=f"dataharvest {name}")
+    try:
+        await require_current_schema(database)
+        yield database
+    finally:
+        await database.close()

@@ -1,0 +1,213 @@
+"""`dataharvest quarantine`: see what is in quarantine, and repair it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dataharvest.cli.quarantine_options import by_option, form_options, ids_or_selection, plan_option, reason_option, selecting
+from dataharvest.cli.quarantine_services import with_services
+
+if TYPE_CHECKING:
+    from dataharvest.quarantine import Entry, Selection, Signature
+    from dataharvest.services import Services
+    from dataharvest.stages.look_at_record import Looking
+    from dataharvest.stages.repair_report import Report
+
+Answer = TypeVar("Answer")
+
+_LISTED, _SHOWN_BYTES = 50, 4_000
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def quarantine() -> None:
+    """See the records that broke a rule, and repair, accept or read them again."""
+
+
+@quarantine.command("list")
+@selecting(with_state=True)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=_LISTED, show_default=True, help="Entries to list; counts are of all."
+)
+@form_options(csv=True)
+def list_entries(selection: "Selection", limit: int, form: str | None) -> None:
+    """Show how much is in quarantine, then the entries; --csv is for a spreadsheet and comes back with `fix --file`."""
+    from dataharvest.quarantine_csv import quarantine_csv
+    from dataharvest.quarantine_text import count_line, counts_json, entry_json, entry_line
+    from dataharvest.stages.repair import MAX_ENTRIES
+
+    async def look(services: "Services") -> Any:
+        found = services.quarantine
+        return await found.counts(selection), await found.entries(selection, limit=MAX_ENTRIES if form == "csv" else limit)
+
+    counts, entries = with_services(look)
+    if form == "csv":
+        _write(quarantine_csv(entries).encode())
+        if sum(one.entry_count for one in counts) > len(entries):
+            click.echo(f"only the first {len(entries):,} entries: name an entity or a rule", err=True)
+    elif form == "json":
+        _print_json({"counts": counts_json(counts), "entries": list(map(entry_json, entries))})
+    else:
+        _print_lines(map(count_line, counts) if counts else ["nothing is in quarantine"])
+        _print_lines(map(entry_line, entries))
+        if (total := sum(one.entry_count for one in counts)) > len(entries):
+            click.echo(f"… and {total - len(entries):,} more; --limit {total} shows them")
+
+
+@quarantine.command()
+@click.argument("quarantine_id", type=int, metavar="ID")
+@form_options(csv=False)
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write every byte of it to this file.")
+def show(quarantine_id: int, form: str | None, save: Path | None) -> None:
+    """Show entry ID with its bytes, read from the bucket if they are many, between its neighbours."""
+    from dataharvest.quarantine_text import entry_json, entry_lines, neighbours_json
+
+    async def look(services: "Services") -> Any:
+        looking = _looking(services)
+        entry = await looking.entry(quarantine_id)
+        if save:
+            return await _save(looking, entry, save)
+        return await looking.look(entry, max_bytes=_SHOWN_BYTES + 1)
+
+    sight = with_services(look)
+    if save:
+        click.echo(f"{sight:,} bytes written to {save}")
+    elif form == "json":
+        seen = {**entry_json(sight.entry, content=sight.content), "remark": sight.remark}
+        _print_json({**seen, **neighbours_json(sight.neighbours)})
+    else:
+        _print_lines(entry_lines(sight.entry, content=sight.content, neighbours=sight.neighbours, remark=sight.remark))
+
+
+@quarantine.command()
+@click.argument("quarantine_id", type=int, metavar="[ID]", required=False)
+@click.option("--record", help="The corrected record, as a line of the file; \\n, \\xff and \\\\ as `show` writes them.")
+@click.option("--record-file", type=_file, help="The same from a file, byte by byte; for a tail, all its records.")
+@click.option("--as-is", is_flag=True, help="The record as it came counts: of several copies, this one.")
+@click.option("--file", "file", type=_file, help="A CSV that `list --csv` wrote, with corrected records.")
+@click.option("--edit", is_flag=True, help="Correct the selected entries in $EDITOR, as such a CSV.")
+@selecting()
+@reason_option
+@by_option
+@plan_option
+@form_options(csv=False)
+def fix(  # noqa: PLR0913
+    quarantine_id: int | None,
+    record: str | None,
+    record_file: Path | None,
+    *,
+    as_is: bool,
+    file: Path | None,
+    edit: bool,
+    selection: "Selection",
+    by: "Signature",
+    plan: bool,
+    form: str | None,
+) -> None:
+    """Let entry ID be the record given for it, or each entry of a CSV the record that stands there now.
+
+    A correction is checked like any other record; the original is kept beside it.
+    """
+    from dataharvest.cli.quarantine_sources import Source, given_contents
+
+    source = Source(quarantine_id, record, record_file, as_is, file, edit, selection)
+
+    async def repair(services: "Services") -> "Report | None":
+        contents = await given_contents(source, services.quarantine)
+        return await services.repairs.fix(contents, by=by, plan=plan) if contents else None
+
+    source.require_one()
+    report = with_services(repair)
+    if report is None:
+        click.echo("no record was changed: nothing to do")
+    else:
+        _conclude(report, plan=plan, form=form)
+
+
+@quarantine.command()
+@ids_or_selection
+@reason_option
+@by_option
+@plan_option
+@form_options(csv=False)
+def accept(selection: "Selection", *, by: "Signature", plan: bool, form: str | None) -> None:
+    """Leave out the entries named, or all open ones selected, on purpose; the set goes on without them."""
+    _conclude(with_services(lambda services: services.repairs.accept(selection, by=by, plan=plan)), plan=plan, form=form)
+
+
+@quarantine.command()
+@ids_or_selection
+@click.option("--reason", default="read again", show_default=True, help="Why; kept in the history.")
+@by_option
+@plan_option
+@form_options(csv=False)
+def replay(selection: "Selection", *, by: "Signature", plan: bool, form: str | None) -> None:
+    """Read the entries named, or all open ones selected, again: as the tenant's contract says now, and as this program reads now.
+
+    What still breaks a rule stays in quarantine.
+    """
+    _conclude(with_services(lambda services: services.repairs.replay(selection, by=by, plan=plan)), plan=plan, form=form)
+
+
+@quarantine.command()
+@click.argument("quarantine_id", type=int, metavar="[ID]", required=False)
+@selecting()
+@click.option("--limit", type=click.IntRange(min=1), default=_LISTED, show_default=True, help="How much of it; the newest.")
+@form_options(csv=False)
+def history(quarantine_id: int | None, selection: "Selection", limit: int, form: str | None) -> None:
+    """Show who did what about entry ID, or about all entries selected, when and why; also what newer files have dropped."""
+    from dataclasses import replace
+
+    from dataharvest.quarantine_text import history_json, history_line
+
+    ids = None if quarantine_id is None else (quarantine_id,)
+    wanted = replace(selection, ids=ids, with_superseded=True)
+    lines = with_services(lambda services: services.quarantine.history(wanted, limit=limit))
+    if form == "json":
+        _print_json(list(map(history_json, lines)))
+    else:
+        _print_lines(map(history_line, lines) if lines else ["nothing was done"])
+
+
+def _looking(services: "Services") -> "Looking":
+    from dataharvest.stages.look_at_record import Looking
+
+    return Looking(quarantine=services.quarantine, contracts=services.contracts, objects=services.objects)
+
+
+async def _save(looking: "Looking", entry: "Entry", path: Path) -> int:
+    written = 0
+    with path.open("wb") as output:
+        async for piece in looking.content(entry):
+            written += output.write(piece)
+    return written
+
+
+def _conclude(report: "Report", *, plan: bool, form: str | None) -> None:
+    from dataharvest.quarantine_text import report_json, report_lines
+
+    if form == "json":
+        _print_json(report_json(report, plan=plan))
+    else:
+        _print_lines(report_lines(report, plan=plan))
+    for reason in report.refused:
+        click.echo(f"dataharvest: {reason}", err=True)
+    if report.refused:
+        sys.exit(1)
+
+
+def _print_lines(lines: Any) -> None:
+    for line in lines:
+        click.echo(line)
+
+
+def _print_json(report: Any) -> None:
+    click.echo(json.dumps(report, indent=1, ensure_ascii=False))
+
+
+def _write(content: bytes) -> None:
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()

@@ -1,0 +1,18 @@
+"""Text from outside as a person may see it: nothing hidden, nothing turned around, nothing that moves a terminal's cursor."""
+
+import unicodedata
+
+_SHOWN_AS_THEY_ARE = frozenset("\u200d\ufe0f")
+"""Joiner and variation selector: parts of ordinary writing and of emoji."""
+_UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+
+
+def visible(text: str) -> str:
+    """The text with every control, direction and other unseen character written as an escape, the way Python writes it."""
+    return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))
+
+
+def _visible(character: str) -> str:
+    if character in _SHOWN_AS_THEY_ARE or unicodedata.category(character) not in _UNSEEN:
+        return character
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

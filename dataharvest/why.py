@@ -1,0 +1,187 @@
+"""Why a set is not further, in one sentence that names what is in the way, and the command that repairs it."""
+
+import shlex
+from collections.abc import Callable, Mapping
+
+from dataharvest.rules.causes import Cause
+from dataharvest.rules.text import visible
+from dataharvest.rules.versions import IN_PROGRESS
+from dataharvest.status import RuleStatus, SetStatus, Why
+from dataharvest.why_files import absences, file_name, in_one_sentence, rejected, what_broke, what_it_does
+
+_BY_ITSELF = frozenset(
+    {
+        Cause.VERSION_DUE,
+        Cause.RELATING,
+        Cause.COMPUTING,
+        Cause.OLDER_VERSION_GOES_OUT,
+        Cause.ABOUT_TO_GO_OUT,
+        Cause.GOING_OUT,
+    }
+)
+"""What a worker brings to its end without anybody's help."""
+_GOES_ON = "Nothing has to be done; it goes on by itself."
+
+
+def why(one: SetStatus, *, worker_count: int | None) -> Why:
+    """What keeps the set, and what to do about it.
+
+    Args:
+        one: the set; its own ``why`` is not looked at.
+        worker_count: workers that are connected to the database; None when that is not known.
+    """
+    found = _SENTENCES[one.cause](one)
+    waits_for_a_worker = one.cause in _BY_ITSELF or (one.cause is Cause.DELIVERY_MOVES and found.remedy == _GOES_ON)
+    if waits_for_a_worker and worker_count == 0:
+        sentence = f"{found.sentence} No worker is running."
+        return Why(sentence=sentence, remedy="Start a worker.", command="dataharvest worker")
+    return found
+
+
+def _moves(one: SetStatus) -> Why:
+    moving = [delivery for delivery in one.deliveries if delivery.state in IN_PROGRESS]
+    if one.pause_reason is not None:
+        reason = f" ({visible(one.pause_reason)})" if one.pause_reason else ""
+        sentence = f"{file_name(moving[0])} waits because {one.tenant} is paused{reason}."
+        return Why(sentence=sentence, remedy="Resume the tenant.", command=f"dataharvest tenant resume {one.tenant}")
+    sentence = in_one_sentence(*map(what_it_does, moving), *absences(one))
+    if any(delivery.contract_trouble for delivery in moving):
+        return _apply_contract(one, sentence)
+    if lost := next((each for each in moving if each.state != "waiting" and each.dead_letter_count), None):
+        remedy = "See why, repair it, and send it again; nothing does so by itself."
+        return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay --rule {lost.dead_letter_rule}")
+    if any(delivery.state == "waiting" for delivery in moving):
+        remedy = "It is tried again by itself; make the object readable, or upload the file again."
+        return _upload(one, sentence, remedy)
+    return _goes_on(one, sentence)
+
+
+def _unaccounted(one: SetStatus) -> Why:
+    broken = [each for each in one.deliveries if each.state in IN_PROGRESS and (each.failure or {}).get("rule") == "conservation"]
+    said = (f"{file_name(each)} does not add up: {visible(str((each.failure or {}).get('message')))}" for each in broken)
+    remedy = "This is a fault of the program: keep its log, look at the statement, and upload the file again."
+    return Why(sentence=in_one_sentence(*said), remedy=remedy, command=f"dataharvest reconcile {_selected(one)}")
+
+
+def _quarantine(one: SetStatus) -> Why:
+    newest = {each.entity: each for each in one.deliveries if each.state == "complete"}
+    said = [what_broke(each) for entity, each in newest.items() if f"quarantine of {entity}" in one.waits_for]
+    remedy = "Correct these records with this command, or upload the corrected file."
+    command = f"dataharvest quarantine fix --edit {_selected(one)} --reason WHY"
+    return Why(sentence=in_one_sentence(*said, *absences(one)), remedy=remedy, command=command)
+
+
+def _file_missing(one: SetStatus) -> Why:
+    remedy = "Correct the rejected file and upload it again." if any(rejected(one)) else "Ask the sender for it, and upload it."
+    return _upload(one, in_one_sentence(*absences(one)), remedy)
+
+
+def _version_due(one: SetStatus) -> Why:
+    return _goes_on(one, f"All files are stored; version {(one.version or 0) + 1} is about to be made.")
+
+
+def _manifest_missing(one: SetStatus) -> Why:
+    unusable = [each for each in one.manifests if each.state == "rejected"]
+    if unusable:
+        message = visible(str((unusable[-1].failure or {}).get("message", "no reason kept")))
+        sentence = f"The contract requires control totals, and {visible(unusable[-1].file)} can't be used: {message}"
+        return _upload(one, in_one_sentence(sentence), "Correct the manifest and upload it again.")
+    key = f"{one.tenant}/manifest_{one.business_date:%Y%m%d}.json"
+    sentence = f"The contract requires control totals, and {key} has not arrived."
+    return _upload(one, sentence, "Ask the sender for it, and upload it.")
+
+
+def _contract_unreadable(one: SetStatus) -> Why:
+    return _apply_contract(one, in_one_sentence(visible(str((one.problem or {}).get("message", one.reason)))))
+
+
+def _apply_contract(one: SetStatus, sentence: str) -> Why:
+    remedy = "Replace the contract; what waits goes on by itself then."
+    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest contract apply FILE --tenant {shlex.quote(one.tenant)}")
+
+
+def _control_totals(one: SetStatus) -> Why:
+    if (one.problem or {}).get("rule") == "stored_manifest":
+        return _upload(one, in_one_sentence(visible(str((one.problem or {}).get("message")))), "Upload the manifest again.")
+    files = [each for each in one.manifests if each.state == "read"]
+    source = f"{visible(files[-1].file)} says something else than the files" if files else "Control totals differ from the files"
+    message = visible(str((one.problem or {}).get("message", "no reason kept")))
+    stands = f"; version {one.version} stands" if one.cause is Cause.CONTROL_TOTALS_DISPUTED and one.version else ""
+    remedy = "Look at the statement, then upload the corrected file or manifest."
+    sentence = in_one_sentence(f"{source}: {message}{stands}")
+    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest reconcile {_selected(one)}")
+
+
+def _version_blocked(one: SetStatus) -> Why:
+    sentence = one.reason.rstrip(".")
+    samples = [f"{kind.kind}: {', '.join(map(visible, kind.sample))}" for kind in one.orphans if kind.kind in sentence]
+    remedy = f"Correct the files and upload them again, or allow it: `dataharvest contract apply FILE --tenant {one.tenant}`."
+    return _upload(one, in_one_sentence(f"{sentence[:1].upper()}{sentence[1:]}", *samples), remedy)
+
+
+def _relating(one: SetStatus) -> Why:
+    done = _batches(one.rules, one.waits_for)
+    return _goes_on(one, f"All files are stored; {', '.join(one.waits_for)} of version {one.version} comes next{done}.")
+
+
+def _computing(one: SetStatus) -> Why:
+    return _goes_on(one, f"Version {one.version} waits for {', '.join(one.waits_for)}{_batches(one.rules, one.waits_for)}.")
+
+
+def _older_version(one: SetStatus) -> Why:
+    older = ", ".join(one.waits_for).capitalize()
+    return _goes_on(one, f"{older} has begun to go out and finishes before version {one.version}.")
+
+
+def _about_to_go_out(one: SetStatus) -> Why:
+    return _goes_on(one, f"Version {one.version} is computed; {', '.join(one.waits_for)} comes next.")
+
+
+def _going_out(one: SetStatus) -> Why:
+    named = ", ".join(one.waits_for) or "all messages"
+    return _goes_on(one, f"Version {one.version} goes out: {named}{_batches(one.rules, one.waits_for)}.")
+
+
+def _nothing(one: SetStatus) -> Why:
+    return Why(
+        sentence=f"Version {one.version} is published; nothing is in the way.",
+        remedy="Nothing has to be done; the statement has every figure.",
+        command=f"dataharvest reconcile {_selected(one)}",
+    )
+
+
+_SENTENCES: Mapping[Cause, Callable[[SetStatus], Why]] = {
+    Cause.RECORDS_UNACCOUNTED: _unaccounted,
+    Cause.DELIVERY_MOVES: _moves,
+    Cause.QUARANTINE: _quarantine,
+    Cause.FILE_MISSING: _file_missing,
+    Cause.VERSION_DUE: _version_due,
+    Cause.MANIFEST_MISSING: _manifest_missing,
+    Cause.CONTROL_TOTALS: _control_totals,
+    Cause.CONTROL_TOTALS_DISPUTED: _control_totals,
+    Cause.CONTRACT_UNREADABLE: _contract_unreadable,
+    Cause.VERSION_BLOCKED: _version_blocked,
+    Cause.RELATING: _relating,
+    Cause.COMPUTING: _computing,
+    Cause.OLDER_VERSION_GOES_OUT: _older_version,
+    Cause.ABOUT_TO_GO_OUT: _about_to_go_out,
+    Cause.GOING_OUT: _going_out,
+    Cause.NOTHING: _nothing,
+}
+
+
+def _batches(rules: list[RuleStatus], names: list[str]) -> str:
+    said = [f"{one.rule} {one.done:,} of {one.batch_count:,}" for one in rules if one.rule in names]
+    return f" (batches done: {', '.join(said)})" if said else ""
+
+
+def _selected(one: SetStatus) -> str:
+    return f"--tenant {shlex.quote(one.tenant)} --date {one.business_date}"
+
+
+def _upload(one: SetStatus, sentence: str, remedy: str) -> Why:
+    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest harvest FOLDER --tenant {shlex.quote(one.tenant)}")
+
+
+def _goes_on(one: SetStatus, sentence: str) -> Why:
+    return Why(sentence=sentence, remedy=_GOES_ON, command=f"dataharvest status {_selected(one)} --watch")
