@@ -103,6 +103,6 @@ async def _is_frozen(worker: Worker) -> bool:
     return worker.is_alive and psutil.Process(worker.pid).status() == psutil.STATUS_STOPPED
 
 
-F1 = Kind("F1", "killed at each named place", times(15, 30, 150), at_failpoints)
+F1 = Kind("F1", "killed at each named place", times(1, 30, 150), at_failpoints)
 F2 = Kind("F2", "killed at random, three workers", times(1, 30, 300), at_random)
 F3 = Kind("F3", "frozen with a transaction open", times(1, 5, 50), frozen)
