@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from dataharvest.rules.standing import State
 from dataharvest.rules.text import visible
+from dataharvest.rules.versions import IN_PROGRESS
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -53,9 +54,15 @@ def sets_table(report: "StatusReport") -> "Table":
     for one in report.sets:
         open_records = sum(each.open_quarantine for each in one.deliveries)
         chunks = f"{one.stored_chunk_count:,}/{'?' if one.chunk_count is None else f'{one.chunk_count:,}'}"
-        counts = f"{len(one.deliveries):,}", chunks, f"{one.counts.persisted:,}", f"{open_records:,}"
+        counts = f"{len(one.deliveries):,}", chunks, f"{_rows_of(one):,}", f"{open_records:,}"
         table.add_row(one.tenant, str(one.business_date), one.state, *counts, eta_of(one), late_of(one, report.at))
     return table
+
+
+def _rows_of(one: "SetStatus") -> int:
+    """Rows of the newest delivery of each entity, also of one that is still being stored."""
+    going = {each.entity: each.counts.persisted for each in one.deliveries if each.state in {"complete", *IN_PROGRESS}}
+    return sum(going.values())
 
 
 def eta_of(one: "SetStatus") -> str:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from dataharvest.cli.status_tables import print_reasons, print_report
 from dataharvest.rules.standing import State
-from dataharvest.status import StatusReport, Why
+from dataharvest.status import Counts, StatusReport, Why
 from tests.unit.test_harvest_verdict import NOW, delivery, report
 
 WHY = Why(sentence="t/a.csv, line 3 breaks rule money.", remedy="Correct it.", command="dataharvest harvest FOLDER --tenant t")
@@ -72,3 +72,9 @@ def test_without_anything_it_says_so() -> None:
     empty = StatusReport(at=NOW, sets=[], deliveries_without_set=[], dead_letter_count=0, dead_letters=[])
 
     assert printed(empty) == "nothing has arrived\n"
+
+
+def test_rows_are_counted_while_a_file_is_being_stored() -> None:
+    moving = delivery(1, "splitting", counts=Counts(read=7, persisted=7), completed_at=None)
+
+    assert printed(report(State.LOADING, moving)).splitlines()[1].split()[5] == "7"
