@@ -11,7 +11,7 @@ from tests.faults.kinds import ALL, SCALES
 from tests.faults.run import Plan, play_together
 from tests.faults.site import Site, site
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
 SEED = 7
 
 
