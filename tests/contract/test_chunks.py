@@ -181,6 +181,16 @@ async def test_the_state_of_an_error_decides_what_it_is(real_ledger: Ledger, sta
         assert await connection.fetchval("SELECT 1") == 1
 
 
+async def test_a_number_that_no_column_holds_is_rejected_and_not_waited_for(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    for number in (2**31, 2**63, 10**30):
+        with pytest.raises(Rejected) as refused:
+            async with real_ledger.database.connection() as connection:
+                await connection.fetch("SELECT $1::integer", number)
+        assert refused.value.rule == "sqlstate_22000"
+        assert str(number) not in str(refused.value)
+
+
 @pytest.mark.parametrize("error", [asyncpg.InterfaceError("closed"), ConnectionRefusedError(111), TimeoutError()])
 async def test_a_connection_that_is_gone_is_an_outage_with_its_cause(error: Exception) -> None:
     with pytest.raises(Unavailable) as outage:
