@@ -54,6 +54,9 @@ WITH goes_on AS (
           GROUP BY link.client_reference HAVING count(DISTINCT a.currency) > 1))
     RETURNING v.set_version_id, v.business_date),
 related AS (
-    UPDATE batch b SET done_at = computed_at FROM goes_on
+    -- As if it had been done long ago: the next sweep need not give any message more time.
+    UPDATE batch b SET done_at = least(b.computed_at, clock_timestamp() - interval '60 seconds'),
+                       sent_at = least(b.sent_at, clock_timestamp() - interval '60 seconds')
+    FROM goes_on
     WHERE b.set_version_id = goes_on.set_version_id AND b.computed_at IS NOT NULL AND b.done_at IS NULL)
 SELECT business_date FROM goes_on ORDER BY business_date
