@@ -50,7 +50,7 @@ def _moves(one: SetStatus) -> Why:
     if lost := next((each for each in moving if each.state != "waiting" and each.dead_letter_count), None):
         remedy = "See why, repair it, and send it again; nothing does so by itself."
         return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay --rule {lost.dead_letter_rule}")
-    if any(delivery.state == "waiting" for delivery in moving):
+    if any(delivery.state == "waiting" or (delivery.state == "sealed" and delivery.failure) for delivery in moving):
         remedy = "It is tried again by itself; make the object readable, or upload the file again."
         return _upload(one, sentence, remedy)
     return _goes_on(one, sentence)

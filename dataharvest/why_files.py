@@ -50,7 +50,8 @@ def _chunks(delivery: DeliveryStatus) -> str:
     if delivery.chunk_count is None:
         return f"{name} is being read: {stored}{f', chunk {chunk} is next' if chunk is not None else ''}"
     missing = f", chunk {chunk} is the first that is missing" if chunk is not None else ""
-    return f"{name}: {delivery.stored_chunk_count:,} of {delivery.chunk_count:,} chunks are stored{missing}"
+    lost = f" and can't be read again: {visible(str(delivery.failure.get('message')))}" if delivery.failure else ""
+    return f"{name}: {delivery.stored_chunk_count:,} of {delivery.chunk_count:,} chunks are stored{missing}{lost}"
 
 
 def _dead_letters(delivery: DeliveryStatus) -> str:

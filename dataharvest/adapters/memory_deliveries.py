@@ -104,6 +104,12 @@ class MemoryDeliveries:
         if row.epoch == lease.epoch:
             row.sent_offsets = dict(offsets)
 
+    async def note_gap(self, delivery_id: int, failure: Mapping[str, Any] | None) -> None:
+        """See the port."""
+        row = self._rows[delivery_id]
+        if row.state == "sealed" and not row.is_broken:
+            row.failure = dict(failure) if failure else None
+
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """See the port."""
         return len(self._rows[delivery_id].chunks)
@@ -115,7 +121,7 @@ class MemoryDeliveries:
             return False
         row.traceparent = tracing.traceparent() or row.traceparent
         rivals = [one for one in self._siblings(row) if one.state in IN_PROGRESS | {"complete"}]
-        newest = max(rivals, key=lambda one: one.order, default=None)
+        newest = max((one for one in rivals if not one.never_counts), key=lambda one: one.order, default=None)
         is_read_alike = newest is not None and newest.contract_version == row.contract_version
         if is_read_alike and newest and newest.sealing and newest.sealing.content_sha256 == sealing.content_sha256:
             self._end(row, "repeat")

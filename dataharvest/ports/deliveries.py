@@ -56,6 +56,9 @@ class Deliveries(Protocol):
     async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
         """Keep the largest offset by partition of the chunks sent, to know later when all of them were read."""
 
+    async def note_gap(self, delivery_id: int, failure: Mapping[str, Any] | None) -> None:
+        """Keep why a sealed delivery's missing chunks can't be sent again; None once they were."""
+
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """Number of chunks in the ledger."""
 

@@ -112,6 +112,10 @@ WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_dama
 -- name: note_sent
 UPDATE delivery SET sent_offsets = $3 WHERE delivery_id = $1 AND lease_epoch = $2
 
+-- name: note_gap
+UPDATE delivery SET failure = $2
+WHERE delivery_id = $1 AND state = 'sealed' AND failure IS DISTINCT FROM $2 AND failure->>'rule' IS DISTINCT FROM 'conservation'
+
 -- name: stored_chunk_count
 SELECT count(*) FROM chunk WHERE delivery_id = $1
 
@@ -144,8 +148,10 @@ SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE
 SELECT delivery_id, content_sha256, contract_version = $5 AS is_read_alike FROM delivery
 WHERE (tenant, business_date, entity) = ($1, $2, $3) AND delivery_id <> $4
   AND state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')
-  -- One whose counts do not add up never comes to count: the same file again is its repair.
+  -- One whose counts do not add up, or whose lost chunks can't be read again, never comes to count: the same file again is its
+  -- repair.
   AND coalesce(failure ->> 'rule', '') <> 'conservation'
+  AND NOT (state = 'sealed' AND coalesce(failure ->> 'rule', '') IN ('object_404', 'object_412'))
 ORDER BY last_modified DESC, object_key DESC, delivery_id DESC
 LIMIT 1
 

@@ -16,6 +16,7 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import EditionRaised
+from tests.agents.losses import first, journey, of_type, swept
 from tests.agents.worlds import Agents, World, example_files
 
 FILES = example_files()
@@ -164,6 +165,27 @@ async def _advance(story: Story, agents: Agents, waiting: list[Sent], chosen: ra
             await agents.give(one.topic, one.value, key=one.key)
         elif steps > 1000 and not story.world.services.fold._later:
             return
+
+
+async def test_a_correction_is_published_although_an_older_one_lost_a_chunk_and_its_object() -> None:
+    world = World(objects=MemoryObjectStore(versioned=False))
+    last = CORRECTED[CLIENTS].replace(b",900", b",950")
+    async with world.agents() as agents:
+        await agents.upload(FILES)
+        await journey(world, agents)
+        await agents.upload({CLIENTS: CORRECTED[CLIENTS]})
+        assert await journey(world, agents, lost=first(of_type("chunks", "chunk"))) != []
+        await agents.upload({CLIENTS: last})
+        stuck = world.ledger.deliveries[len(FILES) + 1]
+        assert "missing chunks" not in await swept(world)
+        assert (stuck.state, (stuck.failure or {})["rule"]) == ("sealed", "object_412")
+        await journey(world, agents)
+        assert [one.state for one in world.ledger.versions[KEY]] == ["published", "published"]
+        assert stuck.state == "superseded"
+        assert await swept(world) == {"deliveries with rows to remove": 2}
+        assert await swept(world) == {}
+    [*_, message] = [json.loads(one.value) for one in world.outbound() if one.topic == "outbound.clients"]
+    assert message["tax_free_allowance"] == "950.00"
 
 
 BROKEN: dict[str, Callable[[bytes], bytes]] = {

@@ -72,6 +72,12 @@ CASES: dict[Cause, list[Case]] = {
         Case(state=State.LOADING, names=(FILE, "403", "00:00:00 UTC"), command=UPLOAD, fields=moving("waiting", **FORBIDDEN)),
         Case(
             state=State.LOADING,
+            names=(FILE, "1 of 2 chunks are stored", "can't be read again: 412: replaced"),
+            command=UPLOAD,
+            fields=moving("sealed", chunk_count=2, stored_chunk_count=1, failure={"message": "412: replaced"}),
+        ),
+        Case(
+            state=State.LOADING,
             names=(FILE, "3 chunks are stored", "chunk 2 is next", "t/clients_20240328.csv has not arrived"),
             command=WATCH,
             fields={**moving("splitting", stored_chunk_count=3, chunk_count=None, first_missing_chunk=2), **MISSING},

@@ -99,6 +99,11 @@ class PostgresDeliveries:
         async with self._database.connection() as connection:
             await connection.execute(_SQL["note_sent"], lease.delivery_id, lease.epoch, dict(offsets))
 
+    async def note_gap(self, delivery_id: int, failure: Mapping[str, Any] | None) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["note_gap"], delivery_id, dict(failure) if failure else None)
+
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """See the port."""
         async with self._database.connection() as connection:

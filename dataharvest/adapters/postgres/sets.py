@@ -124,6 +124,7 @@ class LockedSet:
             await execute(_SQL["add_fact"], set_version_id, persisted(entity))
         await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
+        await execute(_SQL["supersede_stuck"], list(deliveries.values()))
 
     async def since_arrival_s(self, version: int) -> float:
         """See the port."""

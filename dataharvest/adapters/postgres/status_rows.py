@@ -187,7 +187,10 @@ def _doing(row: Row) -> str:
     if plain := _NOTES.get(row["state"]):
         return plain
     total = row["chunk_count"]
-    return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}"
+    lost = (
+        f", the others can't be read again ({row['failure']['message']})" if row["state"] == "sealed" and row["failure"] else ""
+    )
+    return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}{lost}"
 
 
 def _dead_letters(row: Row) -> str:
