@@ -29,7 +29,9 @@ class MemoryDeliveries:
         self._lease_s = lease_s
         self._owner = owner
 
-    async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
+    async def register(
+        self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0, after: int | None = None
+    ) -> int | None:
         """See the port."""
         self._wake()
         row = StoredDelivery(
@@ -45,7 +47,13 @@ class MemoryDeliveries:
         )
         if any(one.order[:2] > row.order[:2] for one in self._read(row)):
             row.state = "superseded"
-        return self._insert(row)
+        return self._insert(row, after=after)
+
+    async def overtaken_by(self, source: ObjectVersion) -> int | None:
+        """See the port."""
+        newest = self._newest_of_key(source)
+        is_overtaken = newest and source.shares_its_second(newest.source.etag, newest.source.last_modified)
+        return newest.delivery_id if newest and is_overtaken else None
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """See the port."""
@@ -190,9 +198,18 @@ class MemoryDeliveries:
         for woken in self._ledger.wake_ups:
             woken.set()
 
-    def _insert(self, row: StoredDelivery) -> int | None:
+    def _newest_of_key(self, source: ObjectVersion) -> StoredDelivery | None:
+        rows = [one for one in self._rows.values() if (one.source.bucket, one.source.key) == (source.bucket, source.key)]
+        return max(rows, key=lambda one: one.order, default=None)
+
+    def _insert(self, row: StoredDelivery, *, after: int | None = None) -> int | None:
         identity = (row.source.bucket, row.source.key, row.source.identity)
-        if any((one.source.bucket, one.source.key, one.source.identity) == identity for one in self._rows.values()):
+        newest = self._newest_of_key(row.source)
+        if after is not None and (newest is None or newest.delivery_id != after):
+            return None
+        if after is None and any(
+            (one.source.bucket, one.source.key, one.source.identity) == identity for one in self._rows.values()
+        ):
             return None
         self._rows[row.delivery_id] = row
         return row.delivery_id

@@ -16,8 +16,9 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import EditionRaised
+from dataharvest.objects import ObjectVersion
 from tests.agents.losses import first, journey, of_type, swept
-from tests.agents.worlds import Agents, World, example_files
+from tests.agents.worlds import BUCKET, Agents, World, example_files, s3_event
 
 FILES = example_files()
 ACCOUNTS, CLIENTS, PORTFOLIOS, TRANSACTIONS = FILES
@@ -186,6 +187,41 @@ async def test_a_correction_is_published_although_an_older_one_lost_a_chunk_and_
         assert await swept(world) == {}
     [*_, message] = [json.loads(one.value) for one in world.outbound() if one.topic == "outbound.clients"]
     assert message["tax_free_allowance"] == "950.00"
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+async def test_back_to_the_first_content_within_one_second_ends_in_its_values(is_swept: bool) -> None:
+    story = Story(versioned=False)
+    story.world.objects.seconds_per_put = 0.01
+    await story.upload(FILES, {CLIENTS: CORRECTED[CLIENTS]})
+    if is_swept:
+        await story.world.objects.put(BUCKET, CLIENTS, FILES[CLIENTS])
+        assert (await swept(story.world))["objects without a delivery"] == 1
+        assert "objects without a delivery" not in await swept(story.world)
+        await story.upload({})
+    else:
+        await story.upload({CLIENTS: FILES[CLIENTS]}, {CLIENTS: FILES[CLIENTS]})
+    assert story.version_states() == ["published"] * 3
+    assert story.held() == await values_of(FILES)
+
+
+async def test_an_event_that_comes_late_brings_no_content_back() -> None:
+    story = Story(versioned=False)
+    objects = story.world.objects
+    objects.seconds_per_put = 0.01
+    await story.upload(FILES)
+    old = await objects.head(BUCKET, CLIENTS)
+    await story.upload({CLIENTS: CORRECTED[CLIENTS]})
+    looks = [old]
+
+    async def head(bucket: str, key: str) -> ObjectVersion | None:
+        return looks.pop() if looks else await MemoryObjectStore.head(objects, bucket, key)
+
+    objects.head = head  # type: ignore[method-assign]
+    async with story.world.agents() as agents:
+        await agents.give("uploads", s3_event(CLIENTS))
+    assert looks == []
+    assert len(story.world.ledger.deliveries) == len(FILES) + 1
 
 
 BROKEN: dict[str, Callable[[bytes], bytes]] = {
