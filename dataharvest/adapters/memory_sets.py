@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import replace
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -125,6 +126,11 @@ class MemoryLockedSet:
         newest = max(rows, key=lambda one: (one[1].source.last_modified, one[1].source.key, one[0]), default=None)
         outcome = newest[1].outcome if newest else None
         return outcome if isinstance(outcome, Manifest) else None
+
+    async def manifest_put_at(self) -> datetime | None:
+        """See the port."""
+        rows = [row for row in self._ledger.manifests if row.key == self._key and isinstance(row.outcome, Manifest)]
+        return max((row.source.last_modified for row in rows), default=None)
 
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """See the port."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -222,6 +223,40 @@ async def test_an_event_that_comes_late_brings_no_content_back() -> None:
         await agents.give("uploads", s3_event(CLIENTS))
     assert looks == []
     assert len(story.world.ledger.deliveries) == len(FILES) + 1
+
+
+def manifest_of(files: dict[str, bytes], *, hashes: bool = False) -> dict[str, bytes]:
+    """Control totals that name every file: its number of records, or its hash."""
+    entities = {
+        key.partition("/")[2].partition("_")[0]: {"sha256": sha256(content).hexdigest()}
+        if hashes
+        else {"records": content.count(b"\n") - 1}
+        for key, content in files.items()
+    }
+    return {f"acme/manifest_{ACCOUNTS.rpartition('_')[2].removesuffix('.csv')}.json": json.dumps({"entities": entities}).encode()}
+
+
+async def test_a_manifest_of_counts_from_the_first_files_makes_no_version_of_half_a_correction() -> None:
+    story = Story()
+    await story.upload(FILES, manifest_of(FILES))
+    corrected = {key: CORRECTED[key] for key in (ACCOUNTS, CLIENTS)}
+    await story.upload(*({key: content} for key, content in corrected.items()), passing_s=SETTLE_S - 1)
+    assert story.version_states() == ["published"]
+    await story.upload({}, passing_s=SETTLE_S)
+    assert story.version_states() == ["published", "published"]
+    assert story.held() == await values_of({**FILES, **corrected})
+
+
+@pytest.mark.parametrize("hashes", [False, True])
+async def test_a_corrected_manifest_makes_the_version_at_once(hashes: bool) -> None:
+    story = Story()
+    corrected = {**FILES, ACCOUNTS: CORRECTED[ACCOUNTS], CLIENTS: CORRECTED[CLIENTS]}
+    await story.upload(FILES, manifest_of(FILES, hashes=hashes))
+    files = [{key: corrected[key]} for key in (ACCOUNTS, CLIENTS)]
+    manifest = manifest_of(corrected, hashes=hashes)
+    await story.upload(*([manifest, *files] if hashes else [*files, manifest]), passing_s=0)
+    assert story.version_states() == ["published", "published"]
+    assert story.held() == await values_of(corrected)
 
 
 BROKEN: dict[str, Callable[[bytes], bytes]] = {

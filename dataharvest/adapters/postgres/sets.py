@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
-from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest
+from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest, newest_manifest_put_at
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import SetKey, set_is_publishing
 from dataharvest.rules.control_totals import DeliveryTotals
@@ -103,6 +104,10 @@ class LockedSet:
     async def manifest(self) -> Manifest | None:
         """See the port."""
         return await newest_manifest(self._connection, self._key)
+
+    async def manifest_put_at(self) -> datetime | None:
+        """See the port."""
+        return await newest_manifest_put_at(self._connection, self._key)
 
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """See the port."""
