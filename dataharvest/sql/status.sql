@@ -57,8 +57,14 @@ WHERE ($1::text IS NULL OR v.tenant = $1) AND ($2::date[] IS NULL OR v.business_
 ORDER BY v.tenant, v.business_date, v.version
 
 -- name: batches
-SELECT set_version_id, rule, count(done_at) AS done_count, max(batch_count) AS batch_count, min(planned_at) AS since
-FROM batch WHERE set_version_id = ANY($1) GROUP BY set_version_id, rule ORDER BY set_version_id, min(planned_at), rule
+-- A batch whose message was dead-lettered waits until that is replayed; then its message is another.
+SELECT b.set_version_id, b.rule, count(b.done_at) AS done_count, max(b.batch_count) AS batch_count, min(b.planned_at) AS since,
+       count(l.rule) AS dead_letter_count,
+       (array_agg(l.rule ORDER BY b.batch_index) FILTER (WHERE l.rule IS NOT NULL))[1] AS dead_letter_rule
+FROM batch b
+LEFT JOIN dead_letter l ON l.topic = 'work' AND (l.topic_partition, l.topic_offset) = (b.topic_partition, b.topic_offset)
+     AND l.state = 'open' AND b.done_at IS NULL
+WHERE b.set_version_id = ANY($1) GROUP BY b.set_version_id, b.rule ORDER BY b.set_version_id, min(b.planned_at), b.rule
 
 -- name: first_missing_chunks
 -- Of deliveries in progress: the lowest index that the ledger lacks, read or not.

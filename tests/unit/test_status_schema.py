@@ -22,7 +22,7 @@ PROMISED = {
     "Counts": "read persisted quarantined duplicate accepted",
     "Quarantined": "line byte_offset column rule message quarantine_id",
     "DuplicateKey": "natural_key record_count lines",
-    "RuleStatus": "rule done batch_count",
+    "RuleStatus": "rule done batch_count dead_letter_count dead_letter_rule",
     "Orphans": "kind count sample",
     "ManifestStatus": "manifest_id file state failure registered_at",
     "Why": "sentence remedy command",

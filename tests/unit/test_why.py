@@ -55,6 +55,7 @@ MANIFEST = ManifestStatus(manifest_id=1, file="t/manifest_20240328.json", state=
 NO_JSON = MANIFEST.model_copy(update={"state": "rejected", "failure": {"message": "line 3 is no JSON"}})
 DIFFERENCE = {"problem": {"message": "accounts: 7 records expected, 6 found"}, "manifests": [MANIFEST]}
 ORPHAN = Orphans(kind="portfolios without a client", count=3, sample=["9e40659b"])
+LOST = [RuleStatus(rule="tax", done=1, batch_count=2, dead_letter_count=1, dead_letter_rule="crashed_worker")]
 HALF = [RuleStatus(rule="tax", done=1, batch_count=2)]
 
 CASES: dict[Cause, list[Case]] = {
@@ -195,7 +196,13 @@ CASES: dict[Cause, list[Case]] = {
             names=("Version 1 waits for tax", "tax 1 of 2"),
             command=WATCH,
             fields={"waits_for": ["tax"], "rules": HALF},
-        )
+        ),
+        Case(
+            state=State.TRANSFORMING,
+            names=("Version 1 waits for tax", "1 batch of tax was dead-lettered (crashed_worker)"),
+            command="dataharvest dead-letters replay --rule crashed_worker",
+            fields={"waits_for": ["tax"], "rules": LOST},
+        ),
     ],
     Cause.OLDER_VERSION_GOES_OUT: [
         Case(
