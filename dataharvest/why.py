@@ -51,6 +51,8 @@ def _moves(one: SetStatus) -> Why:
     if any(delivery.contract_trouble for delivery in moving):
         return _apply_contract(one, sentence)
     if lost := next((each for each in moving if each.state != "waiting" and each.dead_letter_count), None):
+        if lost.dead_letter_is_discarded:
+            return _upload(one, sentence, "What was discarded never comes: upload a corrected file.")
         return _replay(sentence, lost.dead_letter_rule)
     if any(delivery.state == "waiting" or (delivery.state == "sealed" and delivery.failure) for delivery in moving):
         remedy = "It is tried again by itself; make the object readable, or upload the file again."

@@ -26,7 +26,8 @@ def what_it_does(delivery: DeliveryStatus) -> str:
     if delivery.contract_trouble:
         return f"{file_name(delivery)} waits because its contract can't be read: {visible(delivery.contract_trouble)}"
     if delivery.state != "waiting" and delivery.dead_letter_count:
-        return f"{_dead_letters(delivery)} of {file_name(delivery)} was dead-lettered by rule {delivery.dead_letter_rule}"
+        what = f"{_dead_letters(delivery)} of {file_name(delivery)} was dead-lettered by rule {delivery.dead_letter_rule}"
+        return f"{what} and discarded" if delivery.dead_letter_is_discarded else what
     return _chunks(delivery) if delivery.state in ("splitting", "sealed") else _otherwise(delivery)
 
 

@@ -20,7 +20,7 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
            (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
        ELSE 0 END AS open_quarantine,
        d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken,
-       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule,
+       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule, dead.dead_letter_is_discarded,
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM delivery d
 LEFT JOIN LATERAL (
@@ -30,10 +30,11 @@ LEFT JOIN LATERAL (
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
     HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
--- What of the delivery was dead-lettered and not replayed.
+-- What of the delivery was dead-lettered and not replayed; what can still be replayed comes first.
 LEFT JOIN LATERAL (
-    SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, min(l.chunk_index) AS dead_letter_index,
-           (array_agg(l.rule ORDER BY l.chunk_index, l.failed_at))[1] AS dead_letter_rule
+    SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, coalesce(bool_and(l.state = 'discarded'), false) AS dead_letter_is_discarded,
+           (array_agg(l.chunk_index ORDER BY l.state = 'discarded', l.chunk_index, l.failed_at))[1] AS dead_letter_index,
+           (array_agg(l.rule ORDER BY l.state = 'discarded', l.chunk_index, l.failed_at))[1] AS dead_letter_rule
     FROM dead_letter l
     WHERE l.delivery_id = d.delivery_id AND l.state <> 'replayed' AND CASE
         WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at

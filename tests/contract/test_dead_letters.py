@@ -143,6 +143,10 @@ async def test_the_status_names_the_chunk_that_waits_for_a_replay(real_ledger: L
         await keep(dead_letters, "chunks", encode_chunk(last, b"any"), offset=offset)
     waits = "was dead-lettered (crashed_worker) and waits to be replayed, nothing sends it again by itself"
     assert await reason_of(real_ledger) == f"accounts: chunk 1 {waits}."
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("UPDATE dead_letter SET state = 'discarded'")
+    discarded = "was dead-lettered (crashed_worker) and discarded, only a corrected file can take its place"
+    assert await reason_of(real_ledger) == f"accounts: chunk 1 {discarded}."
     await real_ledger.chunks.persist(*chunks_of(lease, ACCOUNTS)[-1], position=POSITION)
     assert await reason_of(real_ledger) == "accounts: 2 of 2 chunks stored."
     await real_ledger.judgements.begin(lease.delivery_id)
