@@ -95,9 +95,11 @@ class DeliveryStatus(Report):
     dead_letter_count: int = 0
     """Messages of this delivery that were dead-lettered and that it still lacks."""
     dead_letter_index: int | None = None
-    """Lowest chunk among them; None for its judgement."""
+    """Lowest chunk among them, of those that can be replayed if any can; None for its judgement."""
     dead_letter_rule: str | None = None
     """Rule that the first of them broke."""
+    dead_letter_is_discarded: bool = False
+    """Whether somebody has discarded all of them: only a corrected file can take their place."""
     size_bytes: int = 0
     """Of the object as it lies in the bucket."""
     registered_at: datetime

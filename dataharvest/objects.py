@@ -33,6 +33,10 @@ class ObjectVersion:
         """What tells this content from every other under the same bucket and key."""
         return self.version_id or f"{self.etag}@{self.last_modified.isoformat()}"
 
+    def shares_its_second(self, etag: str, last_modified: datetime) -> bool:
+        """Whether another content of the key has the same moment, so that nothing in the bucket says which came first."""
+        return self.version_id is None and etag != self.etag and last_modified == self.last_modified
+
 
 @dataclass(frozen=True, kw_only=True)
 class ListedObject:

@@ -43,6 +43,10 @@ class RuleStatus(Report):
     done: int
     """Batches done."""
     batch_count: int
+    dead_letter_count: int = 0
+    """Batches that are not done because their message was dead-lettered; nothing sends it again by itself."""
+    dead_letter_rule: str | None = None
+    """Rule that the first of these messages broke."""
 
 
 class Orphans(Report):

@@ -30,6 +30,9 @@ def why(one: SetStatus, *, worker_count: int | None) -> Why:
         one: the set; its own ``why`` is not looked at.
         worker_count: workers that are connected to the database; None when that is not known.
     """
+    lost = next((each for each in one.rules if each.dead_letter_count), None) if one.cause in _BY_ITSELF else None
+    if lost is not None:
+        return _lost_batch(one, lost)
     found = _SENTENCES[one.cause](one)
     waits_for_a_worker = one.cause in _BY_ITSELF or (one.cause is Cause.DELIVERY_MOVES and found.remedy == _GOES_ON)
     if waits_for_a_worker and worker_count == 0:
@@ -48,9 +51,10 @@ def _moves(one: SetStatus) -> Why:
     if any(delivery.contract_trouble for delivery in moving):
         return _apply_contract(one, sentence)
     if lost := next((each for each in moving if each.state != "waiting" and each.dead_letter_count), None):
-        remedy = "See why, repair it, and send it again; nothing does so by itself."
-        return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay --rule {lost.dead_letter_rule}")
-    if any(delivery.state == "waiting" for delivery in moving):
+        if lost.dead_letter_is_discarded:
+            return _upload(one, sentence, "What was discarded never comes: upload a corrected file.")
+        return _replay(sentence, lost.dead_letter_rule)
+    if any(delivery.state == "waiting" or (delivery.state == "sealed" and delivery.failure) for delivery in moving):
         remedy = "It is tried again by itself; make the object readable, or upload the file again."
         return _upload(one, sentence, remedy)
     return _goes_on(one, sentence)
@@ -168,6 +172,23 @@ _SENTENCES: Mapping[Cause, Callable[[SetStatus], Why]] = {
     Cause.GOING_OUT: _going_out,
     Cause.NOTHING: _nothing,
 }
+
+
+def lost_batches(rule: RuleStatus) -> str:
+    """Which of a rule's batches were dead-lettered, and by which rule; part of a sentence."""
+    count = rule.dead_letter_count
+    what = f"{count:,} {'batch' if count == 1 else 'batches'} of {rule.rule} {'was' if count == 1 else 'were'}"
+    return f"{what} dead-lettered ({rule.dead_letter_rule})"
+
+
+def _lost_batch(one: SetStatus, lost: RuleStatus) -> Why:
+    sentence = f"Version {one.version} waits for {', '.join(one.waits_for)}: {lost_batches(lost)}."
+    return _replay(sentence, lost.dead_letter_rule)
+
+
+def _replay(sentence: str, rule: str | None) -> Why:
+    remedy = "See why, repair it, and send it again; nothing does so by itself."
+    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay --rule {rule}")
 
 
 def _batches(rules: list[RuleStatus], names: list[str]) -> str:

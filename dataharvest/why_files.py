@@ -26,7 +26,8 @@ def what_it_does(delivery: DeliveryStatus) -> str:
     if delivery.contract_trouble:
         return f"{file_name(delivery)} waits because its contract can't be read: {visible(delivery.contract_trouble)}"
     if delivery.state != "waiting" and delivery.dead_letter_count:
-        return f"{_dead_letters(delivery)} of {file_name(delivery)} was dead-lettered by rule {delivery.dead_letter_rule}"
+        what = f"{_dead_letters(delivery)} of {file_name(delivery)} was dead-lettered by rule {delivery.dead_letter_rule}"
+        return f"{what} and discarded" if delivery.dead_letter_is_discarded else what
     return _chunks(delivery) if delivery.state in ("splitting", "sealed") else _otherwise(delivery)
 
 
@@ -50,7 +51,8 @@ def _chunks(delivery: DeliveryStatus) -> str:
     if delivery.chunk_count is None:
         return f"{name} is being read: {stored}{f', chunk {chunk} is next' if chunk is not None else ''}"
     missing = f", chunk {chunk} is the first that is missing" if chunk is not None else ""
-    return f"{name}: {delivery.stored_chunk_count:,} of {delivery.chunk_count:,} chunks are stored{missing}"
+    lost = f" and can't be read again: {visible(str(delivery.failure.get('message')))}" if delivery.failure else ""
+    return f"{name}: {delivery.stored_chunk_count:,} of {delivery.chunk_count:,} chunks are stored{missing}{lost}"
 
 
 def _dead_letters(delivery: DeliveryStatus) -> str:

@@ -29,7 +29,9 @@ class MemoryDeliveries:
         self._lease_s = lease_s
         self._owner = owner
 
-    async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
+    async def register(
+        self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0, after: int | None = None
+    ) -> int | None:
         """See the port."""
         self._wake()
         row = StoredDelivery(
@@ -45,7 +47,13 @@ class MemoryDeliveries:
         )
         if any(one.order[:2] > row.order[:2] for one in self._read(row)):
             row.state = "superseded"
-        return self._insert(row)
+        return self._insert(row, after=after)
+
+    async def overtaken_by(self, source: ObjectVersion) -> int | None:
+        """See the port."""
+        newest = self._newest_of_key(source)
+        is_overtaken = newest and source.shares_its_second(newest.source.etag, newest.source.last_modified)
+        return newest.delivery_id if newest and is_overtaken else None
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """See the port."""
@@ -104,6 +112,12 @@ class MemoryDeliveries:
         if row.epoch == lease.epoch:
             row.sent_offsets = dict(offsets)
 
+    async def note_gap(self, delivery_id: int, failure: Mapping[str, Any] | None) -> None:
+        """See the port."""
+        row = self._rows[delivery_id]
+        if row.state == "sealed" and not row.is_broken:
+            row.failure = dict(failure) if failure else None
+
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """See the port."""
         return len(self._rows[delivery_id].chunks)
@@ -115,7 +129,7 @@ class MemoryDeliveries:
             return False
         row.traceparent = tracing.traceparent() or row.traceparent
         rivals = [one for one in self._siblings(row) if one.state in IN_PROGRESS | {"complete"}]
-        newest = max(rivals, key=lambda one: one.order, default=None)
+        newest = max((one for one in rivals if not one.never_counts), key=lambda one: one.order, default=None)
         is_read_alike = newest is not None and newest.contract_version == row.contract_version
         if is_read_alike and newest and newest.sealing and newest.sealing.content_sha256 == sealing.content_sha256:
             self._end(row, "repeat")
@@ -184,9 +198,18 @@ class MemoryDeliveries:
         for woken in self._ledger.wake_ups:
             woken.set()
 
-    def _insert(self, row: StoredDelivery) -> int | None:
+    def _newest_of_key(self, source: ObjectVersion) -> StoredDelivery | None:
+        rows = [one for one in self._rows.values() if (one.source.bucket, one.source.key) == (source.bucket, source.key)]
+        return max(rows, key=lambda one: one.order, default=None)
+
+    def _insert(self, row: StoredDelivery, *, after: int | None = None) -> int | None:
         identity = (row.source.bucket, row.source.key, row.source.identity)
-        if any((one.source.bucket, one.source.key, one.source.identity) == identity for one in self._rows.values()):
+        newest = self._newest_of_key(row.source)
+        if after is not None and (newest is None or newest.delivery_id != after):
+            return None
+        if after is None and any(
+            (one.source.bucket, one.source.key, one.source.identity) == identity for one in self._rows.values()
+        ):
             return None
         self._rows[row.delivery_id] = row
         return row.delivery_id

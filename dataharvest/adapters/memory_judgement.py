@@ -30,7 +30,7 @@ class MemoryJudgements:
             except ConservationBroken as broken:
                 await self.note_broken(delivery_id, str(broken))
                 return "broken"
-            row.state, row.judgement_is_sent = "judging", False
+            row.state, row.judgement_is_sent, row.failure = "judging", False, None
         return row.state
 
     async def unsent(self, key: SetKey) -> list[Judgement]:

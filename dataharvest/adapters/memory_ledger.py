@@ -98,6 +98,12 @@ class StoredDelivery:
         """Whether it does not add up."""
         return (self.failure or {}).get("rule") == "conservation"
 
+    @property
+    def never_counts(self) -> bool:
+        """Whether only the same file again can repair it: it does not add up, or its lost chunks can't be read again."""
+        is_lost = self.state == "sealed" and (self.failure or {}).get("rule") in ("object_404", "object_412")
+        return self.is_broken or is_lost
+
 
 @dataclass
 class StoredBatch:
@@ -203,6 +209,12 @@ class MemoryLedger:
     def of_set(self, key: SetKey) -> Iterator[StoredDelivery]:
         """Deliveries of a set, by id."""
         return (one for one in self.deliveries.values() if (one.tenant, one.business_date) == key)
+
+    def is_overtaken(self, row: StoredDelivery) -> bool:
+        """Whether a newer delivery of the same tenant, date and entity is complete."""
+        place = (row.tenant, row.business_date, row.entity)
+        complete = [one for one in self.deliveries.values() if one.state == "complete"]
+        return any((one.tenant, one.business_date, one.entity) == place and one.order > row.order for one in complete)
 
     def version(self, key: SetKey, number: int) -> StoredVersion | None:
         """A version of a set."""

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import replace
+from datetime import datetime
 from itertools import count
 from typing import Any
 
@@ -75,7 +76,7 @@ class MemorySets:
         edition, newest = self._ledger.editions.get(key, 0), self._ledger.versions.get(key, [])[-1:]
         used = {one for version in newest if version.edition == edition for one in version.deliveries.values()}
         is_quiet = all((row.sealed_at or -math.inf) <= self._ledger.clock() - settle_s for row in rows)
-        is_moving = any(row.state in IN_PROGRESS - {"waiting"} for row in rows)
+        is_moving = any(row.state in IN_PROGRESS - {"waiting"} and not self._ledger.is_overtaken(row) for row in rows)
         return is_quiet and not is_moving and any(row.state == "complete" and row.delivery_id not in used for row in rows)
 
     async def unsent_readiness(self, key: SetKey) -> list[tuple[int, str]]:
@@ -126,6 +127,11 @@ class MemoryLockedSet:
         outcome = newest[1].outcome if newest else None
         return outcome if isinstance(outcome, Manifest) else None
 
+    async def manifest_put_at(self) -> datetime | None:
+        """See the port."""
+        rows = [row for row in self._ledger.manifests if row.key == self._key and isinstance(row.outcome, Manifest)]
+        return max((row.source.last_modified for row in rows), default=None)
+
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """See the port."""
         rows = [self._ledger.deliveries[delivery_id] for delivery_id in delivery_ids]
@@ -151,6 +157,8 @@ class MemoryLockedSet:
             if row.state == "complete" and row.delivery_id != newer:
                 row.state = "superseded"
                 self._ledger.repairs += [_dropped(one, by=newer) for one in _standing_repairs(self._ledger.repairs, row)]
+            elif row.state in ("sealed", "judging") and self._ledger.is_overtaken(row) and not row.is_broken:
+                row.state, row.is_announced = "superseded", False
 
     async def raise_edition(self) -> int:
         """See the port."""

@@ -19,6 +19,8 @@ class MemoryObjectStore:
         self._versioned = versioned
         self._contents: dict[tuple[str, str], list[tuple[ObjectVersion, bytes]]] = {}
         self._put_count = 0
+        self.seconds_per_put = 1.0
+        """Below 1, several puts share a second; S3 keeps whole ones."""
 
     async def head(self, bucket: str, key: str) -> ObjectVersion | None:
         """See `ObjectStore`."""
@@ -52,7 +54,7 @@ class MemoryObjectStore:
             key=key,
             version_id=f"v{self._put_count}" if self._versioned else None,
             etag=f'"{hashlib.sha256(data).hexdigest()[:32]}"',
-            last_modified=_FIRST_MOMENT + timedelta(seconds=self._put_count),
+            last_modified=_FIRST_MOMENT + timedelta(seconds=int(self._put_count * self.seconds_per_put)),
             size_bytes=len(data),
         )
         kept = self._contents.get((bucket, key), []) if self._versioned else []

@@ -25,11 +25,17 @@ from dataharvest.rules.records import CheckedChunk
 class Deliveries(Protocol):
     """Deliveries from their registration to their completion."""
 
-    async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
+    async def register(
+        self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0, after: int | None = None
+    ) -> int | None:
         """Insert the delivery and wake the splitters; None when this content of the key is known already.
 
-        It is superseded at once when a newer one of the same tenant, date and entity was read to its end.
+        With ``after`` a known content is inserted once more, unless that delivery is no longer the newest of the key. The
+        delivery is superseded at once when a newer one of the same tenant, date and entity was read to its end.
         """
+
+    async def overtaken_by(self, source: ObjectVersion) -> int | None:
+        """The newest delivery of the key, when it has another content of the same second and there are no versions; else None."""
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """Insert a delivery that can't be read at all; None when it is known already."""
@@ -55,6 +61,9 @@ class Deliveries(Protocol):
 
     async def note_sent(self, lease: Lease, offsets: Mapping[int, int]) -> None:
         """Keep the largest offset by partition of the chunks sent, to know later when all of them were read."""
+
+    async def note_gap(self, delivery_id: int, failure: Mapping[str, Any] | None) -> None:
+        """Keep why a sealed delivery's missing chunks can't be sent again; None once they were."""
 
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """Number of chunks in the ledger."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any, Protocol
 
 from dataharvest.deliveries import (
@@ -27,6 +28,9 @@ class LockedSet(Protocol):
         Raises:
             Rejected: rule ``stored_manifest``: it was stored by another version of the program, which knew other entities.
         """
+
+    async def manifest_put_at(self) -> datetime | None:
+        """When the newest manifest of the set that can be used was put into the bucket."""
 
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """What is known of these complete deliveries, at most one of an entity, by entity."""

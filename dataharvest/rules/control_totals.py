@@ -145,15 +145,26 @@ class Agreement(NamedTuple):
 
     may_go_on: bool
     is_vouched_for: bool
-    """The manifest names every file of the set and agrees with all of them: no further file has to be waited for."""
+    """The manifest names every file of the set and means just these: no further file has to be waited for."""
     problem: Mapping[str, Any] | None = None
     """Why it may not go on."""
 
 
-def agreement(problem: Mapping[str, Any] | None, manifest: Manifest | None, complete: Collection[str]) -> Agreement:
-    """What a set with this problem, if any, may do while these entities have complete deliveries."""
-    named = set(manifest.entities) if manifest else set()
-    is_vouched_for = problem is None and bool(named) and named == set(complete)
+def agreement(
+    problem: Mapping[str, Any] | None, manifest: Manifest | None, complete: Collection[str], *, is_last: bool = False
+) -> Agreement:
+    """What a set with this problem, if any, may do while these entities have complete deliveries.
+
+    Args:
+        problem: what is wrong with the control totals.
+        manifest: the newest one.
+        complete: entities with a complete delivery.
+        is_last: whether the manifest came after every file. One that came before may be about older files: counts and sums
+            agree with any correction that leaves them as they were, and only hashes tell that all corrected files are there.
+    """
+    named = manifest.entities if manifest else {}
+    is_about_these = is_last or all(one.sha256 is not None for one in named.values())
+    is_vouched_for = problem is None and bool(named) and set(named) == set(complete) and is_about_these
     return Agreement(may_go_on=problem is None, is_vouched_for=is_vouched_for, problem=problem)
 
 

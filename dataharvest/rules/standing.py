@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from dataharvest.rules.causes import Cause
 from dataharvest.rules.needs import Rule, Work, persisted
 from dataharvest.rules.versions import (
-    IN_PROGRESS,
     DeliveryView,
     SetView,
     VersionView,
     broken_deliveries,
+    in_progress,
     is_made_of,
     is_publishing,
     newest_complete,
@@ -112,7 +112,7 @@ def _before_a_version(
 ) -> _Found | None:
     """What keeps the newest files from being a version; None when they are one."""
     newest = newest_complete(view.deliveries)
-    moving = [one for one in view.deliveries if one.state in IN_PROGRESS]
+    moving = in_progress(view.deliveries)
     absent = sorted(set(required) - set(newest) - {one.entity for one in moving})
     absences = [_absence(entity, view.deliveries) for entity in absent]
     if broken := broken_deliveries(view.deliveries):

@@ -69,7 +69,7 @@ def due_version(
     """Deliveries of the version to be made now, by entity; None when none is due.
 
     The first version is due as soon as every required entity has a complete delivery whose newest is clean. A later
-    one is due when that choice or the set's edition has changed, no delivery of the set is being read, and ``settle_s``
+    one is due when that choice or the set's edition has changed, no delivery that may count is being read, and ``settle_s``
     seconds have passed since one was last sealed, so that files corrected together make one version. A delivery that
     waits for an object that can't be read holds nobody up; one that does not add up holds up everything until a newer
     one replaces it.
@@ -94,7 +94,7 @@ def _changed_choice(view: SetView, *, required: Collection[str], quarantine_thre
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
     if not view.versions:
         return chosen
-    if is_made_of(view.versions[-1], chosen, edition=view.edition) or any(_is_moving(one) for one in view.deliveries):
+    if is_made_of(view.versions[-1], chosen, edition=view.edition) or any(map(_is_moving, in_progress(view.deliveries))):
         return None
     return chosen
 
@@ -104,15 +104,20 @@ def is_made_of(version: VersionView, deliveries: Mapping[str, int], *, edition: 
     return dict(version.deliveries) == deliveries and version.edition == edition
 
 
+def in_progress(deliveries: Collection[DeliveryView]) -> list[DeliveryView]:
+    """Deliveries that may come to count; one that is older than a complete one of its entity can't, whatever becomes of it."""
+    newest = newest_complete(deliveries)
+    under_way = [one for one in deliveries if one.state in IN_PROGRESS]
+    return [one for one in under_way if one.entity not in newest or one.order > newest[one.entity].order]
+
+
 def broken_deliveries(deliveries: Collection[DeliveryView]) -> list[DeliveryView]:
     """Deliveries that do not add up and that no newer complete one has replaced."""
-    newest = newest_complete(deliveries)
-    broken = [one for one in deliveries if one.is_broken and one.state in IN_PROGRESS]
-    return [one for one in broken if one.entity not in newest or one.order > newest[one.entity].order]
+    return [one for one in in_progress(deliveries) if one.is_broken]
 
 
 def _is_moving(one: DeliveryView) -> bool:
-    return one.state in IN_PROGRESS - {"waiting"} and not one.is_broken
+    return one.state != "waiting" and not one.is_broken
 
 
 def _unsettled_s(view: SetView, settle_s: float) -> float:

@@ -3,9 +3,14 @@ INSERT INTO business_set (tenant, business_date) VALUES ($1, $2)
 ON CONFLICT (tenant, business_date) DO UPDATE SET tenant = excluded.tenant
 
 -- name: register
+-- $14: the newest delivery of the key, after which a content that is known came back; its identity gets a number.
 INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, version_id, etag,
                       last_modified, size_bytes, chunk_bytes, splitter_version, contract_version, state)
-SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
+SELECT $1, $2, $3, $4, $5,
+       CASE WHEN $14::bigint IS NULL THEN $6 ELSE $6 || '#' || (
+           SELECT count(*) + 1 FROM delivery known WHERE (known.bucket, known.object_key) = ($4, $5)
+             AND (known.object_identity = $6 OR starts_with(known.object_identity, $6 || '#'))) END,
+       $7, $8, $9, $10, $11, $12, $13,
        CASE WHEN EXISTS (
            SELECT FROM delivery newer
            WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
@@ -14,8 +19,15 @@ SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13,
              AND newer.state IN ('sealed', 'judging', 'complete', 'repeat')
              AND (newer.last_modified, newer.object_key) > ($9, $5)
        ) THEN 'superseded' ELSE 'registered' END
+WHERE $14::bigint IS NULL OR $14 = (
+    SELECT newest.delivery_id FROM delivery newest WHERE (newest.bucket, newest.object_key) = ($4, $5)
+    ORDER BY newest.last_modified DESC, newest.delivery_id DESC LIMIT 1)
 ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
 RETURNING delivery_id
+
+-- name: newest_of_key
+SELECT delivery_id, etag, last_modified FROM delivery WHERE (bucket, object_key) = ($1, $2)
+ORDER BY last_modified DESC, delivery_id DESC LIMIT 1
 
 -- name: note_trace
 UPDATE delivery SET traceparent = $2 WHERE delivery_id = $1
@@ -112,6 +124,10 @@ WHERE l.delivery_id = $1 AND l.chunk_index IS NOT NULL AND l.rule <> 'chunk_dama
 -- name: note_sent
 UPDATE delivery SET sent_offsets = $3 WHERE delivery_id = $1 AND lease_epoch = $2
 
+-- name: note_gap
+UPDATE delivery SET failure = $2
+WHERE delivery_id = $1 AND state = 'sealed' AND failure IS DISTINCT FROM $2 AND failure->>'rule' IS DISTINCT FROM 'conservation'
+
 -- name: stored_chunk_count
 SELECT count(*) FROM chunk WHERE delivery_id = $1
 
@@ -144,8 +160,10 @@ SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE
 SELECT delivery_id, content_sha256, contract_version = $5 AS is_read_alike FROM delivery
 WHERE (tenant, business_date, entity) = ($1, $2, $3) AND delivery_id <> $4
   AND state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')
-  -- One whose counts do not add up never comes to count: the same file again is its repair.
+  -- One whose counts do not add up, or whose lost chunks can't be read again, never comes to count: the same file again is its
+  -- repair.
   AND coalesce(failure ->> 'rule', '') <> 'conservation'
+  AND NOT (state = 'sealed' AND coalesce(failure ->> 'rule', '') IN ('object_404', 'object_412'))
 ORDER BY last_modified DESC, object_key DESC, delivery_id DESC
 LIMIT 1
 

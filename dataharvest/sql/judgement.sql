@@ -9,7 +9,7 @@ FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index
 
 -- name: begin
 UPDATE delivery
-SET state = 'judging', judgement_sent_at = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4,
+SET state = 'judging', judgement_sent_at = NULL, failure = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4,
     duplicate_count = $5, accepted_count = $6
 WHERE delivery_id = $1
 

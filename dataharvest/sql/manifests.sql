@@ -23,6 +23,9 @@ SELECT content FROM manifest
 WHERE tenant = $1 AND business_date = $2 AND state = 'read'
 ORDER BY last_modified DESC, object_key DESC, manifest_id DESC LIMIT 1
 
+-- name: newest_put_at
+SELECT max(last_modified) FROM manifest WHERE tenant = $1 AND business_date = $2 AND state = 'read'
+
 -- name: known
 -- The newest of each key only: an older content that came back is another upload.
 SELECT DISTINCT ON (object_key) object_key, etag FROM manifest WHERE bucket = $1 AND object_key = ANY($2)

@@ -17,7 +17,7 @@ found AS (
     CROSS JOIN LATERAL (
         SELECT coalesce(jsonb_object_agg(entity, delivery_id) FILTER (WHERE is_newest), '{}') AS chosen,
                coalesce(array_agg(entity) FILTER (WHERE is_newest), '{}') AS complete_entities,
-               coalesce(bool_or(is_moving), false) AS any_moving,
+               coalesce(bool_or(is_moving AND is_last), false) AS any_moving,
                coalesce(bool_or(is_moving AND is_broken AND is_last), false) AS any_broken,
                coalesce(max(open_quarantine) FILTER (WHERE is_newest), 0) AS most_quarantined
         FROM (

@@ -52,7 +52,8 @@ ORDER BY version LIMIT 1
 UPDATE business_set SET edition = edition + 1 WHERE tenant = $1 AND business_date = $2 RETURNING edition
 
 -- name: sets_due
--- Sets whose newest complete deliveries and edition are not those of the newest version, and in which nothing is being read.
+-- Sets whose newest complete deliveries and edition are not those of the newest version, and in which nothing is being read that
+-- may count: what is older than a complete delivery of its entity can't, and may be stuck for ever.
 -- $1: the time in seconds that has to have passed since the last seal.
 SELECT DISTINCT d.tenant, d.business_date FROM delivery d
 WHERE d.state = 'complete'
@@ -64,6 +65,11 @@ WHERE d.state = 'complete'
                                      WHERE (s.tenant, s.business_date) = (d.tenant, d.business_date)))
   AND NOT EXISTS (SELECT FROM delivery o WHERE (o.tenant, o.business_date) = (d.tenant, d.business_date)
                   AND (o.state IN ('registered', 'splitting', 'sealed', 'judging')
+                       AND NOT EXISTS (
+                           SELECT FROM delivery n
+                           WHERE (n.tenant, n.business_date, n.entity) = (o.tenant, o.business_date, o.entity)
+                             AND n.state = 'complete'
+                             AND (n.last_modified, n.object_key, n.delivery_id) > (o.last_modified, o.object_key, o.delivery_id))
                        OR o.sealed_at > clock_timestamp() - make_interval(secs => $1)))
 
 -- name: versions
@@ -122,6 +128,20 @@ FROM delivery new
 WHERE new.delivery_id = ANY($1) AND old.delivery_id <> new.delivery_id AND old.state = 'complete'
   AND (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
   AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
+
+-- name: supersede_stuck
+-- What was read to its end and may never be done, its object or its judgement being lost. A row that is locked is being stored or
+-- judged, by somebody who may ask for the set's lock next, so nobody waits for it here; it is superseded once it is done.
+WITH stuck AS (
+    SELECT old.delivery_id FROM delivery old, delivery new
+    WHERE new.delivery_id = ANY($1) AND old.state IN ('sealed', 'judging')
+      -- What does not add up stays as it is.
+      AND old.failure->>'rule' IS DISTINCT FROM 'conservation'
+      AND (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
+      AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
+    FOR UPDATE OF old SKIP LOCKED)
+UPDATE delivery SET state = 'superseded', completed_at = clock_timestamp(), announced_at = NULL
+FROM stuck WHERE delivery.delivery_id = stuck.delivery_id
 
 -- name: since_arrival
 SELECT coalesce(extract(epoch FROM clock_timestamp() - max(d.registered_at)), 0)::float8

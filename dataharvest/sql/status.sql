@@ -20,7 +20,7 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
            (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
        ELSE 0 END AS open_quarantine,
        d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken,
-       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule,
+       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule, dead.dead_letter_is_discarded,
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM delivery d
 LEFT JOIN LATERAL (
@@ -30,10 +30,11 @@ LEFT JOIN LATERAL (
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
     HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
--- What of the delivery was dead-lettered and not replayed.
+-- What of the delivery was dead-lettered and not replayed; what can still be replayed comes first.
 LEFT JOIN LATERAL (
-    SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, min(l.chunk_index) AS dead_letter_index,
-           (array_agg(l.rule ORDER BY l.chunk_index, l.failed_at))[1] AS dead_letter_rule
+    SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, coalesce(bool_and(l.state = 'discarded'), false) AS dead_letter_is_discarded,
+           (array_agg(l.chunk_index ORDER BY l.state = 'discarded', l.chunk_index, l.failed_at))[1] AS dead_letter_index,
+           (array_agg(l.rule ORDER BY l.state = 'discarded', l.chunk_index, l.failed_at))[1] AS dead_letter_rule
     FROM dead_letter l
     WHERE l.delivery_id = d.delivery_id AND l.state <> 'replayed' AND CASE
         WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at
@@ -57,8 +58,14 @@ WHERE ($1::text IS NULL OR v.tenant = $1) AND ($2::date[] IS NULL OR v.business_
 ORDER BY v.tenant, v.business_date, v.version
 
 -- name: batches
-SELECT set_version_id, rule, count(done_at) AS done_count, max(batch_count) AS batch_count, min(planned_at) AS since
-FROM batch WHERE set_version_id = ANY($1) GROUP BY set_version_id, rule ORDER BY set_version_id, min(planned_at), rule
+-- A batch whose message was dead-lettered waits until that is replayed; then its message is another.
+SELECT b.set_version_id, b.rule, count(b.done_at) AS done_count, max(b.batch_count) AS batch_count, min(b.planned_at) AS since,
+       count(l.rule) AS dead_letter_count,
+       (array_agg(l.rule ORDER BY b.batch_index) FILTER (WHERE l.rule IS NOT NULL))[1] AS dead_letter_rule
+FROM batch b
+LEFT JOIN dead_letter l ON l.topic = 'work' AND (l.topic_partition, l.topic_offset) = (b.topic_partition, b.topic_offset)
+     AND l.state = 'open' AND b.done_at IS NULL
+WHERE b.set_version_id = ANY($1) GROUP BY b.set_version_id, b.rule ORDER BY b.set_version_id, min(b.planned_at), b.rule
 
 -- name: first_missing_chunks
 -- Of deliveries in progress: the lowest index that the ledger lacks, read or not.
@@ -118,7 +125,10 @@ SELECT u.object_key, u.object_identity, d.delivery_id, NULL::bigint AS manifest_
        coalesce(live.chunks, d.chunk_count, 0) AS stored_chunk_count, coalesce(d.record_count, live.records, 0) AS record_count,
        coalesce(d.chunk_count, ceil(d.size_bytes::numeric / nullif(d.chunk_bytes, 0)), 0)::bigint AS expected_chunk_count
 FROM unnest($2::text[], $3::text[]) AS u(object_key, object_identity)
-JOIN delivery d ON d.bucket = $1 AND d.object_key = u.object_key AND d.object_identity = u.object_identity
+-- A content that came back within one second has a number behind its identity: the last one counts.
+JOIN LATERAL (SELECT * FROM delivery known WHERE known.bucket = $1 AND known.object_key = u.object_key
+              AND (known.object_identity = u.object_identity OR starts_with(known.object_identity, u.object_identity || '#'))
+              ORDER BY known.delivery_id DESC LIMIT 1) d ON true
 LEFT JOIN LATERAL (
     SELECT count(*) AS chunks, sum(record_count)::bigint AS records FROM chunk WHERE chunk.delivery_id = d.delivery_id
     HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true

@@ -30,4 +30,6 @@ async def compare_totals(locked: LockedSet, view: SetView, *, manifest_rule: Man
     found = differences(manifest, await locked.totals(newest.values())) if manifest else []
     problem = problem_of(verdict(manifest_rule, manifest, found, published=published), found, deliveries=newest)
     await locked.set_totals_problem(problem)
-    return agreement(problem, manifest, newest)
+    put_at = await locked.manifest_put_at() if manifest else None
+    is_last = put_at is not None and all(one.last_modified < put_at for one in view.deliveries)
+    return agreement(problem, manifest, newest, is_last=is_last)

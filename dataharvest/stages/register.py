@@ -56,19 +56,19 @@ async def register_object(
     manifests: ManifestRegister,
     contracts: Contracts,
 ) -> bool:
-    """Insert a delivery, or a manifest, for what is under the key now; False when nothing is or it can't be told."""
+    """Insert a delivery, or a manifest, for what is under the key now; False if it is known, nothing is, or it can't be told."""
     try:
         source = await objects.head(bucket, key)
     except ObjectTrouble as trouble:
         raise Rejected(f"{key!r} can't be looked at: {trouble}", rule="object_forbidden", key=key) from trouble
-    if source is None:
+    if source is None or key.endswith("/"):
         return False
-    if key.endswith("/"):
-        return True
-    return await _insert(source, deliveries=deliveries, manifests=manifests, contracts=contracts)
+    return await _insert(source, objects=objects, deliveries=deliveries, manifests=manifests, contracts=contracts)
 
 
-async def _insert(source: ObjectVersion, *, deliveries: Deliveries, manifests: ManifestRegister, contracts: Contracts) -> bool:
+async def _insert(
+    source: ObjectVersion, *, objects: ObjectStore, deliveries: Deliveries, manifests: ManifestRegister, contracts: Contracts
+) -> bool:
     try:
         contract_version, contract = await contracts.current(tenant_of(source.key))
         name = parse_object_key(source.key, entities=all_entities(), date_form=contract.date_in_key)
@@ -80,13 +80,23 @@ async def _insert(source: ObjectVersion, *, deliveries: Deliveries, manifests: M
         delivery_id = await deliveries.register_rejected(source, reason)
         if delivery_id is not None:
             logger.warning("delivery rejected", extra={"delivery_id": delivery_id, "rule": reason.rule})
-        return True
+        return delivery_id is not None
     if name.kind == "manifest":
-        await manifests.register(source, SetKey(name.tenant, name.business_date))
-        return True
+        return await manifests.register(source, SetKey(name.tenant, name.business_date))
     delivery_id = await deliveries.register(source, name, contract_version=contract_version)
+    if delivery_id is None and (after := await _overtaken_by(source, objects=objects, deliveries=deliveries)) is not None:
+        delivery_id = await deliveries.register(source, name, contract_version=contract_version, after=after)
     if delivery_id is not None:
         failpoint("register.registered")
         details = {"delivery_id": delivery_id, "tenant": name.tenant, "entity": name.entity}
         logger.info("delivery registered", extra=details)
-    return True
+    return delivery_id is not None
+
+
+async def _overtaken_by(source: ObjectVersion, *, objects: ObjectStore, deliveries: Deliveries) -> int | None:
+    """The delivery after which this content came back, within one second; None if it didn't."""
+    after = await deliveries.overtaken_by(source)
+    # The first look may have been made before the other content came; this one is made after.
+    if after is None or await objects.head(source.bucket, source.key) != source:
+        return None
+    return after

@@ -24,8 +24,10 @@ class ManifestRegister:
     manifests: Manifests
     sender: Sender
 
-    async def register(self, source: ObjectVersion, key: SetKey) -> None:
-        """Keep a manifest. The set hears of one that is known already too: whoever kept it may have ended before telling.
+    async def register(self, source: ObjectVersion, key: SetKey) -> bool:
+        """Keep a manifest; whether it is the newest of its key and was not before.
+
+        The set hears of one that is known already too: whoever kept it may have ended before telling.
 
         Raises:
             Rejected: S3 forbids to read the object.
@@ -40,13 +42,15 @@ class ManifestRegister:
                 raise Rejected(message, rule="object_forbidden", key=source.key) from trouble
             # Replaced or deleted in between: what is there now has an event of its own.
             logger.warning("manifest is gone", extra={**details, "code": trouble.code})
-            return
+            return False
+        before = await self.known(source.bucket, [source.key])
         manifest_id = await self.manifests.insert(key, source, outcome)
         if isinstance(outcome, Rejected):
             logger.warning("manifest rejected", extra={**details, "manifest_id": manifest_id, "rule": outcome.rule})
         else:
             logger.info("manifest read", extra={**details, "manifest_id": manifest_id})
         await self._announce(ManifestRead(tenant=key.tenant, business_date=key.business_date, manifest_id=manifest_id))
+        return before != await self.known(source.bucket, [source.key])
 
     async def announce_missed(self, *, age_s: float) -> int:
         """Tell the sets of manifests of which they may not have heard; of how many.

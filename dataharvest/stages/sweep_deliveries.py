@@ -104,10 +104,13 @@ class SweptDeliveries:
         lease = gap.lease
         details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant}
         try:
-            return await self.splitter.resend(lease)
+            sent = await self.splitter.resend(lease)
+            await self.deliveries.note_gap(lease.delivery_id, None)
+            return sent
         except TenantPaused:
             logger.info("tenant paused, its missing chunks wait", extra=details)
         except ObjectTrouble as trouble:
+            await self.deliveries.note_gap(lease.delivery_id, {"rule": f"object_{trouble.code}", "message": str(trouble)})
             logger.error("missing chunks cannot be read again", extra={**details, "code": trouble.code})
         except ContractTrouble as trouble:
             logger.error("missing chunks wait for a contract", extra={**details, "reason": trouble.message})

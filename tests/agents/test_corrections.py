@@ -6,6 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -16,7 +17,9 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import EditionRaised
-from tests.agents.worlds import Agents, World, example_files
+from dataharvest.objects import ObjectVersion
+from tests.agents.losses import first, journey, of_type, swept
+from tests.agents.worlds import BUCKET, Agents, World, example_files, s3_event
 
 FILES = example_files()
 ACCOUNTS, CLIENTS, PORTFOLIOS, TRANSACTIONS = FILES
@@ -164,6 +167,96 @@ async def _advance(story: Story, agents: Agents, waiting: list[Sent], chosen: ra
             await agents.give(one.topic, one.value, key=one.key)
         elif steps > 1000 and not story.world.services.fold._later:
             return
+
+
+async def test_a_correction_is_published_although_an_older_one_lost_a_chunk_and_its_object() -> None:
+    world = World(objects=MemoryObjectStore(versioned=False))
+    last = CORRECTED[CLIENTS].replace(b",900", b",950")
+    async with world.agents() as agents:
+        await agents.upload(FILES)
+        await journey(world, agents)
+        await agents.upload({CLIENTS: CORRECTED[CLIENTS]})
+        assert await journey(world, agents, lost=first(of_type("chunks", "chunk"))) != []
+        await agents.upload({CLIENTS: last})
+        stuck = world.ledger.deliveries[len(FILES) + 1]
+        assert "missing chunks" not in await swept(world)
+        assert (stuck.state, (stuck.failure or {})["rule"]) == ("sealed", "object_412")
+        await journey(world, agents)
+        assert [one.state for one in world.ledger.versions[KEY]] == ["published", "published"]
+        assert stuck.state == "superseded"
+        assert await swept(world) == {"deliveries with rows to remove": 2}
+        assert await swept(world) == {}
+    [*_, message] = [json.loads(one.value) for one in world.outbound() if one.topic == "outbound.clients"]
+    assert message["tax_free_allowance"] == "950.00"
+
+
+@pytest.mark.parametrize("is_swept", [False, True])
+async def test_back_to_the_first_content_within_one_second_ends_in_its_values(is_swept: bool) -> None:
+    story = Story(versioned=False)
+    story.world.objects.seconds_per_put = 0.01
+    await story.upload(FILES, {CLIENTS: CORRECTED[CLIENTS]})
+    if is_swept:
+        await story.world.objects.put(BUCKET, CLIENTS, FILES[CLIENTS])
+        assert (await swept(story.world))["objects without a delivery"] == 1
+        assert "objects without a delivery" not in await swept(story.world)
+        await story.upload({})
+    else:
+        await story.upload({CLIENTS: FILES[CLIENTS]}, {CLIENTS: FILES[CLIENTS]})
+    assert story.version_states() == ["published"] * 3
+    assert story.held() == await values_of(FILES)
+
+
+async def test_an_event_that_comes_late_brings_no_content_back() -> None:
+    story = Story(versioned=False)
+    objects = story.world.objects
+    objects.seconds_per_put = 0.01
+    await story.upload(FILES)
+    old = await objects.head(BUCKET, CLIENTS)
+    await story.upload({CLIENTS: CORRECTED[CLIENTS]})
+    looks = [old]
+
+    async def head(bucket: str, key: str) -> ObjectVersion | None:
+        return looks.pop() if looks else await MemoryObjectStore.head(objects, bucket, key)
+
+    objects.head = head  # type: ignore[method-assign]
+    async with story.world.agents() as agents:
+        await agents.give("uploads", s3_event(CLIENTS))
+    assert looks == []
+    assert len(story.world.ledger.deliveries) == len(FILES) + 1
+
+
+def manifest_of(files: dict[str, bytes], *, hashes: bool = False) -> dict[str, bytes]:
+    """Control totals that name every file: its number of records, or its hash."""
+    entities = {
+        key.partition("/")[2].partition("_")[0]: {"sha256": sha256(content).hexdigest()}
+        if hashes
+        else {"records": content.count(b"\n") - 1}
+        for key, content in files.items()
+    }
+    return {f"acme/manifest_{ACCOUNTS.rpartition('_')[2].removesuffix('.csv')}.json": json.dumps({"entities": entities}).encode()}
+
+
+async def test_a_manifest_of_counts_from_the_first_files_makes_no_version_of_half_a_correction() -> None:
+    story = Story()
+    await story.upload(FILES, manifest_of(FILES))
+    corrected = {key: CORRECTED[key] for key in (ACCOUNTS, CLIENTS)}
+    await story.upload(*({key: content} for key, content in corrected.items()), passing_s=SETTLE_S - 1)
+    assert story.version_states() == ["published"]
+    await story.upload({}, passing_s=SETTLE_S)
+    assert story.version_states() == ["published", "published"]
+    assert story.held() == await values_of({**FILES, **corrected})
+
+
+@pytest.mark.parametrize("hashes", [False, True])
+async def test_a_corrected_manifest_makes_the_version_at_once(hashes: bool) -> None:
+    story = Story()
+    corrected = {**FILES, ACCOUNTS: CORRECTED[ACCOUNTS], CLIENTS: CORRECTED[CLIENTS]}
+    await story.upload(FILES, manifest_of(FILES, hashes=hashes))
+    files = [{key: corrected[key]} for key in (ACCOUNTS, CLIENTS)]
+    manifest = manifest_of(corrected, hashes=hashes)
+    await story.upload(*([manifest, *files] if hashes else [*files, manifest]), passing_s=0)
+    assert story.version_states() == ["published", "published"]
+    assert story.held() == await values_of(corrected)
 
 
 BROKEN: dict[str, Callable[[bytes], bytes]] = {

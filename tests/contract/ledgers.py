@@ -89,11 +89,17 @@ class Ledger:
     """What the fakes share."""
 
     async def register(
-        self, tenant: str, entity: str = "accounts", *, age_s: float = 0, source: ObjectVersion | None = None
+        self,
+        tenant: str,
+        entity: str = "accounts",
+        *,
+        age_s: float = 0,
+        source: ObjectVersion | None = None,
+        after: int | None = None,
     ) -> int | None:
         """A delivery of the set of ``DAY``; the smaller ``age_s``, the newer."""
         name = ObjectName(tenant=tenant, business_date=DAY, kind="data", entity=entity, compression=None)
-        return await self.deliveries.register(source or source_of(tenant, entity, age_s=age_s), name)
+        return await self.deliveries.register(source or source_of(tenant, entity, age_s=age_s), name, after=after)
 
     async def lease(self, tenant: str, entity: str = "accounts", *, age_s: float = 0) -> Lease:
         """A new delivery's lease; nothing else may be waiting."""

@@ -12,9 +12,9 @@ from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.adapters.postgres.sweeping import PostgresSweepState
 from dataharvest.deliveries import Lease, SetKey
 from dataharvest.errors import Rejected
-from dataharvest.messages import ChunkMetadata, Judgement, encode_chunk
+from dataharvest.messages import ChunkMetadata, Judgement, RuleReady, encode_chunk
 from dataharvest.ports import DeadLetters, Position
-from dataharvest.rulebook import all_rules
+from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.sweeping import SweepState
 from tests.contract.ledgers import ACCOUNTS, DAY, POSITION, Ledger, chunks_of, sealing_of
 from tests.contract.test_sweeping import make_old
@@ -115,6 +115,25 @@ async def reason_of(ledger: Ledger) -> str:
     return found.reason
 
 
+async def test_the_status_names_the_batch_that_waits_for_a_replay(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    await real_ledger.version("acme")
+    ready = RuleReady(tenant="acme", business_date=DAY, version=1, rule=RELATIONSHIP)
+    await real_ledger.work.plan(ready, batch_count=1)
+    [batch] = await real_ledger.work.unsent(ready)
+    await real_ledger.work.mark_sent(batch, Position("work", 0, 7))
+    before = await reason_of(real_ledger)
+    dead_letters = KafkaDeadLetters(MemorySender(), real_ledger.database)
+    await keep(dead_letters, "work", batch.encode(), offset=6)
+    assert await reason_of(real_ledger) == before
+    await keep(dead_letters, "work", batch.encode(), offset=7)
+    lost = "1 batch of relationship was dead-lettered (crashed_worker), nothing but a replay sends that again"
+    assert await reason_of(real_ledger) == f"{before.rstrip('.')}; {lost}."
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("UPDATE dead_letter SET state = 'replayed'")
+    assert await reason_of(real_ledger) == before
+
+
 async def test_the_status_names_the_chunk_that_waits_for_a_replay(real_ledger: Ledger) -> None:
     assert real_ledger.database is not None
     dead_letters = KafkaDeadLetters(MemorySender(), real_ledger.database)
@@ -124,6 +143,10 @@ async def test_the_status_names_the_chunk_that_waits_for_a_replay(real_ledger: L
         await keep(dead_letters, "chunks", encode_chunk(last, b"any"), offset=offset)
     waits = "was dead-lettered (crashed_worker) and waits to be replayed, nothing sends it again by itself"
     assert await reason_of(real_ledger) == f"accounts: chunk 1 {waits}."
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("UPDATE dead_letter SET state = 'discarded'")
+    discarded = "was dead-lettered (crashed_worker) and discarded, only a corrected file can take its place"
+    assert await reason_of(real_ledger) == f"accounts: chunk 1 {discarded}."
     await real_ledger.chunks.persist(*chunks_of(lease, ACCOUNTS)[-1], position=POSITION)
     assert await reason_of(real_ledger) == "accounts: 2 of 2 chunks stored."
     await real_ledger.judgements.begin(lease.delivery_id)

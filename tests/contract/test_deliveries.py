@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -30,6 +31,28 @@ async def test_the_same_content_of_a_key_is_registered_once(ledger: Ledger) -> N
     assert await ledger.register("acme", source=source) is not None
     assert await ledger.register("acme", source=source) is None
     assert await ledger.deliveries.register_rejected(source, REASON) is None
+
+
+async def test_a_content_that_came_back_within_one_second_is_registered_once_more(ledger: Ledger) -> None:
+    first = replace(source_of("acme", "accounts"), version_id=None)
+    other = replace(first, etag='"other"')
+    one = await ledger.register("acme", source=first)
+    assert await ledger.deliveries.overtaken_by(first) is None
+    two = await ledger.register("acme", source=other)
+    assert await ledger.deliveries.overtaken_by(other) is None
+    assert await ledger.deliveries.overtaken_by(replace(first, version_id="v1")) is None
+    assert await ledger.deliveries.overtaken_by(replace(first, last_modified=first.last_modified - timedelta(seconds=1))) is None
+    assert await ledger.register("acme", source=first) is None
+    assert await ledger.deliveries.overtaken_by(first) == two
+    assert two is not None
+    for after, expected in ((one, False), (two, True), (two, False)):
+        assert (await ledger.register("acme", source=first, after=after) is not None) == expected
+    assert await ledger.deliveries.known(first.bucket, [first.key]) == {(first.key, first.etag)}
+    assert await ledger.deliveries.overtaken_by(first) is None
+    again = await ledger.deliveries.overtaken_by(other)
+    assert await ledger.register("acme", source=other, after=again) is not None
+    again = await ledger.deliveries.overtaken_by(first)
+    assert await ledger.register("acme", source=first, after=again) is not None
 
 
 async def test_two_workers_that_see_the_same_event_register_once(ledger: Ledger) -> None:

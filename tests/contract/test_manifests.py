@@ -1,7 +1,7 @@
 """What keeping manifests promises: each content once, the newest that can be used counts, no digit is lost."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from dataharvest.adapters.memory_contracts import MemoryContracts
@@ -49,6 +49,18 @@ async def test_a_manifest_comes_back_with_every_digit(ledger: Ledger) -> None:
     assert await newest(ledger) == said
     assert said.entities["accounts"].sums["cash_balance"] == Decimal("1234567890123456789.1234")
     assert await newest(ledger, SetKey("other", DAY)) is None
+
+
+async def test_the_moment_is_that_of_the_newest_manifest_that_can_be_used(ledger: Ledger) -> None:
+    async def put_at(key: SetKey) -> datetime | None:
+        async with ledger.sets.locked(key) as locked:
+            return await locked.manifest_put_at()
+
+    assert await put_at(KEY) is None
+    for number, outcome, age_s in ((1, manifest(1), 9), (2, manifest(2), 5), (3, Rejected("no JSON", rule="json"), 0)):
+        await ledger.manifests.insert(KEY, source(number, age_s=age_s), outcome)
+    assert await put_at(KEY) == START - timedelta(seconds=5)
+    assert await put_at(SetKey("other", DAY)) is None
 
 
 async def test_a_content_seen_again_has_its_number_and_changes_nothing(ledger: Ledger) -> None:

@@ -12,7 +12,7 @@ from dataharvest.messages import Batch, RuleReady
 from dataharvest.rulebook import RELATIONSHIP, all_rules, required_entities
 from dataharvest.rules.notifying import late_note
 from dataharvest.rules.versions import newest_complete
-from tests.contract.ledgers import ACCOUNTS, DAY, FILES, Ledger
+from tests.contract.ledgers import ACCOUNTS, DAY, FILES, Ledger, sealing_of
 
 EVER = timedelta(days=36_500)
 BAD = ACCOUNTS + b"3,0014,NaN,EUR,0\n"
@@ -76,6 +76,9 @@ async def make_sets(ledger: Ledger) -> None:
             await locked.set_published(1)
     await dispute(ledger, "disputed", "disputed")
     await ledger.complete("corrected", "accounts", ACCOUNTS + b"3,0014,1,EUR,0\n")
+    stuck = await ledger.lease("overtaken", age_s=10)
+    assert await ledger.deliveries.seal(stuck, sealing_of(ACCOUNTS + b"3,0014,1,EUR,0\n", lease=stuck))
+    await complete(ledger, "overtaken")
     broken = await ledger.lease("broken", age_s=10)
     await ledger.judgements.note_broken(broken.delivery_id, "3 records are unaccounted for")
     # The last: a lease is taken from whatever waits.

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 
-from dataharvest.deliveries import ChunkOutcome, SetKey
+import pytest
+
+from dataharvest.deliveries import ChunkOutcome, Lease, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rulebook import all_rules
 from tests.contract.ledgers import ACCOUNTS, CLIENTS, DAY, POSITION, Ledger, chunks_of, sealing_of
@@ -95,6 +97,43 @@ async def test_a_set_is_due_when_its_newest_files_are_no_version(ledger: Ledger)
     assert await ledger.sets.sets_due(settle_s=0) == []
     await make_version(ledger, 2, {**first, "accounts": corrected})
     assert await ledger.sets.sets_due(settle_s=0) == []
+
+
+@pytest.mark.parametrize("state", ["sealed", "judging"])
+async def test_what_is_stuck_holds_no_newer_file_up_and_is_superseded_by_its_version(ledger: Ledger, state: str) -> None:
+    first = await ledger.version("acme")
+    stuck = await ledger.lease("acme")
+    chunks = chunks_of(stuck, OTHER_ACCOUNTS)
+    for metadata, checked in chunks if state == "judging" else chunks[1:]:
+        await ledger.chunks.persist(metadata, checked, position=POSITION)
+    assert await ledger.deliveries.seal(stuck, sealing_of(OTHER_ACCOUNTS, lease=stuck))
+    assert await ledger.judgements.begin(stuck.delivery_id) == state
+    for one in await ledger.deliveries.unannounced():
+        await ledger.deliveries.mark_announced(one.delivery_id)
+    assert await ledger.sets.sets_due(settle_s=0) == []
+    corrected = await ledger.complete("acme", "accounts", ACCOUNTS + b"3,0014,2,EUR,0\n", age_s=-1)
+    assert await ledger.sets.sets_due(settle_s=0) == [KEY]
+    await make_version(ledger, 2, {**first, "accounts": corrected})
+    assert await ledger.state_of(stuck.delivery_id) == "superseded"
+    ended = [one for one in await ledger.deliveries.unannounced() if one.delivery_id == stuck.delivery_id]
+    assert [one.state for one in ended] == ["superseded"]
+    assert set(await ledger.removals.due()) == {first["accounts"], stuck.delivery_id}
+    assert await ledger.chunks.persist(*chunks[0], position=POSITION) is not ChunkOutcome.STORED
+
+
+async def test_the_same_file_again_repairs_one_whose_lost_chunks_can_not_be_read_again(ledger: Ledger) -> None:
+    async def sealed(age_s: float) -> Lease:
+        lease = await ledger.lease("acme", age_s=age_s)
+        assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
+        return lease
+
+    lost = await sealed(9)
+    repeat = await sealed(8)
+    assert await ledger.state_of(repeat.delivery_id) == "repeat"
+    await ledger.deliveries.note_gap(lost.delivery_id, {"rule": "object_412", "message": "replaced"})
+    assert await ledger.state_of((await sealed(7)).delivery_id) == "sealed"
+    await ledger.store(lost, ACCOUNTS)
+    assert await ledger.judgements.begin(lost.delivery_id) == "judging"
 
 
 async def test_the_view_says_how_long_ago_a_delivery_was_sealed(ledger: Ledger) -> None:

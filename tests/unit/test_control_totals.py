@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from decimal import Decimal, getcontext
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from dataharvest.rules.control_totals import (
     problem_of,
     verdict,
 )
-from dataharvest.rules.manifest import EntityTotals, Manifest
+from dataharvest.rules.manifest import EntityTotals, Manifest, read_manifest
 
 CONTENT, OBJECT, OTHER = "a" * 64, "b" * 64, "c" * 64
 STORED = DeliveryTotals(
@@ -172,4 +173,24 @@ def test_a_long_list_of_differences_is_cut_in_the_message_and_whole_in_the_list(
 def test_a_manifest_that_names_every_file_and_agrees_makes_waiting_for_more_needless(
     problem: dict[str, str] | None, manifest: Manifest | None, complete: list[str], expected: Agreement
 ) -> None:
-    assert agreement(problem, manifest, complete) == expected
+    assert agreement(problem, manifest, complete, is_last=True) == expected
+
+
+SHA256 = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("totals", "is_last", "expected"),
+    [
+        ({"records": 1}, False, False),
+        ({"records": 1}, True, True),
+        ({"sha256": SHA256}, False, True),
+        ({"sha256": SHA256, "records": 1}, True, True),
+    ],
+)
+def test_counts_that_came_before_a_file_do_not_say_that_it_was_the_last(
+    totals: dict[str, Any], is_last: bool, expected: bool
+) -> None:
+    about = {"transactions": {**totals}, "clients": {"sha256": SHA256}}
+    manifest = read_manifest(json.dumps({"entities": about}).encode())
+    assert agreement(None, manifest, list(about), is_last=is_last).is_vouched_for == expected

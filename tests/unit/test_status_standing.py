@@ -77,6 +77,13 @@ def test_a_set_is_loading_while_a_file_moves_and_says_what_else_is_missing() -> 
     assert found.reason == "accounts: 3 of 7 chunks stored; clients has not arrived."
 
 
+def test_a_file_that_is_stuck_does_not_move_a_set_whose_newer_file_is_complete() -> None:
+    stuck, clients, newer = delivery(1, "accounts", "sealed"), delivery(2, "clients"), delivery(3, "accounts")
+    assert stands(stuck, clients, newer, versions=(version(state="published", accounts=3),)).state is State.PUBLISHED
+    assert stands(stuck, clients, newer).waits_for == ("version 1",)
+    assert stands(newer, clients, replace(stuck, last_modified=newer.last_modified, delivery_id=4)).state is State.LOADING
+
+
 def test_a_set_whose_edition_was_raised_is_about_to_have_a_new_version() -> None:
     published = replace(version(1, "published"), edition=1)
     raised = SetView(deliveries=both(), versions=(published,), edition=2)

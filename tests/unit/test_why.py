@@ -55,6 +55,8 @@ MANIFEST = ManifestStatus(manifest_id=1, file="t/manifest_20240328.json", state=
 NO_JSON = MANIFEST.model_copy(update={"state": "rejected", "failure": {"message": "line 3 is no JSON"}})
 DIFFERENCE = {"problem": {"message": "accounts: 7 records expected, 6 found"}, "manifests": [MANIFEST]}
 ORPHAN = Orphans(kind="portfolios without a client", count=3, sample=["9e40659b"])
+CRASHED = {"dead_letter_count": 1, "dead_letter_index": 1, "dead_letter_rule": "crashed_worker"}
+LOST = [RuleStatus(rule="tax", done=1, batch_count=2, dead_letter_count=1, dead_letter_rule="crashed_worker")]
 HALF = [RuleStatus(rule="tax", done=1, batch_count=2)]
 
 CASES: dict[Cause, list[Case]] = {
@@ -70,6 +72,24 @@ CASES: dict[Cause, list[Case]] = {
             fields={**moving("splitting"), "pause_reason": "holiday"},
         ),
         Case(state=State.LOADING, names=(FILE, "403", "00:00:00 UTC"), command=UPLOAD, fields=moving("waiting", **FORBIDDEN)),
+        Case(
+            state=State.LOADING,
+            names=(FILE, "chunk 1", "was dead-lettered by rule crashed_worker and discarded"),
+            command=UPLOAD,
+            fields=moving(
+                "sealed",
+                dead_letter_count=1,
+                dead_letter_index=1,
+                dead_letter_rule="crashed_worker",
+                dead_letter_is_discarded=True,
+            ),
+        ),
+        Case(
+            state=State.LOADING,
+            names=(FILE, "1 of 2 chunks are stored", "can't be read again: 412: replaced"),
+            command=UPLOAD,
+            fields=moving("sealed", chunk_count=2, stored_chunk_count=1, failure={"message": "412: replaced"}),
+        ),
         Case(
             state=State.LOADING,
             names=(FILE, "3 chunks are stored", "chunk 2 is next", "t/clients_20240328.csv has not arrived"),
@@ -189,7 +209,13 @@ CASES: dict[Cause, list[Case]] = {
             names=("Version 1 waits for tax", "tax 1 of 2"),
             command=WATCH,
             fields={"waits_for": ["tax"], "rules": HALF},
-        )
+        ),
+        Case(
+            state=State.TRANSFORMING,
+            names=("Version 1 waits for tax", "1 batch of tax was dead-lettered (crashed_worker)"),
+            command="dataharvest dead-letters replay --rule crashed_worker",
+            fields={"waits_for": ["tax"], "rules": LOST},
+        ),
     ],
     Cause.OLDER_VERSION_GOES_OUT: [
         Case(

@@ -29,7 +29,9 @@ class PostgresDeliveries:
         self._chunk_bytes = chunk_bytes
         self._lease_s = lease_s
 
-    async def register(self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0) -> int | None:
+    async def register(
+        self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0, after: int | None = None
+    ) -> int | None:
         """See the port."""
         async with self._database.transaction() as connection:
             await connection.execute(_SQL["lock_set"], name.tenant, name.business_date)
@@ -42,12 +44,20 @@ class PostgresDeliveries:
                 self._chunk_bytes,
                 SPLITTER_VERSION,
                 contract_version,
+                after,
             )
             found = tracing.traceparent()
             if found and delivery_id is not None:
                 await connection.execute(_SQL["note_trace"], delivery_id, found)
             await connection.execute(_SQL["wake_splitters"])
         return delivery_id
+
+    async def overtaken_by(self, source: ObjectVersion) -> int | None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            newest = await connection.fetchrow(_SQL["newest_of_key"], source.bucket, source.key)
+        is_overtaken = newest is not None and source.shares_its_second(newest["etag"], newest["last_modified"])
+        return newest["delivery_id"] if newest is not None and is_overtaken else None
 
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """See the port."""
@@ -98,6 +108,11 @@ class PostgresDeliveries:
         """See the port."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["note_sent"], lease.delivery_id, lease.epoch, dict(offsets))
+
+    async def note_gap(self, delivery_id: int, failure: Mapping[str, Any] | None) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["note_gap"], delivery_id, dict(failure) if failure else None)
 
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """See the port."""

@@ -1,6 +1,7 @@
 """Manifests in PostgreSQL, and the stored totals that they are compared with."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -69,6 +70,12 @@ async def newest_manifest(connection: Connection, key: SetKey) -> Manifest | Non
         fields = ", ".join(sorted({".".join(map(str, item["loc"])) for item in error.errors()}))
         message = f"the stored manifest says what this version of the program does not know ({fields})"
         raise Rejected(message, rule="stored_manifest") from error
+
+
+async def newest_manifest_put_at(connection: Connection, key: SetKey) -> datetime | None:
+    """When the newest manifest of the set that can be used was put into the bucket."""
+    put_at: datetime | None = await connection.fetchval(_SQL["newest_put_at"], *key)
+    return put_at
 
 
 async def delivery_totals(connection: Connection, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:

@@ -11,7 +11,7 @@ from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import Standing, State
 from dataharvest.rules.versions import IN_PROGRESS, newest_complete
 from dataharvest.status import Counts, DeliveryStatus, ManifestStatus, RuleStatus, SetStatus
-from dataharvest.why import why
+from dataharvest.why import lost_batches, why
 
 
 def set_status(
@@ -33,7 +33,7 @@ def set_status(
         version=stands.version,
         published_at=current["published_at"] if current else None,
         waits_for=list(stands.waits_for),
-        reason=stands.reason,
+        reason=_reason(stands, parts.rules.get(identity, [])),
         cause=stands.cause,
         counts=sum((one.counts for one in deliveries if one.delivery_id in newest), Counts()),
         warnings=[*parts.warnings.get(identity, []), *parts.dropped.get(rows.key, []), *rows.tolerated(), *rows.lateness()],
@@ -52,6 +52,12 @@ def set_status(
         zone=contract.cutoff.zone if contract.cutoff else "UTC",
     )
     return found.model_copy(update={"why": why(found, worker_count=worker_count)})
+
+
+def _reason(stands: Standing, rules: Collection[RuleStatus]) -> str:
+    lost = "; ".join(lost_batches(one) for one in rules if one.dead_letter_count)
+    goes_on = stands.state in (State.READY, State.TRANSFORMING, State.PUBLISHING)
+    return f"{stands.reason.rstrip('.')}; {lost}, nothing but a replay sends that again." if lost and goes_on else stands.reason
 
 
 def delivery_status(row: Row, parts: Parts, *, contract_trouble: str | None = None) -> DeliveryStatus:

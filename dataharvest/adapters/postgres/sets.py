@@ -2,10 +2,11 @@
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
-from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest
+from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest, newest_manifest_put_at
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import SetKey, set_is_publishing
 from dataharvest.rules.control_totals import DeliveryTotals
@@ -104,6 +105,10 @@ class LockedSet:
         """See the port."""
         return await newest_manifest(self._connection, self._key)
 
+    async def manifest_put_at(self) -> datetime | None:
+        """See the port."""
+        return await newest_manifest_put_at(self._connection, self._key)
+
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """See the port."""
         return await delivery_totals(self._connection, delivery_ids)
@@ -124,6 +129,7 @@ class LockedSet:
             await execute(_SQL["add_fact"], set_version_id, persisted(entity))
         await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
+        await execute(_SQL["supersede_stuck"], list(deliveries.values()))
 
     async def since_arrival_s(self, version: int) -> float:
         """See the port."""

@@ -62,7 +62,7 @@ async def read_parts(connection: Connection, sets: Sequence[SetRows], *, sample:
     rules: dict[int, list[RuleStatus]] = {}
     since: dict[int, datetime] = {}
     for row in await connection.fetch(_SQL["batches"], identities):
-        one = RuleStatus(rule=row["rule"], done=row["done_count"], batch_count=row["batch_count"])
+        one = RuleStatus(done=row["done_count"], **fields_of(RuleStatus, row))
         rules.setdefault(row["set_version_id"], []).append(one)
         if one.done < one.batch_count:
             since.setdefault(row["set_version_id"], row["since"])

@@ -187,12 +187,17 @@ def _doing(row: Row) -> str:
     if plain := _NOTES.get(row["state"]):
         return plain
     total = row["chunk_count"]
-    return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}"
+    lost = (
+        f", the others can't be read again ({row['failure']['message']})" if row["state"] == "sealed" and row["failure"] else ""
+    )
+    return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}{lost}"
 
 
 def _dead_letters(row: Row) -> str:
     count, index = row["dead_letter_count"], row["dead_letter_index"]
     what = "its judgement" if index is None else f"chunk {index}" if count == 1 else f"chunk {index} and {count - 1:,} more"
+    if row["dead_letter_is_discarded"]:
+        return f"{what} was dead-lettered ({row['dead_letter_rule']}) and discarded, only a corrected file can take its place"
     return f"{what} was dead-lettered ({row['dead_letter_rule']}) and waits to be replayed, nothing sends it again by itself"
 
 
