@@ -23,8 +23,8 @@ demo: $(READY) ## Everything from nothing: real services, sample files, outbound
 	$(BIN)/dataharvest harvest examples/acme --tenant acme
 	@echo "The services are still up: \`$(BIN)/dataharvest status\` shows the set, \`$(BIN)/dataharvest stack down\` stops them."
 
-test: $(READY) ## Everything from nothing: all tests against the real services, on two stacks side by side
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/e2e/test_faults.py
+test: $(READY) ## Everything from nothing: all tests against the real services, on three stacks side by side
+	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/e2e/test_faults.py
 
 test-unit: $(READY) ## The tests that need no service
 	$(BIN)/python -m pytest tests/unit tests/agents
@@ -35,7 +35,7 @@ test-kills: $(READY) ## Workers killed under load, services cut off: nothing los
 pictures: $(READY) ## The screenshots in docs/pictures, of real data in a real browser
 	PICTURES=1 $(BIN)/python -m pytest tests/web/test_pictures.py
 
-test-faults-short: $(READY) ## Every kind of fault once and three planted bugs (about five minutes)
+test-faults-short: $(READY) ## Every kind of fault once and three planted bugs
 	$(BIN)/python -m pytest tests/e2e/test_faults.py
 
 test-faults: $(READY) ## Every kind of fault under load, 215 in all, then the planted bugs (about an hour)
