@@ -83,11 +83,12 @@ def test_a_bad_file_is_named_with_line_and_rule_and_a_corrected_one_is_published
 
 def test_a_rejected_file_is_named_with_line_and_rule(visitor: Visit, files: Path) -> None:
     (files / "accounts_20261123.csv").write_text("record_id,account_number\n1,2\n", "utf-8")
-    page = visitor("/")
+    board = visitor("/")
+    drop_for(board, "headless", files)
+    expect(board.locator(f"a[title='headless {DAY}: incomplete']")).to_be_visible(timeout=PUBLISHED_MS)
 
-    drop_for(page, "headless", files)
-
-    expect(page.locator("#attention-headless-2026-11-23")).to_contain_text(
+    # The board lists only the most urgent sets; the set's own page always says why.
+    expect(visitor(f"/sets/headless/{DAY}").get_by_label("Where it stands")).to_contain_text(
         "headless/accounts_20261123.csv, line 1, column cash_balance was rejected by rule missing_column", timeout=PUBLISHED_MS
     )
 
@@ -127,7 +128,8 @@ def test_hostile_names_and_records_are_shown_as_text(visitor: Visit, page_addres
         answer = httpx.put(f"{page_address}/api/uploads/hostile/{HOSTILE}/{path.name}", content=content.encode(), timeout=30)
         assert answer.status_code == 200, answer.text
 
-    page = visitor("/")
+    # Filtered: the board lists only the most urgent of all.
+    page = visitor("/?tenant=hostile")
     sentence = page.locator("#attention-hostile-2026-11-23")
     expect(sentence).to_contain_text("hostile/<img src=x onerror=alert(1)>/\\u202egpj.exe/accounts", timeout=PUBLISHED_MS)
     page.goto(f"/sets/hostile/{DAY}")
