@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,17 +37,7 @@ class Site:
 
     def upload(self, path: Path, key: str) -> None:
         """Put a file into the bucket."""
-        import boto3
-
-        known = self.stack.environment()
-        client = boto3.client(
-            "s3",
-            endpoint_url=known["DATAHARVEST_S3_ENDPOINT_URL"],
-            aws_access_key_id=known["DATAHARVEST_S3_ACCESS_KEY"],
-            aws_secret_access_key=known["DATAHARVEST_S3_SECRET_KEY"],
-            region_name=known["DATAHARVEST_S3_REGION"],
-        )
-        client.upload_file(str(path), known["DATAHARVEST_S3_BUCKET"], key)
+        upload(self.stack.environment(), path, key)
 
     @contextmanager
     def workers(self, count: int, **variables: str) -> Iterator[list[int]]:
@@ -76,3 +66,18 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, poll_s: float
         if time.monotonic() > end:
             raise TimeoutError(f"not within {timeout_s:g} s")
         time.sleep(poll_s)
+
+
+def upload(environment: Mapping[str, str], path: Path, key: str) -> None:
+    """Put a file into the bucket that these settings name."""
+    import boto3
+
+    client = boto3.client(
+        "s3",
+        endpoint_url=environment["DATAHARVEST_S3_ENDPOINT_URL"],
+        aws_access_key_id=environment["DATAHARVEST_S3_ACCESS_KEY"],
+        aws_secret_access_key=environment["DATAHARVEST_S3_SECRET_KEY"],
+        region_name=environment["DATAHARVEST_S3_REGION"],
+    )
+    client.upload_file(str(path), environment["DATAHARVEST_S3_BUCKET"], key)
+    client.close()

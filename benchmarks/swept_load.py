@@ -17,11 +17,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import asyncpg
-import boto3
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.generator import Oracle, write_transactions
-from benchmarks.site import Site
+from benchmarks.site import Site, upload
 from dataharvest.topics import load_topics
 
 EVERY_SECOND = {"DATAHARVEST_SWEEP_INTERVAL_S": "1"}
@@ -75,7 +74,7 @@ async def load_under_sweeps(environment: Mapping[str, str], path: Path, oracle: 
     sweeps = SweepCount()
     watching = asyncio.create_task(sweeps.watch(watcher))
     try:
-        await asyncio.to_thread(_upload, environment, path, f"{tenant}/{path.name}")
+        await asyncio.to_thread(upload, environment, path, f"{tenant}/{path.name}")
         began = time.monotonic()
         async with asyncio.timeout(_LONGEST_LOAD_S):
             while (found := await connection.fetchrow(_DONE, tenant)) is None:
@@ -115,18 +114,6 @@ async def _message_count(environment: Mapping[str, str]) -> int:
         return sum((await consumer.end_offsets(places)).values())
     finally:
         await consumer.stop()
-
-
-def _upload(environment: Mapping[str, str], path: Path, key: str) -> None:
-    client = boto3.client(
-        "s3",
-        endpoint_url=environment["DATAHARVEST_S3_ENDPOINT_URL"],
-        aws_access_key_id=environment["DATAHARVEST_S3_ACCESS_KEY"],
-        aws_secret_access_key=environment["DATAHARVEST_S3_SECRET_KEY"],
-        region_name=environment["DATAHARVEST_S3_REGION"],
-    )
-    client.upload_file(str(path), environment["DATAHARVEST_S3_BUCKET"], key)
-    client.close()
 
 
 def main() -> int:

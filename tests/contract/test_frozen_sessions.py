@@ -33,12 +33,14 @@ def test_the_third_refusal_within_two_minutes_is_one_too_many_and_the_count_begi
     assert answers == [False, False, False, False, True, False, False]
 
 
-async def test_only_sessions_that_are_silent_in_a_transaction_are_ended(
-    stack_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = stack_environment["DATAHARVEST_DATABASE_URL"]
+@pytest.fixture(autouse=True)
+def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     quick = queries("operations")["end_frozen_sessions"].replace("30 seconds", "0.2 seconds")
     monkeypatch.setitem(queries("operations"), "end_frozen_sessions", quick)
+
+
+async def test_only_sessions_that_are_silent_in_a_transaction_are_ended(stack_environment: dict[str, str]) -> None:
+    url = stack_environment["DATAHARVEST_DATABASE_URL"]
     frozen, stranger, idle = [
         await asyncpg.connect(url, server_settings={"application_name": name})
         for name in ("dataharvest worker-frozen", "psql", "dataharvest worker-idle")
@@ -64,11 +66,9 @@ async def test_only_sessions_that_are_silent_in_a_transaction_are_ended(
 
 
 async def test_waiting_in_vain_three_times_ends_the_frozen_session_and_the_fourth_try_gets_the_lock(
-    stack_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    stack_environment: dict[str, str],
 ) -> None:
     url = stack_environment["DATAHARVEST_DATABASE_URL"]
-    quick = queries("operations")["end_frozen_sessions"].replace("30 seconds", "0.2 seconds")
-    monkeypatch.setitem(queries("operations"), "end_frozen_sessions", quick)
     frozen = await asyncpg.connect(url, server_settings={"application_name": "dataharvest worker-frozen"})
     database = Database(url, pool_size=2, application_name="dataharvest worker-awake")
     try:
@@ -88,11 +88,9 @@ async def test_waiting_in_vain_three_times_ends_the_frozen_session_and_the_fourt
 
 
 async def test_a_sweep_that_finds_a_lease_lapsed_for_long_ends_the_session_that_holds_its_delivery(
-    stack_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    stack_environment: dict[str, str],
 ) -> None:
     url = stack_environment["DATAHARVEST_DATABASE_URL"]
-    quick = queries("operations")["end_frozen_sessions"].replace("30 seconds", "0.2 seconds")
-    monkeypatch.setitem(queries("operations"), "end_frozen_sessions", quick)
     frozen = await asyncpg.connect(url, server_settings={"application_name": "dataharvest worker-frozen"})
     database = Database(url, pool_size=2, application_name="dataharvest worker-awake")
     try:
