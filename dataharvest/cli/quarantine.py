@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dataharvest.cli.quarantine_options import by_option, form_options, ids_or_selection, plan_option, reason_option, selecting
+from dataharvest.cli.quarantine_options import (
+    by_option,
+    entry_number,
+    form_options,
+    ids_or_selection,
+    plan_option,
+    reason_option,
+    selecting,
+)
 from dataharvest.cli.quarantine_services import with_services
 
 if TYPE_CHECKING:
@@ -58,7 +66,7 @@ def list_entries(selection: "Selection", limit: int, form: str | None) -> None:
 
 
 @quarantine.command()
-@click.argument("quarantine_id", type=int, metavar="ID")
+@click.argument("quarantine_id", type=entry_number, metavar="ID")
 @form_options(csv=False)
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Write every byte of it to this file.")
 def show(quarantine_id: int, form: str | None, save: Path | None) -> None:
@@ -83,7 +91,7 @@ def show(quarantine_id: int, form: str | None, save: Path | None) -> None:
 
 
 @quarantine.command()
-@click.argument("quarantine_id", type=int, metavar="[ID]", required=False)
+@click.argument("quarantine_id", type=entry_number, metavar="[ID]", required=False)
 @click.option("--record", help="The corrected record, as a line of the file; \\n, \\xff and \\\\ as `show` writes them.")
 @click.option("--record-file", type=_file, help="The same from a file, byte by byte; for a tail, all its records.")
 @click.option("--as-is", is_flag=True, help="The record as it came counts: of several copies, this one.")
@@ -153,7 +161,7 @@ def replay(selection: "Selection", *, by: "Signature", plan: bool, form: str | N
 
 
 @quarantine.command()
-@click.argument("quarantine_id", type=int, metavar="[ID]", required=False)
+@click.argument("quarantine_id", type=entry_number, metavar="[ID]", required=False)
 @selecting()
 @click.option("--limit", type=click.IntRange(min=1), default=_LISTED, show_default=True, help="How much of it; the newest.")
 @form_options(csv=False)

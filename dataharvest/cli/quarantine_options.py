@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 
 _DATES = click.DateTime(["%Y-%m-%d", "%Y%m%d"])
+entry_number = click.IntRange(1, (1 << 63) - 1)
 plan_option = click.option("--plan", is_flag=True, help="Only say what would become; change nothing.")
 
 
@@ -51,7 +52,7 @@ def ids_or_selection(command: Command) -> Command:
         chosen = replace(selection, ids=ids, with_superseded=True) if ids else replace(selection, state="open")
         return command(*arguments, selection=chosen, **options)
 
-    return click.argument("ids", type=int, nargs=-1, metavar="[ID]…")(selecting()(selected))
+    return click.argument("ids", type=entry_number, nargs=-1, metavar="[ID]…")(selecting()(selected))
 
 
 def reason_option(command: Command) -> Command:
