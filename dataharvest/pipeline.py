@@ -16,6 +16,8 @@ from dataharvest.stages.work import work_on
 
 TABLE_TOPIC, TABLE_NAME = "progress", "sets"
 CONSUMED = ("uploads", "chunks", "progress", "readiness", "work", "notifications")
+STAGES = ("register", "persist", "fold", "fan_out", "work", "notify")
+"""Names of the agents, by which dead letters say who refused them."""
 
 Stream = StreamT[bytes]
 

@@ -6,13 +6,14 @@ from typing import Literal
 
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.duplicates import FURTHER_POSITION
+from dataharvest.rules.record_rules import RecordRule
 from dataharvest.rules.repairs import Place
 
 State = Literal["open", "fixed", "accepted"]
 Action = Literal["fix", "accept", "replay", "drop"]
 
-TAIL = "misaligned_tail"
-DUPLICATE = "duplicate"
+TAIL: RecordRule = "misaligned_tail"
+DUPLICATE: RecordRule = "duplicate"
 
 
 @dataclass(frozen=True, kw_only=True)

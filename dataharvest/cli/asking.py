@@ -2,7 +2,7 @@
 
 import getpass
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,74 @@ class NotEmpty(click.ParamType):
             self.fail("may not be empty", param, ctx)
         return text
 
+
+class TenantName(NotEmpty):
+    """A name that a tenant can have."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        from dataharvest.errors import Rejected
+        from dataharvest.rules.keys import tenant_of
+
+        name = super().convert(value, param, ctx)
+        try:
+            return tenant_of(f"{name}/")
+        except Rejected:
+            self.fail(f"no tenant can be called {name!r}: 1 to 64 of the characters A-Z a-z 0-9 _ . -", param, ctx)
+
+
+class Known(click.ParamType):
+    """One of the names there are, which are looked up when one is given: `--help` need not know them."""
+
+    name = "name"
+
+    def __init__(self, what: str, names: Callable[[], Iterable[str]]) -> None:
+        self._what = what
+        self._names = names
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name."""
+        names = list(self._names())
+        if value not in names:
+            self.fail(f"no {self._what} is called {value!r}; there are {', '.join(names)}", param, ctx)
+        return str(value)
+
+
+def _entities() -> Iterable[str]:
+    from dataharvest.entities import all_entities
+
+    return all_entities()
+
+
+def _record_rules() -> Iterable[str]:
+    from dataharvest.rules.record_rules import RECORD_RULES
+
+    return RECORD_RULES
+
+
+def _transformers() -> Iterable[str]:
+    from dataharvest.transformers import all_transformers
+
+    return all_transformers()
+
+
+def _consumed() -> Iterable[str]:
+    from dataharvest.replaying.requests import REPLAYABLE
+
+    return REPLAYABLE
+
+
+def _stages() -> Iterable[str]:
+    from dataharvest.pipeline import STAGES
+
+    return STAGES
+
+
+CONSUMED_TOPIC = Known("topic of the workers", _consumed)
+ENTITY = Known("kind of file", _entities)
+RECORD_RULE = Known("rule of a record", _record_rules)
+STAGE = Known("stage", _stages)
+TRANSFORMER = Known("transformer", _transformers)
 
 by_option = click.option(
     "--by", "by", type=NotEmpty(), default=whoever_asks, show_default="the account", help="Who does it; kept in the history."

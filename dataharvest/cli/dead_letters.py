@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from dataharvest.cli import Failure
-from dataharvest.cli.asking import NotEmpty, by_option, json_option, opened_database, plan_option
+from dataharvest.cli.asking import CONSUMED_TOPIC, STAGE, NotEmpty, by_option, json_option, opened_database, plan_option
 from dataharvest.errors import Rejected
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ def dead_letters() -> None:
 def _choosing(command: Callable[..., None]) -> Callable[..., None]:
     for option in (
         click.option("--rule", help="Only those that broke this rule."),
-        click.option("--stage", help="Only those of this stage."),
-        click.option("--topic", help="Only those of this topic."),
+        click.option("--stage", type=STAGE, help="Only those of this stage."),
+        click.option("--topic", type=CONSUMED_TOPIC, help="Only those of this topic."),
     ):
         command = option(command)
     return command
@@ -43,12 +43,19 @@ def list_letters(topic: str | None, stage: str | None, rule: str | None, state: 
     from dataharvest.replaying.dead_letters import LetterChoice
 
     choice = LetterChoice(topic=topic, stage=stage, rule=rule, state=None if state == "all" else state)  # type: ignore[arg-type]
-    found = asyncio.run(_with_box(lambda box, _: box.find(choice)))
+
+    async def look(box: "DeadLetterBox", _: "Resender") -> "tuple[list[DeadLetter], list[str]]":
+        found = list(await box.find(choice))
+        return found, [] if found else sorted({one.rule for one in await box.find(LetterChoice())})
+
+    found, others = asyncio.run(_with_box(look))
     if as_json:
         click.echo(json.dumps([as_row(one) for one in found], indent=1, ensure_ascii=False))
         return
     if not found:
         click.echo("no dead letters" if state == "all" else f"no {state} dead letters")
+        if rule and others:
+            click.echo(f"none broke a rule called {rule!r}; those there are broke {', '.join(others)}")
     for (stage_name, rule_name), count in sorted(Counter((one.stage, one.rule) for one in found).items()):
         click.echo(f"{count:,} of stage {stage_name}, rule {rule_name}")
     for one in found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dataharvest.cli import Failure
-from dataharvest.cli.asking import json_option, plan_option, quiet_libraries
+from dataharvest.cli.asking import CONSUMED_TOPIC, json_option, plan_option, quiet_libraries
 from dataharvest.cli.replay import OFFSET, Moment
 from dataharvest.errors import Rejected
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from dataharvest.replaying.offsets import GroupPosition, Move, Target
     from dataharvest.settings import Settings
 
-TOPICS = ("uploads", "chunks", "progress", "readiness", "work")
-
 
 @click.group("offsets")
 def offsets() -> None:
@@ -27,26 +25,29 @@ def offsets() -> None:
 
 
 @offsets.command("show")
-@click.argument("topics", nargs=-1, type=click.Choice(TOPICS), metavar="[TOPIC]…")
+@click.argument("topics", nargs=-1, type=CONSUMED_TOPIC, metavar="[TOPIC]…")
 @click.option("--partitions", "each", is_flag=True, help="Show every partition, not only the sums.")
 @json_option
 def show(topics: Sequence[str], each: bool, as_json: bool) -> None:
     """Show committed offsets and lag: the messages that no worker has acknowledged."""
-    found, member_count = asyncio.run(_positions(topics or TOPICS))
+    from dataharvest.replaying.requests import REPLAYABLE
+
+    topics = topics or REPLAYABLE
+    found, member_count = asyncio.run(_positions(topics))
     if as_json:
         click.echo(json.dumps({"members": member_count, "partitions": [_row(one) for one in found]}, indent=1))
         return
     click.echo(f"{member_count} {'worker is' if member_count == 1 else 'workers are'} in the group")
-    for topic in topics or TOPICS:
+    for topic in topics:
         members = [one for one in found if one.topic == topic]
-        click.echo(f"{topic:10} lag {sum(one.lag for one in members):,} in {len(members)} partitions")
+        click.echo(f"{topic:13} lag {sum(one.lag for one in members):,} in {len(members)} partitions")
         for one in members if each else ():
             committed = "nothing committed" if one.committed is None else f"committed {one.committed:,}"
             click.echo(f"  {one.partition:3}  {committed}, lag {one.lag:,}, topic {one.bounds.start:,} to {one.bounds.stop:,}")
 
 
 @offsets.command("reset")
-@click.argument("topics", nargs=-1, required=True, type=click.Choice(TOPICS), metavar="TOPIC…")
+@click.argument("topics", nargs=-1, required=True, type=CONSUMED_TOPIC, metavar="TOPIC…")
 @click.option("--partition", type=click.IntRange(0, 1 << 30), help="Only this partition; without it, all of them.")
 @click.option("--to-earliest", is_flag=True, help="To the first message that the topic still has.")
 @click.option("--to-offset", type=OFFSET, help="To this offset.")

@@ -19,7 +19,7 @@ from dataharvest.cli.quarantine_options import (
 from dataharvest.cli.quarantine_services import with_services
 
 if TYPE_CHECKING:
-    from dataharvest.quarantine import Entry, Selection, Signature
+    from dataharvest.quarantine import Entry, HistoryLine, Selection, Signature
     from dataharvest.services import Services
     from dataharvest.stages.look_at_record import Looking
     from dataharvest.stages.repair_report import Report
@@ -173,7 +173,13 @@ def history(quarantine_id: int | None, selection: "Selection", limit: int, form:
 
     ids = None if quarantine_id is None else (quarantine_id,)
     wanted = replace(selection, ids=ids, with_superseded=True)
-    lines = with_services(lambda services: services.quarantine.history(wanted, limit=limit))
+
+    async def look(services: "Services") -> "list[HistoryLine]":
+        if quarantine_id is not None:
+            await _looking(services).entry(quarantine_id)
+        return await services.quarantine.history(wanted, limit=limit)
+
+    lines = with_services(look)
     if form == "json":
         _print_json(list(map(history_json, lines)))
     else:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from dataharvest.cli.asking import DAY, ENTITY, RECORD_RULE, TenantName
+
 if TYPE_CHECKING:
     from dataharvest.quarantine import Selection, State
 
 Command = Callable[..., None]
 
-_DATES = click.DateTime(["%Y-%m-%d", "%Y%m%d"])
 entry_number = click.IntRange(1, (1 << 63) - 1)
 plan_option = click.option("--plan", is_flag=True, help="Only say what would become; change nothing.")
 
@@ -29,10 +30,10 @@ def selecting(*, with_state: bool = False) -> Callable[[Command], Command]:
         if with_state:
             kinds = click.Choice(["open", "fixed", "accepted", "all"])
             selected = click.option("--state", type=kinds, default="open", show_default=True, help="Only these.")(selected)
-        selected = click.option("--rule", help="Only those that broke this rule.")(selected)
-        selected = click.option("--entity", help="Only of this kind of file.")(selected)
-        selected = click.option("--date", "day", type=_DATES, help="Only of this business date.")(selected)
-        return click.option("--tenant", help="Only this tenant's.")(selected)
+        selected = click.option("--rule", type=RECORD_RULE, help="Only those that broke this rule.")(selected)
+        selected = click.option("--entity", type=ENTITY, help="Only of this kind of file.")(selected)
+        selected = click.option("--date", "day", type=DAY, help="Only of this business date.")(selected)
+        return click.option("--tenant", type=TenantName(), help="Only this tenant's.")(selected)
 
     return decorate
 

@@ -39,7 +39,9 @@ async def _run(work: "Callable[[Services], Awaitable[Answer]]") -> Answer:
         await require_current_schema(connected.database)
         return await work(connected.services)
     except Rejected as reason:
-        if reason.rule in ("no_such_entry", "bad_correction", "corrections", "unknown_escape"):
+        if reason.rule == "no_such_entry":
+            raise Mistake(f"{reason.message} `dataharvest quarantine list --state all` shows those there are.") from reason
+        if reason.rule in ("bad_correction", "corrections", "unknown_escape"):
             raise Mistake(reason.message) from reason
         raise
     except Unavailable as outage:

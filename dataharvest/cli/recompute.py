@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dataharvest.cli.asking import DAY, NotEmpty, json_option, plan_option, quiet_libraries
+from dataharvest.cli.asking import DAY, TRANSFORMER, TenantName, json_option, plan_option, quiet_libraries
 from dataharvest.errors import Rejected
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class Answer:
 
 
 @click.command("recompute")
-@click.option("--transformer", "name", required=True, help="Whose logic has changed.")
-@click.option("--tenant", type=NotEmpty(), help="Only this tenant's sets; without it, everybody's.")
+@click.option("--transformer", "name", type=TRANSFORMER, required=True, help="Whose logic has changed.")
+@click.option("--tenant", type=TenantName(), help="Only this tenant's sets; without it, everybody's.")
 @click.option("--date", "day", type=DAY, help="Only the sets of this business date; without it, of all.")
 @click.option("--even-if-same", is_flag=True, help="Also sets that this version of the logic has computed already.")
 @plan_option
@@ -46,9 +46,7 @@ def recompute(*, name: str, tenant: str | None, day: datetime | None, even_if_sa
     """
     from dataharvest.transformers import all_transformers
 
-    transformer = all_transformers().get(name)
-    if transformer is None:
-        raise click.UsageError(f"no transformer is called {name!r}; there are {', '.join(all_transformers())}")
+    transformer = all_transformers()[name]
     date_only = day.date() if day else None
     answers = asyncio.run(_work(transformer, tenant, date_only, even_if_same=even_if_same, is_plan=is_plan))
     if not answers:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from dataharvest.cli.asking import DAY, NotEmpty, by_option, json_option, plan_option
+from dataharvest.cli.asking import DAY, TenantName, by_option, json_option, plan_option
 
 EXIT_INTERRUPTED = 130
 
@@ -38,7 +38,7 @@ OFFSET = click.IntRange(0, (1 << 62) - 1)
 @click.option("--to-offset", type=OFFSET, help="Where to end; this offset is left out.")
 @click.option("--from-time", type=Moment(), help="First moment, ISO 8601; without a zone it is UTC.")
 @click.option("--to-time", type=Moment(), help="Where to end; what came at this moment is left out.")
-@click.option("--tenant", type=NotEmpty(), help="Only what is about this tenant; without a range, looked up in the ledger.")
+@click.option("--tenant", type=TenantName(), help="Only what is about this tenant; without a range, looked up in the ledger.")
 @click.option("--date", "business_date", type=DAY, help="Only what is about this business date.")
 @click.option("--from-s3", is_flag=True, help="Read the chunks from the files in the bucket instead of the topic.")
 @click.option("--rate", type=click.FloatRange(0, min_open=True), help="Messages per second, at most.  [default: the setting]")

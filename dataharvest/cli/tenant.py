@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from dataharvest.cli.asking import TenantName
 from dataharvest.cli.stack import one_sentence
 
 if TYPE_CHECKING:
@@ -20,18 +21,17 @@ def tenant() -> None:
 
 
 @tenant.command("pause")
-@click.argument("name", metavar="TENANT")
+@click.argument("name", type=TenantName(), metavar="TENANT")
 @click.option("--reason", default="", help="Why; `status` shows it.")
 @one_sentence
 def pause(name: str, reason: str) -> None:
     """Split nothing more of TENANT from the next chunk on; what was sent is still stored."""
-    _require_name(name)
     asyncio.run(_with_tenants(lambda tenants: tenants.pause(name, reason=reason)))
     click.echo(f"{name} is paused; `dataharvest tenant resume {name}` goes on with it")
 
 
 @tenant.command("resume")
-@click.argument("name", metavar="TENANT")
+@click.argument("name", type=TenantName(), metavar="TENANT")
 @one_sentence
 def resume(name: str) -> None:
     """Go on with TENANT's files where they stopped."""
@@ -50,16 +50,6 @@ def list_tenants() -> None:
         paused = f", paused since {one.paused_at:%F %T}{f' ({one.reason})' if one.reason else ''}" if one.paused_at else ""
         counts = f"{one.set_count:,} sets, {one.reading_count:,} files being read, {one.waiting_count:,} waiting"
         click.echo(f"{one.tenant}: {counts}{paused}")
-
-
-def _require_name(name: str) -> None:
-    from dataharvest.errors import Rejected
-    from dataharvest.rules.keys import tenant_of
-
-    try:
-        tenant_of(f"{name}/")
-    except Rejected as reason:
-        raise click.BadParameter(f"no tenant can be called {name!r}", param_hint="TENANT") from reason
 
 
 async def _with_tenants(work: "Callable[[PostgresTenants], Awaitable[Answer]]") -> Answer:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataharvest.entities import Column, Kind
+from dataharvest.rules.record_rules import RecordRule
 
 MAX_KEY_CHARACTERS = 64
 _SHOWN_CHARACTERS = 40
@@ -17,7 +18,7 @@ _PATTERNS = {
     Kind.UUID: rb"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}",
 }
 _MATCHERS = {kind: re.compile(pattern) for kind, pattern in _PATTERNS.items()}
-_RULES = {
+_RULES: dict[Kind, tuple[RecordRule, str]] = {
     Kind.MONEY: ("money", "is not an amount of at most 15 digits and 4 decimals"),
     Kind.DIGITS: ("digits", "is not a number of 1 to 18 digits"),
     Kind.CURRENCY: ("currency", "is not a currency code of three capital letters"),
@@ -40,7 +41,7 @@ _COPY_MEANINGS = {escaped: plain for plain, escaped in _COPY_ESCAPES}
 class Problem(NamedTuple):
     """The rule a record breaks, and where."""
 
-    rule: str
+    rule: RecordRule
     message: str
     column: str | None = None
 

@@ -7,6 +7,7 @@ from itertools import groupby
 
 from dataharvest.entities import Column, Entity, Kind
 from dataharvest.rules.cells import Problem, copy_cell, is_text, plain_pattern, problem_of, swift_pattern, with_point
+from dataharvest.rules.record_rules import RecordRule
 from dataharvest.rules.scanning import Record, RecordScanner, scanner_for
 
 _SAID_ONE_BY_ONE = 16
@@ -70,7 +71,7 @@ class Layout:
         if raw == self._header_raw:
             return Problem("repeated_header", "The header is repeated.")
         if len(cells) != len(self._columns):
-            rule = "too_few_fields" if len(cells) < len(self._columns) else "too_many_fields"
+            rule: RecordRule = "too_few_fields" if len(cells) < len(self._columns) else "too_many_fields"
             return Problem(rule, f"The record has {len(cells)} fields where the header has {len(self._columns)}.")
         return problem_of(cells, self._columns, self._decimal_mark)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dataharvest.entities import Entity
 from dataharvest.rules.cells import Problem
 from dataharvest.rules.layout import Layout, layout_of
+from dataharvest.rules.record_rules import RecordRule
 from dataharvest.rules.scanning import Record, line_count
 
 MAX_RAW_BYTES = 64 * 1024
@@ -26,7 +27,7 @@ class QuarantinedRecord:
     """Without its line end."""
     column: str | None
     """The entity's column, where one is to blame."""
-    rule: str
+    rule: RecordRule
     message: str
     """One sentence; holds no value of a personal column."""
     raw: bytes

@@ -12,6 +12,7 @@ import pytest
 import dataharvest
 from dataharvest import pipeline
 from dataharvest.app import HarvestApp, build_app
+from dataharvest.replaying.requests import REPLAYABLE
 from dataharvest.settings import Settings
 from dataharvest.topics import load_topics
 
@@ -38,6 +39,11 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> HarvestApp:
 def agents_of(app: HarvestApp) -> list[Any]:
     app.finalize()
     return list(app.agents.values())
+
+
+def test_stages_and_topics_that_commands_offer_are_those_of_the_agents(app: HarvestApp) -> None:
+    assert tuple(agent.name.rpartition(".")[2] for agent in agents_of(app)) == pipeline.STAGES
+    assert pipeline.CONSUMED == REPLAYABLE
 
 
 def test_there_is_one_agent_for_each_topic_that_is_consumed(app: HarvestApp) -> None:

@@ -19,6 +19,7 @@ from dataharvest.deliveries import Lease
 from dataharvest.errors import Rejected
 from dataharvest.messages import decode_chunk
 from dataharvest.ports import Position
+from dataharvest.rules.record_rules import RecordRule
 from dataharvest.stages.persist import check
 from dataharvest.stages.register import register
 from dataharvest.stages.register_manifest import ManifestRegister
@@ -74,7 +75,7 @@ class Site:
         assert lease is not None
         return lease
 
-    async def load(self) -> tuple[list[bytes], list[tuple[int, str]]]:
+    async def load(self) -> tuple[list[bytes], list[tuple[int, RecordRule]]]:
         """The rows of the next delivery, and line and rule of what is quarantined."""
         lease = await self.lease()
         await self.splitter.split(lease)
