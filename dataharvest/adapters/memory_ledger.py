@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from dataharvest import tracing
@@ -14,7 +14,7 @@ from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
-from dataharvest.quarantine import HistoryLine, State
+from dataharvest.quarantine import HistoryLine, Signature, State
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import OutboundRow
@@ -152,6 +152,17 @@ class StoredManifest:
     is_announced: bool = False
 
 
+class StoredRecompute(NamedTuple):
+    """Who had a set computed again, by which logic, and why."""
+
+    key: SetKey
+    transformer: str
+    logic_version: int
+    edition: int
+    by: Signature
+    at: datetime
+
+
 @dataclass
 class StoredNotification:
     """A notification's row."""
@@ -177,6 +188,7 @@ class MemoryLedger:
     repairs: list[HistoryLine] = field(default_factory=list)
     editions: dict[SetKey, int] = field(default_factory=dict)
     """Of sets that changed without a new delivery."""
+    recomputes: list[StoredRecompute] = field(default_factory=list)
     locks: dict[SetKey, asyncio.Lock] = field(default_factory=dict)
     wake_ups: set[asyncio.Event] = field(default_factory=set)
     paused: dict[str, str] = field(default_factory=dict)

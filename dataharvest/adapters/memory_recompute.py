@@ -3,7 +3,8 @@
 from datetime import date
 
 from dataharvest.adapters.memory_ledger import MemoryLedger
-from dataharvest.replaying.recompute import ComputedSet
+from dataharvest.deliveries import SetKey
+from dataharvest.replaying.recompute import ComputedSet, Recomputed
 
 
 class MemoryComputedSets:
@@ -26,3 +27,17 @@ class MemoryComputedSets:
             for key, versions in sorted(self._ledger.versions.items())
             if versions and tenant in (None, key.tenant) and day in (None, key.business_date)
         ]
+
+    async def history(self, transformer: str | None, *, tenant: str | None, day: date | None, limit: int) -> list[Recomputed]:
+        """See the port."""
+        found = [
+            Recomputed(one.key, one.transformer, one.logic_version, self._version(one.key, one.edition), one.by, one.at)
+            for one in self._ledger.recomputes
+            if transformer in (None, one.transformer)
+            and tenant in (None, one.key.tenant)
+            and day in (None, one.key.business_date)
+        ]
+        return found[-limit:]
+
+    def _version(self, key: SetKey, edition: int) -> int | None:
+        return min((one.version for one in self._ledger.versions.get(key, []) if one.edition >= edition), default=None)

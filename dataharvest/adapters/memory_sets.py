@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, StoredVersion
+from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, StoredRecompute, StoredVersion
 from dataharvest.adapters.memory_manifests import totals_of_rows
 from dataharvest.deliveries import SetKey, set_is_publishing
-from dataharvest.quarantine import HistoryLine
+from dataharvest.quarantine import HistoryLine, Signature
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
@@ -64,6 +64,7 @@ class MemorySets:
             locked = MemoryLockedSet(self._ledger, key, deepcopy(self._ledger.versions.get(key, [])))
             yield locked
             self._ledger.versions[key], self._ledger.editions[key] = locked.draft, locked.edition
+            self._ledger.recomputes += locked.recomputes
             for note in locked.notes:
                 self._ledger.notify(key, note)
 
@@ -99,6 +100,7 @@ class MemoryLockedSet:
         self.draft = draft
         self.edition = ledger.editions.get(key, 0)
         self.notes: list[Note] = []
+        self.recomputes: list[StoredRecompute] = []
 
     async def view(self) -> SetView:
         """See the port."""
@@ -197,6 +199,10 @@ class MemoryLockedSet:
     async def notify(self, note: Note) -> None:
         """See the port."""
         self.notes.append(note)
+
+    async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
+        """See the port."""
+        self.recomputes.append(StoredRecompute(self._key, transformer, logic_version, self.edition, by, datetime.now(UTC)))
 
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""

@@ -58,11 +58,11 @@ class Known(click.ParamType):
 
     def __init__(self, what: str, names: Callable[[], Iterable[str]]) -> None:
         self._what = what
-        self._names = names
+        self.names = names
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The name."""
-        names = list(self._names())
+        names = list(self.names())
         if value not in names:
             self.fail(f"no {self._what} is called {value!r}; there are {', '.join(names)}", param, ctx)
         return str(value)

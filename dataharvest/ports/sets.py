@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from dataharvest.deliveries import (
     SetKey,
 )
+from dataharvest.quarantine import Signature
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule
@@ -62,6 +63,9 @@ class LockedSet(Protocol):
         Raises:
             Rejected: rule ``set_is_publishing``: a version is going out; its messages all have to be of one edition.
         """
+
+    async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
+        """Keep who had the set computed again, by which logic, and why; after `raise_edition`, in its transaction."""
 
     async def announce(self, version: int, rule: Rule) -> None:
         """Record that the rule may run, unsent."""

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import date
+from datetime import date, datetime
 from typing import Any, NamedTuple, Protocol
 
 from dataharvest.deliveries import SetKey
@@ -10,6 +10,7 @@ from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, EditionRaised
 from dataharvest.outbound import OutboundMessage
 from dataharvest.ports import Sender, Sets, Work
+from dataharvest.quarantine import Signature
 from dataharvest.transformers import Transformer
 
 
@@ -27,11 +28,26 @@ class ComputedSet(NamedTuple):
     """0 when the transformer did not run: it is newer than the version."""
 
 
+class Recomputed(NamedTuple):
+    """A set that somebody had computed again."""
+
+    key: SetKey
+    transformer: str
+    logic_version: int
+    version: int | None
+    """What came of it; None until it is made."""
+    by: Signature
+    at: datetime
+
+
 class ComputedSets(Protocol):
     """Sets and the logic that computed them."""
 
     async def find(self, transformer: str, *, tenant: str | None, day: date | None) -> list[ComputedSet]:
         """The sets with a version, in order; of tenant and date None stands for any."""
+
+    async def history(self, transformer: str | None, *, tenant: str | None, day: date | None, limit: int) -> list[Recomputed]:
+        """What was computed again, in order, the newest of it; None stands for any."""
 
 
 class Forecast(NamedTuple):
@@ -105,7 +121,7 @@ def _messages(changed: Mapping[str, set[str]], transformer: Transformer, outboun
     return dict(counts)
 
 
-async def compute_again(one: ComputedSet, *, sets: Sets, sender: Sender) -> None:
+async def compute_again(one: ComputedSet, *, transformer: Transformer, by: Signature, sets: Sets, sender: Sender) -> None:
     """Make a new version of the set due, and tell it so; what comes out unchanged is not published.
 
     Should the program end before the set is told, the sweep finds it.
@@ -120,5 +136,6 @@ async def compute_again(one: ComputedSet, *, sets: Sets, sender: Sender) -> None
             whose = f"{one.key.tenant}'s set of {one.key.business_date}"
             raise Rejected(f"{whose} has changed meanwhile: look at it again", rule="set_changed")
         edition = await locked.raise_edition()
+        await locked.note_recompute(transformer.name, logic_version=transformer.logic_version, by=by)
     fact = EditionRaised(tenant=one.key.tenant, business_date=one.key.business_date, edition=edition)
     await sender.send("progress", key=fact.key, value=fact.encode())

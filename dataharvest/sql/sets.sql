@@ -51,6 +51,10 @@ ORDER BY version LIMIT 1
 -- name: raise_edition
 UPDATE business_set SET edition = edition + 1 WHERE tenant = $1 AND business_date = $2 RETURNING edition
 
+-- name: note_recompute
+INSERT INTO recompute (tenant, business_date, transformer, logic_version, edition, who, why)
+SELECT tenant, business_date, $3, $4, edition, $5, $6 FROM business_set WHERE tenant = $1 AND business_date = $2
+
 -- name: sets_due
 -- Sets whose newest complete deliveries and edition are not those of the newest version, and in which nothing is being read that
 -- may count: what is older than a complete delivery of its entity can't, and may be stuck for ever.

@@ -19,6 +19,7 @@ from dataharvest.adapters.memory_replay_ledger import MemoryReplayLedger
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.outbound import all_outbound
+from dataharvest.quarantine import Signature
 from dataharvest.replaying.choosing import choose, choose_from_s3
 from dataharvest.replaying.effects import Effects
 from dataharvest.replaying.foretelling import BucketUploads, foretell, foretell_from_s3
@@ -284,6 +285,9 @@ def corrected(logic_version: int, *, factor: int = 1) -> transformers.Transforme
     return replace(real, compute=compute, logic_version=logic_version)
 
 
+ANNA = Signature(who="anna", why="fees were taken for deposits")
+
+
 async def computed(site: Site) -> ComputedSet:
     [one] = await MemoryComputedSets(site.world.ledger).find("sum_of_deposits", tenant="acme", day=DAY)
     return one
@@ -312,7 +316,7 @@ async def test_only_what_another_logic_computes_differently_is_published_again(m
         one = await computed(site)
         forecast = await foretell_values(one, transformer=new, outbound=all_outbound().values(), work=site.world.services.work)
         monkeypatch.setitem(transformers.all_transformers(), "sum_of_deposits", new)
-        await compute_again(one, sets=site.world.services.sets, sender=site.world.sender)
+        await compute_again(one, transformer=new, by=ANNA, sets=site.world.services.sets, sender=site.world.sender)
         await agents.run()
         again = await computed(site)
         fresh = [orjson.loads(sent.value) for sent in site.world.outbound()[8:]]
@@ -320,8 +324,10 @@ async def test_only_what_another_logic_computes_differently_is_published_again(m
         assert {(sent["version"], sent["supersedes"] is None) for sent in fresh} == {(2, False)}
         assert (again.version, again.logic_versions) == (2, (2,))
         assert reason_to_leave(again, transformer=new, even_if_same=False) is not None
+        [line] = await MemoryComputedSets(site.world.ledger).history(None, tenant="acme", day=DAY, limit=5)
+        assert (line.transformer, line.logic_version, line.version, line.by) == ("sum_of_deposits", 2, 2, ANNA)
         with pytest.raises(Rejected) as refused:
-            await compute_again(one, sets=site.world.services.sets, sender=site.world.sender)
+            await compute_again(one, transformer=new, by=ANNA, sets=site.world.services.sets, sender=site.world.sender)
     assert refused.value.rule == "set_changed"
 
 

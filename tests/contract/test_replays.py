@@ -20,6 +20,7 @@ from dataharvest.adapters.postgres.replays import PostgresReplays
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Misconfigured, Rejected
 from dataharvest.messages import Batch, RuleReady
+from dataharvest.quarantine import Signature
 from dataharvest.replaying.log import Span, TopicLog
 from dataharvest.replaying.ports import ReplayLedger, Replays
 from dataharvest.replaying.recompute import ComputedSets
@@ -283,6 +284,40 @@ async def test_the_newest_version_says_which_logic_computed_it(ledger: Ledger, c
     [one] = await computed.find("sum_of_deposits", tenant="acme", day=DAY)
     assert (one.state, one.is_due) == ("published", True)
     assert await computed.find("sum_of_deposits", tenant="nobody", day=None) == []
+
+
+async def test_the_history_says_who_had_a_set_computed_again_and_which_version_came_of_it(
+    ledger: Ledger, computed: ComputedSets
+) -> None:
+    made, anna = await ledger.version("acme"), Signature(who="anna", why="fees were taken for deposits")
+    async with ledger.sets.locked(SetKey("acme", DAY)) as locked:
+        await locked.raise_edition()
+        await locked.note_recompute("sum_of_deposits", logic_version=2, by=anna)
+    [pending] = await computed.history("sum_of_deposits", tenant=None, day=None, limit=10)
+    assert (pending.key, pending.transformer, pending.logic_version) == (SetKey("acme", DAY), "sum_of_deposits", 2)
+    assert (pending.version, pending.by) == (None, anna)
+    async with ledger.sets.locked(SetKey("acme", DAY)) as locked:
+        await locked.create_version(2, made)
+        await locked.raise_edition()
+        await locked.note_recompute("tax", logic_version=5, by=anna)
+    found = await computed.history(None, tenant="acme", day=DAY, limit=10)
+    assert [(one.transformer, one.version) for one in found] == [("sum_of_deposits", 2), ("tax", None)]
+    assert [one.transformer for one in await computed.history(None, tenant=None, day=None, limit=1)] == ["tax"]
+    assert await computed.history("tax", tenant="nobody", day=None, limit=10) == []
+
+
+async def test_what_was_undone_leaves_no_history(ledger: Ledger, computed: ComputedSets) -> None:
+    await ledger.version("acme")
+
+    async def end_badly() -> None:
+        async with ledger.sets.locked(SetKey("acme", DAY)) as locked:
+            await locked.raise_edition()
+            await locked.note_recompute("tax", logic_version=2, by=Signature(who="anna", why="why"))
+            raise Rejected("something else", rule="any")
+
+    with pytest.raises(Rejected):
+        await end_badly()
+    assert await computed.history(None, tenant=None, day=None, limit=10) == []
 
 
 async def compute(ledger: Ledger, tenant: str, *, logic_version: int) -> None:

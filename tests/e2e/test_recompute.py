@@ -69,12 +69,16 @@ async def test_exactly_the_wrong_portfolios_are_published_again(
     assert (await outside.outbound(files.tenant))[files.tenant] == first
 
     with running_workers(1, PLANTED_LOGIC="2", **plant):
-        done = await asyncio.to_thread(dataharvest, *WORDS, PLANTED_LOGIC="2", **plant)
+        done = await asyncio.to_thread(dataharvest, *WORDS, "--by", "anna", "--reason", "fees", PLANTED_LOGIC="2", **plant)
         assert done.returncode == 0, done.stderr
         assert "planted 2026-11-23: version 2 is being made" in done.stdout
         await outside.published([files.tenant], version=2)
         again = await asyncio.to_thread(dataharvest, *WORDS, PLANTED_LOGIC="2", **plant)
         assert "left as it is, computed by version 2 of the logic already" in again.stdout
+
+    history = await asyncio.to_thread(dataharvest, "recompute", "--history", "--tenant", "planted")
+    expected = "planted 2026-11-23: version 2, sum_of_deposits, version 2 of its logic, by anna: fees\n"
+    assert history.stdout.endswith(expected), history.stdout + history.stderr
 
     [every] = (await outside.outbound(files.tenant)).values()
     fresh = [one for one in every if one not in first]

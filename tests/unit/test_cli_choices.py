@@ -44,6 +44,8 @@ def test_offsets_names_the_topics_that_workers_read(words: tuple[str, ...]) -> N
 def test_other_commands_refuse_what_nothing_is_called() -> None:
     assert "there are sum_of_deposits, tax, transactions" in _refusal(recompute, "--transformer", "nosuch")
     assert "1 to 64 of the characters" in _refusal(recompute, "--transformer", "tax", "--tenant", "a b")
+    assert "which --transformer has changed: sum_of_deposits, tax" in _refusal(recompute)
+    assert "takes neither --plan" in _refusal(recompute, "--history", "--plan")
     assert "1 to 64 of the characters" in _refusal(replay, "chunks", "--tenant", "a b")
     assert "uploads, chunks, progress" in _refusal(replay, "nosuch", "--from-offset", "0")
     assert "1 to 64 of the characters" in _refusal(tenant, "pause", "a b")

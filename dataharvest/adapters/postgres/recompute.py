@@ -4,7 +4,8 @@ from datetime import date
 
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.deliveries import SetKey
-from dataharvest.replaying.recompute import ComputedSet
+from dataharvest.quarantine import Signature
+from dataharvest.replaying.recompute import ComputedSet, Recomputed
 from dataharvest.sql import queries
 
 _SQL = queries("recompute")
@@ -28,6 +29,22 @@ class PostgresComputedSets:
                 is_due=row["is_due"],
                 logic_versions=tuple(row["logic_versions"]),
                 batch_count=row["batch_count"],
+            )
+            for row in rows
+        ]
+
+    async def history(self, transformer: str | None, *, tenant: str | None, day: date | None, limit: int) -> list[Recomputed]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["history"], transformer, tenant, day, limit)
+        return [
+            Recomputed(
+                key=SetKey(row["tenant"], row["business_date"]),
+                transformer=row["transformer"],
+                logic_version=row["logic_version"],
+                version=row["version"],
+                by=Signature(who=row["who"], why=row["why"]),
+                at=row["recomputed_at"],
             )
             for row in rows
         ]

@@ -9,6 +9,7 @@ from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest, newest_manifest_put_at
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import SetKey, set_is_publishing
+from dataharvest.quarantine import Signature
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.needs import Rule, persisted
@@ -157,6 +158,10 @@ class LockedSet:
             raise set_is_publishing(self._key, version)
         edition: int = await self._connection.fetchval(_SQL["raise_edition"], *self._key)
         return edition
+
+    async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
+        """See the port."""
+        await self._connection.execute(_SQL["note_recompute"], *self._key, transformer, logic_version, by.who, by.why)
 
     async def announce(self, version: int, rule: Rule) -> None:
         """See the port."""
