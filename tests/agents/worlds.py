@@ -32,6 +32,8 @@ from dataharvest.adapters.memory_tenants import MemoryTenants
 from dataharvest.adapters.memory_work import MemoryWork
 from dataharvest.delivery import Delivery
 from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
+from dataharvest.notifications import Notifications
+from dataharvest.ports import Chunks, Contracts, Deliveries, Judgements, Manifests, Quarantine, Removals, Sets, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
 from dataharvest.stages.fold import Fold
@@ -45,10 +47,30 @@ from dataharvest.stages.sweep import full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
 from dataharvest.suspects import Suspects
+from dataharvest.sweeping import SweepState
+from dataharvest.tenants import Tenants
 
 BUCKET = "uploads"
 _LONG_S = 10.0
 _EXAMPLES = Path(__file__).parents[2] / "examples" / "acme"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What the stages keep things in."""
+
+    deliveries: Deliveries
+    manifests: Manifests
+    contracts: Contracts
+    tenants: Tenants
+    chunks: Chunks
+    judgements: Judgements
+    removals: Removals
+    quarantine: Quarantine
+    sets: Sets
+    work: Work
+    notifications: Notifications
+    sweep_state: SweepState
 
 
 @dataclass
@@ -77,13 +99,29 @@ class World:
         self.app.finalize()
         self.app.flow_control.resume()
 
-    def _services(self) -> Services:
+    def _ports(self) -> Ports:
         deliveries = MemoryDeliveries(self.ledger, chunk_bytes=self.chunk_bytes, lease_s=30)
-        manifests = ManifestRegister(self.objects, MemoryManifests(self.ledger), self.sender)
-        sets, work, sender = MemorySets(self.ledger), MemoryWork(self.ledger), self.sender
-        contracts = MemoryContracts()
-        judgements = MemoryJudgements(self.ledger)
-        removals = MemoryRemovals(self.ledger)
+        self.sweep_state = MemorySweepState(self.ledger, deliveries.lease_of)
+        return Ports(
+            deliveries=deliveries,
+            manifests=MemoryManifests(self.ledger),
+            contracts=MemoryContracts(),
+            tenants=MemoryTenants(self.ledger),
+            chunks=MemoryChunks(self.ledger),
+            judgements=MemoryJudgements(self.ledger),
+            removals=MemoryRemovals(self.ledger),
+            quarantine=MemoryQuarantine(self.ledger),
+            sets=MemorySets(self.ledger),
+            work=MemoryWork(self.ledger),
+            notifications=MemoryNotifications(self.ledger),
+            sweep_state=self.sweep_state,
+        )
+
+    def _services(self) -> Services:
+        ports, sender = self._ports(), self.sender
+        deliveries, contracts, sets, work = ports.deliveries, ports.contracts, ports.sets, ports.work
+        judgements, removals, notifications = ports.judgements, ports.removals, ports.notifications
+        manifests = ManifestRegister(self.objects, ports.manifests, sender)
         fold = Fold(
             sets=sets,
             judgements=judgements,
@@ -99,12 +137,11 @@ class World:
             deliveries=deliveries,
             contracts=contracts,
             sender=sender,
-            tenants=MemoryTenants(self.ledger),
+            tenants=ports.tenants,
             chunks_in_flight=1000,
             max_content_bytes=1 << 20,
             lease_s=30,
         )
-        self.sweep_state = MemorySweepState(self.ledger, deliveries.lease_of)
         swept = SweptDeliveries(
             bucket=BUCKET,
             objects=self.objects,
@@ -113,10 +150,9 @@ class World:
             contracts=contracts,
             splitter=splitter,
             sender=sender,
-            state=self.sweep_state,
+            state=ports.sweep_state,
             consumption=self.consumption,
         )
-        notifications = MemoryNotifications(self.ledger)
         swept_sets = SweptSets(
             notifications=notifications,
             sets=sets,
@@ -126,10 +162,10 @@ class World:
             fold=fold,
             sender=sender,
             rules=all_rules(),
-            state=self.sweep_state,
+            state=ports.sweep_state,
             consumption=self.consumption,
         )
-        self.quarantine = MemoryQuarantine(self.ledger)
+        self.quarantine = ports.quarantine
         self.repairs = Repairs(quarantine=self.quarantine, contracts=contracts, objects=self.objects, sender=sender)
         return Services(
             bucket=BUCKET,
@@ -138,12 +174,12 @@ class World:
             deliveries=deliveries,
             manifests=manifests,
             contracts=contracts,
-            chunks=MemoryChunks(self.ledger),
+            chunks=ports.chunks,
             sets=sets,
             work=work,
             quarantine=self.quarantine,
             repairs=self.repairs,
-            sweep=full_sweep(swept, swept_sets, state=self.sweep_state),
+            sweep=full_sweep(swept, swept_sets, state=ports.sweep_state),
             dead_letters=self.dead_letters,
             notifications=notifications,
             webhook_calls=self.webhook_calls,
