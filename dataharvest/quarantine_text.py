@@ -11,6 +11,7 @@ from dataharvest.rules.record_text import record_text
 from dataharvest.stages.repair_report import Outcome, Report
 
 _SHOWN_BYTES, _SHOWN_OUTCOMES, _BRIEF_CHARACTERS = 4_000, 50, 200
+_SUMMED = {"left": "still in quarantine"}
 _RESULTS = {
     "fixed": ("stored", "would be stored"),
     "duplicate": ("dropped, for another record with the same key counts", "would be dropped as a duplicate"),
@@ -74,7 +75,7 @@ def report_lines(report: Report, *, plan: bool) -> Iterator[str]:
     if len(report.outcomes) > _SHOWN_OUTCOMES:
         yield f"… and {len(report.outcomes) - _SHOWN_OUTCOMES:,} more; --json names them"
     counts = Counter(one.result for one in report.outcomes)
-    summary = ", ".join(f"{count:,} {result}" for result, count in counts.items()) if counts else "nothing to do"
+    summary = ", ".join(f"{count:,} {_SUMMED.get(result, result)}" for result, count in counts.items()) or "nothing to do"
     yield f"planned, nothing was changed: {summary}" if plan else summary
     for key in sorted(report.editions):
         verb = "would get" if plan else "gets"

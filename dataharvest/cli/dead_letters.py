@@ -4,13 +4,14 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from dataharvest.cli import Failure
-from dataharvest.cli.asking import CONSUMED_TOPIC, STAGE, NotEmpty, by_option, json_option, opened_database, plan_option
+from dataharvest.cli.asking import CONSUMED_TOPIC, STAGE, NotEmpty, by_option, json_option, plan_option
+from dataharvest.cli.dead_letters_work import act_on, letters_named, with_box
 from dataharvest.errors import Rejected
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def list_letters(topic: str | None, stage: str | None, rule: str | None, state: 
         found = list(await box.find(choice))
         return found, [] if found else sorted({one.rule for one in await box.find(LetterChoice())})
 
-    found, others = asyncio.run(_with_box(look))
+    found, others = asyncio.run(with_box(look))
     if as_json:
         click.echo(json.dumps([as_row(one) for one in found], indent=1, ensure_ascii=False))
         return
@@ -70,7 +71,7 @@ def show(name: str, copy: IO[bytes] | None, as_json: bool) -> None:
     """Show one message: its reason, key, headers and bytes, and what was done about it."""
     from dataharvest.cli.letter_text import full_text, with_content
 
-    letter, history, content = asyncio.run(_with_box(lambda box, _: _read(box, name)))
+    letter, history, content = asyncio.run(with_box(lambda box, _: _read(box, name)))
     if copy is not None and content is not None:
         copy.write(content.value or b"")
     if as_json:
@@ -82,7 +83,7 @@ def show(name: str, copy: IO[bytes] | None, as_json: bool) -> None:
 
 
 async def _read(box: "DeadLetterBox", name: str) -> Any:
-    [letter] = await _letters(box, [name])
+    [letter] = await letters_named(box, [name])
     try:
         content = await box.content(letter)
     except Rejected:
@@ -133,9 +134,9 @@ def history(name: str | None, as_json: bool) -> None:
     from dataharvest.cli.letter_text import action_line, as_action
 
     async def read(box: "DeadLetterBox", _: "Resender") -> Any:
-        return await box.history((await _letters(box, [name]))[0].position if name else None)
+        return await box.history((await letters_named(box, [name]))[0].position if name else None)
 
-    found = asyncio.run(_with_box(read))
+    found = asyncio.run(with_box(read))
     if as_json:
         click.echo(json.dumps([as_action(one) for one in found], indent=1, ensure_ascii=False))
         return
@@ -149,7 +150,7 @@ def _do(names: Sequence[str], choice: dict[str, Any], act: Any, *, plan: str | N
     every = choice.pop("every")
     if bool(names) == (every or any(choice.values())):
         raise click.UsageError("name the messages, or choose them with --all, --topic, --stage or --rule")
-    outcomes = asyncio.run(_with_box(lambda box, sender: _act_on(box, sender, names, choice, act, plan=plan)))
+    outcomes = asyncio.run(with_box(lambda box, sender: act_on(box, sender, names, choice, act, plan=plan)))
     if as_json:
         rows = [{"message": ":".join(map(str, one.position)), "done": one.done, "outcome": one.sentence} for one in outcomes]
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -160,53 +161,3 @@ def _do(names: Sequence[str], choice: dict[str, Any], act: Any, *, plan: str | N
             click.echo("no open dead letter is meant")
     if any(one.failed for one in outcomes):
         sys.exit(1)
-
-
-async def _act_on(
-    box: "DeadLetterBox", sender: "Resender", names: Sequence[str], choice: dict[str, Any], act: Any, *, plan: str | None
-) -> "list[Outcome]":
-    from dataharvest.replaying.dead_letters import LetterChoice, Outcome
-
-    letters = await (_letters(box, names) if names else box.find(LetterChoice(state="open", **choice)))
-    if plan is not None:
-        said = {"open": plan}
-        sentences = [said.get(one.state, f"would be left alone: it is {one.state}") for one in letters]
-        return [Outcome(one.position, False, f"{one.name} {text}") for one, text in zip(letters, sentences, strict=True)]
-    outcomes = []
-    for one in letters:
-        try:
-            outcomes.append(await act(one.position, box, sender))
-        except Rejected as reason:
-            # The bytes of one are gone; the others can still be sent.
-            outcomes.append(Outcome(one.position, False, reason.message, failed=True))
-    return outcomes
-
-
-async def _letters(box: "DeadLetterBox", names: Iterable[str]) -> "list[DeadLetter]":
-    """The letters of these names, in order; wrong usage when one is unknown."""
-    from dataharvest.replaying.dead_letters import LetterChoice, position_named
-
-    try:
-        positions = list(dict.fromkeys(position_named(name) for name in names))
-    except Rejected as reason:
-        raise click.UsageError(reason.message) from reason
-    found = {one.position: one for one in await box.find(LetterChoice(positions=positions))}
-    if missing := [position for position in positions if position not in found]:
-        unknown = ", ".join(":".join(map(str, one)) for one in missing)
-        raise click.UsageError(f"there is no dead letter {unknown}; `dataharvest dead-letters list --state all` shows them")
-    return [found[one] for one in positions]
-
-
-async def _with_box(work: "Callable[[DeadLetterBox, Resender], Awaitable[Any]]") -> Any:
-    from dataharvest.adapters.dead_letters import StoredDeadLetters
-    from dataharvest.adapters.kafka import KafkaSender
-    from dataharvest.adapters.kafka_log import KafkaLog
-    from dataharvest.settings import load_settings
-
-    broker = load_settings().broker
-    sender = KafkaSender(broker)
-    try:
-        async with opened_database(name="dead-letters") as database:
-            return await work(StoredDeadLetters(database, KafkaLog(broker)), sender)
-    finally:
-        await sender.close()

@@ -12,7 +12,7 @@ _SHOWN_BYTES = 2_000
 def line_of(letter: DeadLetter) -> str:
     """One line of a list."""
     state = "" if letter.state == "open" else f" [{letter.state}]"
-    return f"  {letter.name}{state}  {letter.failed_at:%F %T}  {letter.stage}  {letter.rule}: {letter.reason}"
+    return f"  {letter.name}{state}  {letter.failed_at:%F %T} UTC  {letter.stage}  {letter.rule}: {letter.reason}"
 
 
 def as_row(letter: DeadLetter) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def action_line(action: LetterAction) -> str:
     """One line of the history."""
     sent = f", as {name_of(action.sent_to)}" if action.sent_to else ""
     reason = f": {action.reason}" if action.reason else ""
-    return f"{action.acted_at:%F %T}  {name_of(action.position)} {action.action} by {action.by_whom}{sent}{reason}"
+    return f"{action.acted_at:%F %T} UTC  {name_of(action.position)} {action.action} by {action.by_whom}{sent}{reason}"
 
 
 def with_content(letter: DeadLetter, history: Sequence[LetterAction], content: LetterContent | None) -> dict[str, Any]:

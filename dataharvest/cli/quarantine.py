@@ -1,7 +1,5 @@
 """`dataharvest quarantine`: see what is in quarantine, and repair it."""
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,12 +14,12 @@ from dataharvest.cli.quarantine_options import (
     reason_option,
     selecting,
 )
+from dataharvest.cli.quarantine_output import conclude, looking_at, print_json, print_lines, save_to, write_bytes
 from dataharvest.cli.quarantine_services import with_services
 
 if TYPE_CHECKING:
-    from dataharvest.quarantine import Entry, HistoryLine, Selection, Signature
+    from dataharvest.quarantine import HistoryLine, Selection, Signature
     from dataharvest.services import Services
-    from dataharvest.stages.look_at_record import Looking
     from dataharvest.stages.repair_report import Report
 
 Answer = TypeVar("Answer")
@@ -53,14 +51,14 @@ def list_entries(selection: "Selection", limit: int, form: str | None) -> None:
 
     counts, entries = with_services(look)
     if form == "csv":
-        _write(quarantine_csv(entries).encode())
+        write_bytes(quarantine_csv(entries).encode())
         if sum(one.entry_count for one in counts) > len(entries):
             click.echo(f"only the first {len(entries):,} entries: name an entity or a rule", err=True)
     elif form == "json":
-        _print_json({"counts": counts_json(counts), "entries": list(map(entry_json, entries))})
+        print_json({"counts": counts_json(counts), "entries": list(map(entry_json, entries))})
     else:
-        _print_lines(map(count_line, counts) if counts else ["nothing is in quarantine"])
-        _print_lines(map(entry_line, entries))
+        print_lines(map(count_line, counts) if counts else ["nothing is in quarantine"])
+        print_lines(map(entry_line, entries))
         if (total := sum(one.entry_count for one in counts)) > len(entries):
             click.echo(f"… and {total - len(entries):,} more; --limit {total} shows them")
 
@@ -74,10 +72,10 @@ def show(quarantine_id: int, form: str | None, save: Path | None) -> None:
     from dataharvest.quarantine_text import entry_json, entry_lines, neighbours_json
 
     async def look(services: "Services") -> Any:
-        looking = _looking(services)
+        looking = looking_at(services)
         entry = await looking.entry(quarantine_id)
         if save:
-            return await _save(looking, entry, save)
+            return await save_to(looking, entry, save)
         return await looking.look(entry, max_bytes=_SHOWN_BYTES + 1)
 
     sight = with_services(look)
@@ -85,9 +83,9 @@ def show(quarantine_id: int, form: str | None, save: Path | None) -> None:
         click.echo(f"{sight:,} bytes written to {save}")
     elif form == "json":
         seen = {**entry_json(sight.entry, content=sight.content), "remark": sight.remark}
-        _print_json({**seen, **neighbours_json(sight.neighbours)})
+        print_json({**seen, **neighbours_json(sight.neighbours)})
     else:
-        _print_lines(entry_lines(sight.entry, content=sight.content, neighbours=sight.neighbours, remark=sight.remark))
+        print_lines(entry_lines(sight.entry, content=sight.content, neighbours=sight.neighbours, remark=sight.remark))
 
 
 @quarantine.command()
@@ -132,7 +130,7 @@ def fix(  # noqa: PLR0913
     if report is None:
         click.echo("no record was changed: nothing to do")
     else:
-        _conclude(report, plan=plan, form=form)
+        conclude(report, plan=plan, form=form)
 
 
 @quarantine.command()
@@ -143,7 +141,7 @@ def fix(  # noqa: PLR0913
 @form_options(csv=False)
 def accept(selection: "Selection", *, by: "Signature", plan: bool, form: str | None) -> None:
     """Leave out the entries named, or all open ones selected, on purpose; the set goes on without them."""
-    _conclude(with_services(lambda services: services.repairs.accept(selection, by=by, plan=plan)), plan=plan, form=form)
+    conclude(with_services(lambda services: services.repairs.accept(selection, by=by, plan=plan)), plan=plan, form=form)
 
 
 @quarantine.command()
@@ -157,7 +155,7 @@ def replay(selection: "Selection", *, by: "Signature", plan: bool, form: str | N
 
     What still breaks a rule stays in quarantine.
     """
-    _conclude(with_services(lambda services: services.repairs.replay(selection, by=by, plan=plan)), plan=plan, form=form)
+    conclude(with_services(lambda services: services.repairs.replay(selection, by=by, plan=plan)), plan=plan, form=form)
 
 
 @quarantine.command()
@@ -176,52 +174,11 @@ def history(quarantine_id: int | None, selection: "Selection", limit: int, form:
 
     async def look(services: "Services") -> "list[HistoryLine]":
         if quarantine_id is not None:
-            await _looking(services).entry(quarantine_id)
+            await looking_at(services).entry(quarantine_id)
         return await services.quarantine.history(wanted, limit=limit)
 
     lines = with_services(look)
     if form == "json":
-        _print_json(list(map(history_json, lines)))
+        print_json(list(map(history_json, lines)))
     else:
-        _print_lines(map(history_line, lines) if lines else ["nothing was done"])
-
-
-def _looking(services: "Services") -> "Looking":
-    from dataharvest.stages.look_at_record import Looking
-
-    return Looking(quarantine=services.quarantine, contracts=services.contracts, objects=services.objects)
-
-
-async def _save(looking: "Looking", entry: "Entry", path: Path) -> int:
-    written = 0
-    with path.open("wb") as output:
-        async for piece in looking.content(entry):
-            written += output.write(piece)
-    return written
-
-
-def _conclude(report: "Report", *, plan: bool, form: str | None) -> None:
-    from dataharvest.quarantine_text import report_json, report_lines
-
-    if form == "json":
-        _print_json(report_json(report, plan=plan))
-    else:
-        _print_lines(report_lines(report, plan=plan))
-    for reason in report.refused:
-        click.echo(f"dataharvest: {reason}", err=True)
-    if report.refused:
-        sys.exit(1)
-
-
-def _print_lines(lines: Any) -> None:
-    for line in lines:
-        click.echo(line)
-
-
-def _print_json(report: Any) -> None:
-    click.echo(json.dumps(report, indent=1, ensure_ascii=False))
-
-
-def _write(content: bytes) -> None:
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+        print_lines(map(history_line, lines) if lines else ["nothing was done"])

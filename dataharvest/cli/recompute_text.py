@@ -39,10 +39,11 @@ def print_answers(answers: Sequence[Answer], transformer: "Transformer", *, is_p
             click.echo(f"{subject}: version {one.computed.version + 1} is being made")
     due_count = sum(one.left is None and one.failure is None for one in answers)
     what = f"{transformer.name}, version {transformer.logic_version} of its logic"
+    sets = f"{due_count:,} {'set' if due_count == 1 else 'sets'}"
     if is_plan:
-        click.echo(f"{what}: {due_count:,} sets would be computed again; nothing was changed")
+        click.echo(f"{what}: {sets} would be computed again; nothing was changed")
     elif due_count:
-        click.echo(f"{what}: {due_count:,} sets are computed again by the workers; `dataharvest status` shows how far they are")
+        click.echo(f"{what}: {sets} for the workers to compute again; `dataharvest status` shows how far they are")
 
 
 def _print_forecast(subject: str, computed: "ComputedSet", forecast: "Forecast") -> None:

@@ -14,66 +14,10 @@ from dataharvest.harvest.display import displayed
 
 if TYPE_CHECKING:
     from dataharvest.replaying.choosing import Gone
-    from dataharvest.replaying.effects import Effects
     from dataharvest.replaying.requests import Replay, Request
     from dataharvest.replaying.run import Show
 
-_SHOWN_SETS = 20
 _LINE_EACH_S = 5.0
-
-
-def print_plan(request: "Request", effects: "Effects", gone: "Sequence[Gone]", *, as_json: bool) -> None:
-    """What would be sent, and what that would do."""
-    if as_json:
-        click.echo(json.dumps(_plan_row(request, effects, gone), indent=1, ensure_ascii=False))
-        return
-    where = "the bucket" if request.from_s3 else request.topic
-    click.echo(
-        f"{effects.message_count:,} messages of {where}, {_size(effects.byte_count)}, "
-        f"about {len(effects.deliveries):,} deliveries and {len(effects.sets):,} sets"
-    )
-    if effects.copy_count:
-        click.echo(f"  left out: {effects.copy_count:,} copies that earlier replays made of messages in the range")
-    if effects.unreadable_count:
-        click.echo(f"  unreadable: {effects.unreadable_count:,}, they would be dead-lettered again")
-    for line in _names("sets", sorted(f"{one.tenant} {one.business_date}" for one in effects.sets)):
-        click.echo(line)
-    say_gone(request, gone)
-    _print_effects(effects)
-
-
-def _print_effects(effects: "Effects") -> None:
-    if not effects.acts:
-        click.echo("nothing would be published: every stage knows all of it already")
-        return
-    for what, count in effects.acting.items():
-        click.echo(f"  {count:,} {what}")
-    names = sorted(f"{one.tenant} {one.business_date}" for one in effects.acting_sets) + sorted(effects.new_keys)
-    for line in _names("could go on and publish what changed", names):
-        click.echo(line)
-
-
-def _names(what: str, names: Sequence[str]) -> list[str]:
-    more = f" and {len(names) - _SHOWN_SETS:,} more" if len(names) > _SHOWN_SETS else ""
-    return [f"  {what}: {', '.join(names[:_SHOWN_SETS])}{more}"] if names else []
-
-
-def _plan_row(request: "Request", effects: "Effects", gone: "Sequence[Gone]") -> dict[str, Any]:
-    sets = [{"tenant": one.tenant, "business_date": one.business_date.isoformat()} for one in sorted(effects.sets)]
-    acting = [{"tenant": one.tenant, "business_date": one.business_date.isoformat()} for one in sorted(effects.acting_sets)]
-    return {
-        "request": request.model_dump(mode="json", exclude_none=True),
-        "messages": effects.message_count,
-        "bytes": effects.byte_count,
-        "copies_left_out": effects.copy_count,
-        "unreadable": effects.unreadable_count,
-        "deliveries": sorted(effects.deliveries),
-        "sets": sets,
-        "gone": [{"partition": one.partition, "from_offset": one.span.start, "to_offset": one.span.stop} for one in gone],
-        "would_act": dict(effects.acting),
-        "would_register": sorted(effects.new_keys),
-        "could_publish": acting,
-    }
 
 
 def say_gone(request: "Request", gone: "Sequence[Gone]") -> None:
@@ -99,7 +43,7 @@ def progress(replay: "Replay") -> "Iterator[Show]":
     with displayed() as display:
 
         def show(*, passed: int, total: int, sent_count: int, sent_bytes: int) -> None:
-            detail = f"{passed:,} of {total:,}, {sent_count:,} sent, {_size(sent_bytes)}"
+            detail = f"{passed:,} of {total:,}, {sent_count:,} sent, {size_text(sent_bytes)}"
             display.show(f"replay {replay.replay_id}", done=passed, total=total, detail=detail)
             say(detail)
 
@@ -155,7 +99,7 @@ def print_result(replay: "Replay", *, sent_before: int, troubles: Sequence[str],
     """How far it got, and how to go on."""
     if as_json:
         click.echo(json.dumps({**_row(replay), "troubles": list(troubles)}, indent=1, ensure_ascii=False))
-    sent = f"{replay.sent_count - sent_before:,} messages sent, {replay.sent_count:,} in all ({_size(replay.sent_bytes)})"
+    sent = f"{replay.sent_count - sent_before:,} messages sent, {replay.sent_count:,} in all ({size_text(replay.sent_bytes)})"
     for one in troubles:
         click.echo(one, err=True)
     if replay.left:
@@ -195,5 +139,6 @@ def _row(replay: "Replay") -> dict[str, Any]:
     }
 
 
-def _size(byte_count: int) -> str:
+def size_text(byte_count: int) -> str:
+    """Bytes, for a person."""
     return f"{byte_count / 1e6:,.1f} MB" if byte_count >= 1_000_000 else f"{byte_count:,} bytes"

@@ -2,28 +2,21 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
 from dataharvest.cli import Failure, replay_text
-from dataharvest.cli.asking import opened_database, quiet_libraries
+from dataharvest.cli.asking import opened_database
+from dataharvest.cli.replay_bench import Bench, WorkersBacklog, open_bench
+from dataharvest.cli.replay_choosing import Chosen, chosen_by
+from dataharvest.cli.replay_plan_text import print_plan
 from dataharvest.errors import Rejected, Unavailable
 
 if TYPE_CHECKING:
-    from dataharvest.adapters.kafka_log import KafkaLog
-    from dataharvest.adapters.postgres.replay_ledger import PostgresReplayLedger
-    from dataharvest.adapters.postgres.replays import PostgresReplays
-    from dataharvest.replaying.choosing import Gone
     from dataharvest.replaying.effects import Effects
-    from dataharvest.replaying.ports import KnownChunks
-    from dataharvest.replaying.requests import Part, Replay, Request
-    from dataharvest.replaying.sources import Source
-    from dataharvest.services import Connected
-    from dataharvest.settings import Settings
+    from dataharvest.replaying.requests import Replay, Request
 
 EXIT_TROUBLE, EXIT_INTERRUPTED = 1, 130
 _SMALL_BACKLOG = 100
@@ -41,58 +34,6 @@ class Job:
     as_json: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bench:
-    """The services of one command."""
-
-    settings: "Settings"
-    connected: "Connected"
-    log: "KafkaLog"
-    ledger: "PostgresReplayLedger"
-    replays: "PostgresReplays"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """What is to be sent and where it comes from."""
-
-    parts: "list[Part]"
-    source: "Source"
-    gone: "list[Gone]"
-    chunks: "dict[int, KnownChunks] | None" = None
-    """By delivery, where the bucket is the source."""
-
-    @property
-    def troubles(self) -> list[str]:
-        """What could not be read."""
-        return list(getattr(self.source, "troubles", ()))
-
-
-@asynccontextmanager
-async def _bench() -> AsyncIterator[Bench]:
-    from dataharvest.adapters.kafka_log import KafkaLog
-    from dataharvest.adapters.postgres.replay_ledger import PostgresReplayLedger
-    from dataharvest.adapters.postgres.replays import PostgresReplays
-    from dataharvest.adapters.postgres.schema import require_current_schema
-    from dataharvest.services import connect
-    from dataharvest.settings import load_settings
-
-    quiet_libraries()
-    settings = load_settings()
-    connected = connect(settings, role="replay")
-    try:
-        await require_current_schema(connected.database)
-        yield Bench(
-            settings=settings,
-            connected=connected,
-            log=KafkaLog(settings.broker),
-            ledger=PostgresReplayLedger(connected.database),
-            replays=PostgresReplays(connected.database),
-        )
-    finally:
-        await connected.close()
-
-
 async def show_list(*, as_json: bool) -> None:
     """Print the last replays."""
     from dataharvest.adapters.postgres.replays import PostgresReplays
@@ -103,7 +44,7 @@ async def show_list(*, as_json: bool) -> None:
 
 async def work(job: Job) -> int:
     """Plan or send; the exit code."""
-    async with _bench() as bench:
+    async with open_bench() as bench:
         try:
             return await (_plan(bench, job) if job.is_plan else _send(bench, job))
         except Rejected as reason:
@@ -115,8 +56,8 @@ async def _plan(bench: Bench, job: Job) -> int:
     replay = await _resumed(bench, job)
     request = replay.request if replay else job.request
     assert request is not None
-    chosen = await _chosen(bench, request, replay)
-    replay_text.print_plan(request, await _effects(bench, chosen), chosen.gone, as_json=job.as_json)
+    chosen = await chosen_by(bench, request, replay)
+    print_plan(request, await _effects(bench, chosen), chosen.gone, as_json=job.as_json)
     return 0
 
 
@@ -139,7 +80,7 @@ async def _send(bench: Bench, job: Job) -> int:
             raise Failure(f"{request.topic} is being replayed by somebody else; `dataharvest replay --list` shows it")
         # As it is now: whoever had it a moment ago may have moved it.
         replay = await _resumed(bench, job)
-        chosen = await _chosen(bench, request, replay)
+        chosen = await chosen_by(bench, request, replay)
         replay_text.say_gone(request, chosen.gone)
         if replay is None:
             if not chosen.parts:
@@ -174,26 +115,6 @@ async def _run(bench: Bench, job: Job, replay: "Replay", chosen: Chosen) -> int:
     return EXIT_INTERRUPTED if moved.left else 0
 
 
-class WorkersBacklog:
-    """The port ``Backlog`` on the workers' group."""
-
-    def __init__(self, broker: str, *, topics: Iterable[str], log: "KafkaLog") -> None:
-        self._broker = broker
-        self._topics = tuple(dict.fromkeys(topics))
-        self._log = log
-
-    async def count(self) -> int:
-        """See the port."""
-        from dataharvest.adapters.kafka_offsets import KafkaOffsets
-        from dataharvest.harvest.workers import member_count
-        from dataharvest.settings import APP_ID
-
-        if not await member_count(self._broker, APP_ID):
-            return 0
-        positions = await KafkaOffsets(self._broker, group=APP_ID, log=self._log).positions(self._topics)
-        return sum(one.lag for one in positions)
-
-
 def _stop_on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
@@ -216,46 +137,3 @@ async def _resumed(bench: Bench, job: Job) -> "Replay | None":
     if replay.ended_at is not None:
         raise Rejected(f"replay {job.resume} was done on {replay.ended_at:%F %T} UTC", rule="replay_done")
     return replay
-
-
-async def _chosen(bench: Bench, request: "Request", replay: "Replay | None") -> Chosen:
-    from dataharvest.replaying.choosing import choose, gone_since
-
-    if request.from_s3:
-        return await _chosen_from_s3(bench, request, replay)
-    if replay is not None:
-        # The range stays what it was when it began: otherwise the replay would run after its own copies.
-        parts = list(replay.parts)
-        gone = gone_since(parts, await bench.log.bounds(request.topic))
-        return Chosen(parts=parts, source=await _topic_source(bench, request, parts), gone=gone)
-    choice = await choose(request, log=bench.log, ledger=bench.ledger)
-    return Chosen(parts=choice.parts, source=await _topic_source(bench, request, choice.parts), gone=choice.gone)
-
-
-async def _topic_source(bench: Bench, request: "Request", parts: "list[Part]") -> "Source":
-    from dataharvest.replaying.log import Span
-    from dataharvest.replaying.sources import TopicSource
-    from dataharvest.replaying.subjects import Wanted
-
-    is_about_objects = request.topic == "uploads" and request.names_sets
-    keys = await bench.ledger.object_keys(request.tenant, request.business_date) if is_about_objects else set()
-    spans = {one.number: Span(one.start, one.stop) for one in parts}
-    return TopicSource(request.topic, bench.log, Wanted(request, object_keys=keys, spans=spans))
-
-
-async def _chosen_from_s3(bench: Bench, request: "Request", replay: "Replay | None") -> Chosen:
-    from dataharvest.replaying.choosing import choose_from_s3
-    from dataharvest.replaying.requests import Part
-    from dataharvest.replaying.sources import BucketSource
-
-    chunks = await choose_from_s3(request, log=bench.log, ledger=bench.ledger)
-    services = bench.connected.services
-    source = BucketSource(
-        services.objects,
-        services.deliveries,
-        services.contracts,
-        bench.ledger,
-        {delivery_id: set(known.indexes) for delivery_id, known in chunks.items()},
-    )
-    parts = [Part(number, one.indexes[0], one.indexes[-1] + 1, one.indexes[0]) for number, one in chunks.items()]
-    return Chosen(parts=list(replay.parts) if replay else parts, source=source, gone=[], chunks=chunks)

@@ -1,0 +1,65 @@
+"""What the commands of `dataharvest dead-letters` do to the letters that were named or chosen."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dataharvest.cli.asking import opened_database
+from dataharvest.errors import Rejected
+
+if TYPE_CHECKING:
+    from dataharvest.ports import Resender
+    from dataharvest.replaying.dead_letters import DeadLetter, DeadLetterBox, Outcome
+
+
+async def act_on(
+    box: "DeadLetterBox", sender: "Resender", names: Sequence[str], choice: dict[str, Any], act: Any, *, plan: str | None
+) -> "list[Outcome]":
+    """What became of the open letters that were named, or chosen; with a plan, what would."""
+    from dataharvest.replaying.dead_letters import LetterChoice, Outcome
+
+    letters = await (letters_named(box, names) if names else box.find(LetterChoice(state="open", **choice)))
+    if plan is not None:
+        said = {"open": plan}
+        sentences = [said.get(one.state, f"would be left alone: it is {one.state}") for one in letters]
+        return [Outcome(one.position, False, f"{one.name} {text}") for one, text in zip(letters, sentences, strict=True)]
+    outcomes = []
+    for one in letters:
+        try:
+            outcomes.append(await act(one.position, box, sender))
+        except Rejected as reason:
+            # The bytes of one are gone; the others can still be sent.
+            outcomes.append(Outcome(one.position, False, reason.message, failed=True))
+    return outcomes
+
+
+async def letters_named(box: "DeadLetterBox", names: Iterable[str]) -> "list[DeadLetter]":
+    """The letters of these names, in order; wrong usage when one is unknown."""
+    from dataharvest.replaying.dead_letters import LetterChoice, position_named
+
+    try:
+        positions = list(dict.fromkeys(position_named(name) for name in names))
+    except Rejected as reason:
+        raise click.UsageError(reason.message) from reason
+    found = {one.position: one for one in await box.find(LetterChoice(positions=positions))}
+    if missing := [position for position in positions if position not in found]:
+        unknown = ", ".join(":".join(map(str, one)) for one in missing)
+        raise click.UsageError(f"there is no dead letter {unknown}; `dataharvest dead-letters list --state all` shows them")
+    return [found[one] for one in positions]
+
+
+async def with_box(work: "Callable[[DeadLetterBox, Resender], Awaitable[Any]]") -> Any:
+    """Do this with the dead letters and what sends them again, closed afterwards."""
+    from dataharvest.adapters.dead_letters import StoredDeadLetters
+    from dataharvest.adapters.kafka import KafkaSender
+    from dataharvest.adapters.kafka_log import KafkaLog
+    from dataharvest.settings import load_settings
+
+    broker = load_settings().broker
+    sender = KafkaSender(broker)
+    try:
+        async with opened_database(name="dead-letters") as database:
+            return await work(StoredDeadLetters(database, KafkaLog(broker)), sender)
+    finally:
+        await sender.close()
