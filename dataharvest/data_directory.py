@@ -1,10 +1,8 @@
 """A folder of its own for every worker's table, the same again after a restart."""
 
 import fcntl
+import os
 from pathlib import Path
-from typing import TextIO
-
-_held: list[TextIO] = []
 
 
 def claim_data_directory(parent: Path) -> Path:
@@ -16,12 +14,12 @@ def claim_data_directory(parent: Path) -> Path:
     while True:
         directory = parent / f"worker-{number}"
         directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / "lock").open("w")
+        # A bare descriptor stays open, and locked, until the process ends; a file object would be missed when it is cleaned up.
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            lock.close()
+            os.close(lock)
             number += 1
         else:
-            _held.append(lock)
             return directory
