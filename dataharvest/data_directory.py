@@ -14,7 +14,7 @@ def claim_data_directory(parent: Path) -> Path:
     while True:
         directory = parent / f"worker-{number}"
         directory.mkdir(parents=True, exist_ok=True)
-        # A bare descriptor stays open, and locked, until the process ends; a file object would be missed when it is cleaned up.
+        # A bare descriptor stays open, and locked, until the process ends; a file object would be reported as unclosed.
         lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
