@@ -1,0 +1,25 @@
+"""What every topic says of a replay from its beginning, once a set is published: nothing would change."""
+
+from dataharvest.replaying.requests import REPLAYABLE
+from tests.conftest import Command, RunWorkers
+from tests.e2e.outside import Outside
+from tests.e2e.sets import make_set
+
+FILES = make_set("replay-plans", transactions=5)
+
+
+async def test_a_plan_for_every_topic_from_offset_0_changes_nothing(
+    stack_environment: dict[str, str], running_workers: RunWorkers, dataharvest: Command
+) -> None:
+    outside = Outside(stack_environment)
+    with running_workers(1):
+        await outside.put_set(FILES)
+        await outside.published([FILES.tenant])
+    begun = await outside.query("SELECT * FROM replay")
+    for topic in REPLAYABLE:
+        plan = dataharvest("replay", topic, "--from-offset", "0", "--tenant", FILES.tenant, "--plan")
+        assert plan.returncode == 0, plan.stderr
+        assert plan.stdout.endswith("nothing would be published: every stage knows all of it already\n"), plan.stdout
+        assert int(plan.stdout.partition(" ")[0].replace(",", "")) > 0, plan.stdout
+    assert await outside.query("SELECT * FROM replay") == begun
+    outside.s3.close()
