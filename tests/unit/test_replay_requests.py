@@ -94,8 +94,8 @@ def test_wrong_words_for_a_replay_are_wrong_usage(arguments: list[str], sentence
         (["reset"], "TOPIC"),
         (["reset", "chunks"], "say where to"),
         (["reset", "chunks", "--to-earliest", "--to-offset", "3"], "say where to"),
-        (["reset", "outbound.clients", "--to-earliest"], "'outbound.clients' is not one of"),
-        (["show", "nonsense"], "'nonsense' is not one of"),
+        (["reset", "outbound.clients", "--to-earliest"], "is called 'outbound.clients'; there are uploads"),
+        (["show", "nonsense"], "is called 'nonsense'; there are uploads"),
     ],
 )
 def test_wrong_words_for_offsets_are_wrong_usage(arguments: list[str], sentence: str) -> None:
