@@ -1,7 +1,6 @@
 """Ten thousand sets: the board comes at once, says the same as the rule, and is of use at any width."""
 
 import asyncio
-import time
 from collections.abc import Iterator
 from uuid import uuid4
 
@@ -20,8 +19,6 @@ from dataharvest.rules.standing import State
 from tests.conftest import PROGRAM
 from tests.web.conftest import Visit, serving
 from tests.web.many_sets import DATES, SET_COUNT, TENANTS, fill
-
-LIMIT_S = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -66,28 +63,34 @@ def _listens(process: psutil.Process, port: int | None) -> bool:
         return False
 
 
-def answered_within_s(address: str, path: str, database: str, *, tries: int = 5) -> float:
-    """How long an answer takes of which nothing was read before.
+def least_work_s(address: str, path: str, database: str, *, rounds: int = 3, tries: int = 5) -> float:
+    """Processor time of an answer of which nothing was read before: the least of some means.
 
-    The shortest of some; or, where other programs hold the processors, the processor time of one.
+    The kernel counts it in hundredths of a second, so a single answer says too little. How long one waits is measured by
+    ``python -m benchmarks.board``, where nothing else runs.
     """
     port = httpx.URL(address).port
-    waited, worked = [], work_s(database, port)
+    found = []
     with httpx.Client(base_url=address, timeout=60) as client:
-        for number in range(tries):
-            begun = time.perf_counter()
-            answer = client.get(f"{path}&until=2026-12-{number + 1:02}")
-            waited.append(time.perf_counter() - begun)
-            assert answer.status_code == 200
-            assert "tenant-" in answer.text
-    return min(*waited, (work_s(database, port) - worked) / tries)
+        for turn in range(rounds):
+            before = work_s(database, port)
+            for number in range(tries):
+                answer = client.get(f"{path}&until=2026-12-{turn * tries + number + 1:02}")
+                assert answer.status_code == 200
+                assert "tenant-" in answer.text
+            found.append((work_s(database, port) - before) / tries)
+    assert max(found) > 0, "nothing was measured"
+    return min(found)
 
 
-@pytest.mark.parametrize("path", ["/?days=14", "/?days=14&state=blocked", "/?days=60&per_page=50", "/?days=30&page=4"])
-def test_the_board_of_ten_thousand_sets_comes_within_300_ms(address: str, url: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "limit_s"),
+    [("/?days=14", 0.15), ("/?days=14&state=blocked", 0.15), ("/?days=30&page=4", 0.25), ("/?days=60&per_page=200", 0.3)],
+)
+def test_the_board_of_ten_thousand_sets_takes_little_of_the_processor(address: str, url: str, path: str, limit_s: float) -> None:
     httpx.get(f"{address}{path}", timeout=60)
 
-    assert answered_within_s(address, path, url.rpartition("/")[2][:40]) <= LIMIT_S
+    assert least_work_s(address, path, url.rpartition("/")[2][:40]) <= limit_s
 
 
 def test_two_hundred_tenants_by_sixty_dates_fit_on_one_page(address: str) -> None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from datetime import date, datetime
 from typing import NamedTuple
 
-from dataharvest.adapters.postgres.board import read_cells
+from dataharvest.adapters.postgres.board import Boards
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.contracts import unreadable_contracts
 from dataharvest.adapters.postgres.set_details import read_dead_letters, read_details
@@ -53,6 +53,7 @@ class PostgresStatus:
         self._database = database
         self._required = required
         self._rules = rules
+        self._boards = Boards(required=required, rules=rules)
 
     async def now(self) -> datetime:
         """The database's clock."""
@@ -117,7 +118,7 @@ class PostgresStatus:
     async def board(self, query: BoardQuery) -> Board:
         """See `StatusReader`."""
         async with self._snapshot() as connection:
-            cells = await read_cells(connection, query, required=self._required, rules=self._rules)
+            cells = await self._boards.read(connection, query)
             tenants, waiting = cells.tenants(query.state), cells.waiting(query.state)
             report = await self._report(connection, Wanted(keys=waiting[:_ATTENTION]), None, 1)
             dead = await connection.fetchval(_SQL["dead_letter_count"])
