@@ -223,4 +223,5 @@ FROM batch b JOIN set_version v USING (set_version_id)
 WHERE v.tenant = $1 AND v.business_date = $2 GROUP BY v.version, b.rule
 
 -- name: without_set
-SELECT delivery_id FROM delivery WHERE business_date IS NULL OR entity IS NULL ORDER BY delivery_id DESC LIMIT $1
+SELECT delivery_id FROM delivery WHERE (business_date IS NULL OR entity IS NULL) AND ($2::text IS NULL OR tenant = $2)
+ORDER BY delivery_id DESC LIMIT $1

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import date
 from uuid import uuid4
 
 import asyncpg
@@ -124,6 +125,24 @@ async def test_the_short_cut_for_plainly_published_sets_says_what_the_rule_says(
     }
     assert shown == ruled
     assert set(shown.values()) >= {State.PUBLISHED, State.BLOCKED, State.INCOMPLETE}
+
+
+async def test_the_status_of_ten_thousand_sets_is_that_of_the_most_urgent_ones(url: str) -> None:
+    database = Database(url, pool_size=2, application_name="test")
+    reader = PostgresStatus(database, required=required_entities(), rules=list(all_rules().values()))
+    report = await reader.urgent(limit=100)
+    one = await reader.urgent(limit=100, tenant="tenant-01", day=date(2026, 11, 20))
+    tenants = await reader.urgent(limit=20, tenant="tenant-010")
+    whole = await reader.report(tenant="tenant-010")
+    await database.close()
+
+    assert (report.set_count, len(report.sets)) == (SET_COUNT, 100)
+    assert {each.state for each in report.sets} == {State.BLOCKED}
+    assert (one.set_count, one.sets) == (0, []), "a part of a tenant's name is no tenant"
+    assert (tenants.set_count, len(tenants.sets)) == (DATES, 20)
+    assert tenants.unpublished_count == sum(each.state is not State.PUBLISHED for each in whole.sets)
+    described = {each.business_date: each.why for each in whole.sets}
+    assert all(described[each.business_date] == each.why for each in tenants.sets)
 
 
 def test_every_way_to_narrow_it_shows_only_tenants_with_such_a_set(address: str) -> None:

@@ -78,9 +78,13 @@ class Boards:
     async def read(self, connection: Connection, query: BoardQuery) -> Cells:
         """The sets of the newest dates, in the order of the board."""
         dates = [row[0] for row in await connection.fetch(_SQL["board_dates"], query.until, query.days)]
+        return await self.cells(connection, dates, part_of_tenant=query.tenant)
+
+    async def cells(self, connection: Connection, dates: list[date], *, part_of_tenant: str) -> Cells:
+        """The sets of these dates, the newest first, without one left out that has a set."""
         if not dates:
             return Cells([], {}, frozenset())
-        rows = await connection.fetch(_SQL["board_sets"], dates[-1], dates[0], query.tenant)
+        rows = await connection.fetch(_SQL["board_sets"], dates[-1], dates[0], part_of_tenant)
         unsettled = await self._unsettled(connection, rows, dates)
         sets, _ = await read_sets(connection, Wanted(keys=unsettled)) if unsettled else ([], [])
         states = {one.key: one.standing(required=self._required, rules=self._rules).state for one in sets}
