@@ -172,6 +172,17 @@ WHERE d.business_date BETWEEN $1 AND $2 AND d.state = 'complete' AND NOT EXISTS 
     SELECT FROM set_version_delivery v WHERE v.delivery_id = d.delivery_id
         AND v.set_version_id >= (SELECT min(set_version_id) FROM set_version WHERE business_date BETWEEN $1 AND $2))
 
+-- name: board_deliveries
+-- $1 and $2 as $3 and $4 above. What says in which state a set is, and whether its files are held up; nothing else.
+SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state, d.last_modified, d.contract_version,
+       CASE WHEN d.quarantined_count > 0 THEN
+           (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
+       ELSE 0 END AS open_quarantine,
+       d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken, p.reason AS pause_reason
+FROM unnest($1::text[], $2::date[]) AS one(tenant, business_date) JOIN delivery d USING (tenant, business_date)
+LEFT JOIN tenant_pause p USING (tenant)
+ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
+
 -- name: entities_of_versions
 -- What a version is made of never changes.
 SELECT set_version_id, array_agg(entity ORDER BY entity) AS entities FROM set_version_delivery

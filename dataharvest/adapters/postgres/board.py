@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.contracts import newest_contracts
-from dataharvest.adapters.postgres.status_rows import Row, SetRows, Wanted, read_sets
+from dataharvest.adapters.postgres.status_rows import Row, read_states
 from dataharvest.board import LATE, NOT_PUBLISHED, BoardQuery, BoardRow, Cell
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.attention import attention_order, urgency
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import State
-from dataharvest.rules.versions import ACCEPTING
 from dataharvest.sql import queries
 
 _SQL = queries("status")
@@ -47,6 +46,8 @@ class Cells(NamedTuple):
         """Sets that wait for somebody, the most urgent first; none is left out but by the filter."""
         found = []
         for key, cell in self.by_set.items():
+            if cell.state is State.PUBLISHED:
+                continue
             soon = urgency(cell.state, late=cell.late, held=key in self.held)
             if soon is not None and _matches(cell, filtered):
                 found.append((attention_order(soon, business_date=key.business_date, tenant=key.tenant), key))
@@ -86,13 +87,12 @@ class Boards:
             return Cells([], {}, frozenset())
         rows = await connection.fetch(_SQL["board_sets"], dates[-1], dates[0], part_of_tenant)
         unsettled = await self._unsettled(connection, rows, dates)
-        sets, _ = await read_sets(connection, Wanted(keys=unsettled)) if unsettled else ([], [])
-        states = {one.key: one.standing(required=self._required, rules=self._rules).state for one in sets}
+        states, held = await read_states(connection, unsettled, required=self._required, rules=self._rules)
         by_set = {}
         for tenant, day, late, _, version, _ in rows:
             key = SetKey(tenant, day)
             by_set[key] = _cell(states.get(key, State.PUBLISHED), version, late)
-        return Cells(dates, by_set, frozenset(one.key for one in sets if _is_held(one)))
+        return Cells(dates, by_set, held)
 
     async def _unsettled(self, connection: Connection, rows: Sequence[Row], dates: Sequence[date]) -> list[SetKey]:
         """Sets of which what is cheap to see does not say that they are published: the rule is asked of them."""
@@ -120,8 +120,3 @@ class Boards:
 def _entities(names: tuple[str, ...]) -> frozenset[str]:
     # One object for all versions that are made of the same.
     return frozenset(names)
-
-
-def _is_held(one: SetRows) -> bool:
-    moving = [row for row in one.deliveries if row["state"] in ACCEPTING - {"sealed"}]
-    return any(row["state"] == "waiting" or row["pause_reason"] is not None for row in moving)
