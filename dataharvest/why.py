@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataharvest.rules.causes import Cause
 from dataharvest.rules.text import visible
 from dataharvest.rules.versions import IN_PROGRESS
-from dataharvest.status import SetStatus, Why
+from dataharvest.status import RuleStatus, SetStatus, Why
 from dataharvest.why_batches import batches_done, lost_batches
 from dataharvest.why_files import absences, file_name, in_one_sentence, rejected, what_broke, what_it_does
 

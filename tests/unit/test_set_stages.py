@@ -115,7 +115,8 @@ def test_the_timeline_has_everything_with_the_newest_first() -> None:
         "accounts arrived",
     ]
     assert found[-2].detail == "delivery 7, 1 chunk"
-    assert timeline_of(a_set(State.LOADING, Cause.DELIVERY_MOVES), [{**row, "sealed_at": None}], [], [])[1].detail.endswith(
+    [stored, _] = timeline_of(a_set(State.LOADING, Cause.DELIVERY_MOVES), [{**row, "sealed_at": None, "completed_at": None}], [], [])
+    assert stored.detail == "delivery 7, 1 chunk so far"
         "1 chunk so far"
     )
 
