@@ -119,9 +119,12 @@ def _control_totals(one: SetStatus) -> Why:
 
 def _version_blocked(one: SetStatus) -> Why:
     sentence = one.reason.rstrip(".")
-    samples = [f"{kind.kind}: {', '.join(map(visible, kind.sample))}" for kind in one.orphans if kind.kind in sentence]
-    remedy = f"Correct the files and upload them again, or allow it: `dataharvest contract apply FILE --tenant {one.tenant}`."
-    return _upload(one, in_one_sentence(f"{sentence[:1].upper()}{sentence[1:]}", *samples), remedy)
+    for kind in one.orphans:
+        sentence = sentence.replace(kind.kind, f"{kind.kind} ({', '.join(map(visible, kind.sample))})")
+    allowed = ", ".join({"orphans": "orphans_block"}.get(rule, rule) for rule in one.waits_for)
+    allowing = f"`dataharvest contract apply FILE --tenant {shlex.quote(one.tenant)}` with another `{allowed}`"
+    remedy = f"Correct the files and upload them again, or allow it: {allowing}."
+    return _upload(one, in_one_sentence(f"{sentence[:1].upper()}{sentence[1:]}"), remedy)
 
 
 def _relating(one: SetStatus) -> Why:

@@ -115,10 +115,9 @@ def test_the_timeline_has_everything_with_the_newest_first() -> None:
         "accounts arrived",
     ]
     assert found[-2].detail == "delivery 7, 1 chunk"
-    [stored, _] = timeline_of(a_set(State.LOADING, Cause.DELIVERY_MOVES), [{**row, "sealed_at": None, "completed_at": None}], [], [])
+    going = {**row, "sealed_at": None, "completed_at": None}
+    [stored, _] = timeline_of(a_set(State.LOADING, Cause.DELIVERY_MOVES), [going], [], [])
     assert stored.detail == "delivery 7, 1 chunk so far"
-        "1 chunk so far"
-    )
 
 
 @pytest.mark.parametrize(
