@@ -72,7 +72,7 @@ class HarvestApp(faust.App):
         await until_available(self._require_schema, what="PostgreSQL")
         await until_available(self._require_topics, what="Kafka")
         await until_available(self.connected.journal.start_run, what="PostgreSQL")
-        self.close_metrics = serve_metrics(self.settings.metrics_port)
+        self.close_metrics = serve_metrics(self.settings.metrics_port, host=self.settings.metrics_host)
         tracing.switch_on_for(self.settings.traces_url)
 
     async def on_shutdown(self) -> None:

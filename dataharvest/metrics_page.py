@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from dataharvest.metrics import METRICS
-from dataharvest.metrics_endpoint import HOST, PORTS_TRIED
+from dataharvest.metrics_endpoint import PORTS_TRIED
+from dataharvest.settings import Settings
 
+HOST = Settings.model_fields["metrics_host"].default
 PAGE = Path(__file__).parent.parent / "docs" / "metrics.md"
 
 
@@ -29,6 +31,16 @@ scrape_configs:
   - job_name: dataharvest
     static_configs:
       - targets: ["{HOST}:9100", "{HOST}:9101", "{HOST}:9102"]
+```
+
+`DATAHARVEST_METRICS_HOST=0.0.0.0` opens the port to other machines, too. [docker/compose.yaml](../docker/compose.yaml) says so
+and publishes no port: a Prometheus in that network finds every replica by its service's name.
+
+```yaml
+scrape_configs:
+  - job_name: dataharvest
+    dns_sd_configs:
+      - {{names: [worker, split], type: A, port: 9100}}
 ```
 
 [docker/alerts.yaml](../docker/alerts.yaml) has alert rules. Counters and histograms belong to one process: add them up. Gauges

@@ -38,8 +38,8 @@ def _of_delivery(row: Mapping[str, Any]) -> Iterator[Moment]:
     yield Moment(at=row["registered_at"], what=f"{entity} arrived", detail=row["object_key"])
     if row["last_chunk_at"]:
         count = row["chunk_count"]
-        chunks = f"{count:,} {'chunk' if count == 1 else 'chunks'}"
-        yield Moment(at=row["last_chunk_at"], what=f"{entity} stored", detail=f"delivery {row['delivery_id']}, {chunks} so far")
+        chunks = f"{count:,} {'chunk' if count == 1 else 'chunks'}{'' if row['sealed_at'] else ' so far'}"
+        yield Moment(at=row["last_chunk_at"], what=f"{entity} stored", detail=f"delivery {row['delivery_id']}, {chunks}")
     if row["completed_at"]:
         yield Moment(at=row["completed_at"], what=f"{entity} {row['state']}", detail=f"delivery {row['delivery_id']}")
 

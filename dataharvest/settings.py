@@ -64,7 +64,9 @@ class Settings(BaseSettings):
     webhook_key: SecretStr | None = Field(default=None, min_length=32)
     """Text that every tenant's webhook secret follows from, at least 32 characters; no webhook is called without it."""
     metrics_port: int | None = Field(default=None, ge=0, le=65_535)
-    """Port of 127.0.0.1 for Prometheus metrics of a worker or splitter, or the next free one of 31; 0 is any; off without it."""
+    """Port for Prometheus metrics of a worker or splitter, or the next free one of 31; 0 is any; off without it."""
+    metrics_host: str = "127.0.0.1"
+    """Address on which the port for metrics is open; whoever reaches it can read them, so by default only this machine."""
     traces_url: str | None = None
     """Collector that spans are sent to, OTLP over HTTP, for example `http://127.0.0.1:4318/v1/traces`; no spans without it."""
     watchdog_s: float = Field(default=900.0, ge=0)

@@ -152,6 +152,10 @@ class StatusReport(Report):
     """Workers connected to the database; None when it does not tell."""
     unreadable_contracts: list[UnreadableContract] = []
     """Of the tenants asked for."""
+    set_count: int | None = None
+    """Sets that match, also those beyond a limit; None where there was no limit."""
+    unpublished_count: int | None = None
+    """Those of them that are not published."""
 
     @property
     def deliveries(self) -> list[DeliveryStatus]:

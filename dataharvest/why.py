@@ -7,6 +7,7 @@ from dataharvest.rules.causes import Cause
 from dataharvest.rules.text import visible
 from dataharvest.rules.versions import IN_PROGRESS
 from dataharvest.status import RuleStatus, SetStatus, Why
+from dataharvest.why_batches import batches_done, lost_batches
 from dataharvest.why_files import absences, file_name, in_one_sentence, rejected, what_broke, what_it_does
 
 _BY_ITSELF = frozenset(
@@ -118,18 +119,21 @@ def _control_totals(one: SetStatus) -> Why:
 
 def _version_blocked(one: SetStatus) -> Why:
     sentence = one.reason.rstrip(".")
-    samples = [f"{kind.kind}: {', '.join(map(visible, kind.sample))}" for kind in one.orphans if kind.kind in sentence]
-    remedy = f"Correct the files and upload them again, or allow it: `dataharvest contract apply FILE --tenant {one.tenant}`."
-    return _upload(one, in_one_sentence(f"{sentence[:1].upper()}{sentence[1:]}", *samples), remedy)
+    for kind in one.orphans:
+        sentence = sentence.replace(kind.kind, f"{kind.kind} ({', '.join(map(visible, kind.sample))})")
+    allowed = ", ".join({"orphans": "orphans_block"}.get(rule, rule) for rule in one.waits_for)
+    allowing = f"`dataharvest contract apply FILE --tenant {shlex.quote(one.tenant)}` with another `{allowed}`"
+    remedy = f"Correct the files and upload them again, or allow it: {allowing}."
+    return _upload(one, in_one_sentence(f"{sentence[:1].upper()}{sentence[1:]}"), remedy)
 
 
 def _relating(one: SetStatus) -> Why:
-    done = _batches(one.rules, one.waits_for)
+    done = batches_done(one.rules, one.waits_for)
     return _goes_on(one, f"All files are stored; {', '.join(one.waits_for)} of version {one.version} comes next{done}.")
 
 
 def _computing(one: SetStatus) -> Why:
-    return _goes_on(one, f"Version {one.version} waits for {', '.join(one.waits_for)}{_batches(one.rules, one.waits_for)}.")
+    return _goes_on(one, f"Version {one.version} waits for {', '.join(one.waits_for)}{batches_done(one.rules, one.waits_for)}.")
 
 
 def _older_version(one: SetStatus) -> Why:
@@ -143,7 +147,7 @@ def _about_to_go_out(one: SetStatus) -> Why:
 
 def _going_out(one: SetStatus) -> Why:
     named = ", ".join(one.waits_for) or "all messages"
-    return _goes_on(one, f"Version {one.version} goes out: {named}{_batches(one.rules, one.waits_for)}.")
+    return _goes_on(one, f"Version {one.version} goes out: {named}{batches_done(one.rules, one.waits_for)}.")
 
 
 def _nothing(one: SetStatus) -> Why:
@@ -174,13 +178,6 @@ _SENTENCES: Mapping[Cause, Callable[[SetStatus], Why]] = {
 }
 
 
-def lost_batches(rule: RuleStatus) -> str:
-    """Which of a rule's batches were dead-lettered, and by which rule; part of a sentence."""
-    count = rule.dead_letter_count
-    what = f"{count:,} {'batch' if count == 1 else 'batches'} of {rule.rule} {'was' if count == 1 else 'were'}"
-    return f"{what} dead-lettered ({rule.dead_letter_rule})"
-
-
 def _lost_batch(one: SetStatus, lost: RuleStatus) -> Why:
     sentence = f"Version {one.version} waits for {', '.join(one.waits_for)}: {lost_batches(lost)}."
     return _replay(sentence, lost.dead_letter_rule)
@@ -189,11 +186,6 @@ def _lost_batch(one: SetStatus, lost: RuleStatus) -> Why:
 def _replay(sentence: str, rule: str | None) -> Why:
     remedy = "See why, repair it, and send it again; nothing does so by itself."
     return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay --rule {rule}")
-
-
-def _batches(rules: list[RuleStatus], names: list[str]) -> str:
-    said = [f"{one.rule} {one.done:,} of {one.batch_count:,}" for one in rules if one.rule in names]
-    return f" (batches done: {', '.join(said)})" if said else ""
 
 
 def _selected(one: SetStatus) -> str:

@@ -8,10 +8,11 @@ from typing import Any
 
 from dataharvest import tracing
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
-from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, SPLITTER_VERSION, Announcement, Lease, Sealing
+from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, SPLITTER_VERSION, Announcement, Lease, Sealing, SetKey
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
+from dataharvest.rules.notifying import rejected_note
 from dataharvest.rules.versions import IN_PROGRESS
 
 _TO_SPLIT = ("registered", "waiting", "splitting")
@@ -148,6 +149,9 @@ class MemoryDeliveries:
             return False
         self._end(row, "rejected")
         row.failure = {"rule": reason.rule, "message": reason.message}
+        assert row.business_date is not None and row.entity is not None
+        note = rejected_note(row.tenant, row.business_date, delivery_id=delivery_id, entity=row.entity, rule=reason.rule)
+        self._ledger.notify(SetKey(row.tenant, row.business_date), note)
         self._revive_newest([one for one in self._rows.values() if one.repeat_of == delivery_id and one.state == "repeat"])
         return True
 

@@ -29,7 +29,7 @@ async def _split() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await until_available(lambda: require_current_schema(connected.database), what="PostgreSQL")
-    close_metrics = serve_metrics(settings.metrics_port)
+    close_metrics = serve_metrics(settings.metrics_port, host=settings.metrics_host)
     tracing.switch_on_for(settings.traces_url)
     loop = split_loop(connected, settings, stopping=stop.is_set)
     tasks = [asyncio.create_task(run_loop(loop.run, name="split", stopping=stop.is_set)), asyncio.create_task(stop.wait())]

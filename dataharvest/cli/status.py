@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataharvest.status import StatusReport
 
 _WIDTH_ELSEWHERE = 240
+_SETS_SHOWN = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +29,12 @@ class _Wish:
     day: date | None
     form: str
     details: bool
+    limit: int
+    """Sets that are shown, at most; 0 for all."""
 
     async def report(self, reader: "PostgresStatus") -> "StatusReport":
+        if self.limit:
+            return await reader.urgent(limit=self.limit, tenant=self.tenant, day=self.day)
         return await reader.report(tenant=self.tenant, dates=[self.day] if self.day else None)
 
 
@@ -39,14 +44,23 @@ class _Wish:
 @click.option("--details", is_flag=True, help="Show every delivery too; without it they are shown of a single set.")
 @click.option("--why", "form", flag_value="why", help="Print only why sets are not published, and what repairs it.")
 @click.option("--json", "form", flag_value="json", help="Print JSON; docs/status.md describes it.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=0),
+    help="Show so many sets, the most urgent ones; 0 for all.  [default: 100, with --json 0]",
+)
 @click.option("--watch", is_flag=True, help="Show it anew whenever something has changed, until Ctrl-C.")
 @click.option("--interval", default=1.0, show_default=True, type=click.FloatRange(min=0.1), help="Seconds between two looks.")
-def status(*, tenant: str | None, day: datetime | None, details: bool, form: str | None, watch: bool, interval: float) -> None:
+def status(
+    *, tenant: str | None, day: datetime | None, details: bool, form: str | None, limit: int | None, watch: bool, interval: float
+) -> None:
     """Show every set with its state, its counts and, when it is not published, exactly why and what to do."""
     if watch and form == "json":
         raise click.UsageError("--watch draws on a terminal; run `status --json` as often as you need it")
     single = tenant is not None and day is not None
-    wish = _Wish(tenant=tenant, day=day.date() if day else None, form=form or "table", details=details or single)
+    if limit is None:
+        limit = 0 if single or form == "json" else _SETS_SHOWN
+    wish = _Wish(tenant=tenant, day=day.date() if day else None, form=form or "table", details=details or single, limit=limit)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_watch(wish, interval) if watch else _once(wish))
 
@@ -111,7 +125,7 @@ def _print_with(show, report: "StatusReport", wish: _Wish) -> None:  # type: ign
     if wish.form == "why":
         single = wish.tenant is not None and wish.day is not None
         chosen = report.sets if single else [one for one in report.sets if one.state is not State.PUBLISHED]
-        print_reasons(show, chosen, limit=None)
+        print_reasons(show, chosen, limit=None, count=report.unpublished_count)
         if not chosen:
             show("nothing has arrived" if not report.sets else "every set is published")
     else:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from dataharvest.rules.attention import report_order
 from dataharvest.rules.standing import State
 from dataharvest.rules.text import visible
 from dataharvest.rules.versions import IN_PROGRESS
@@ -29,11 +30,15 @@ def print_report(show: Show, report: "StatusReport", *, details: bool) -> None:
         show("nothing is registered" if report.unreadable_contracts else "nothing has arrived")
     if report.sets:
         show(sets_table(report))
+        if report.set_count is not None and report.set_count > len(report.sets):
+            more = report.set_count - len(report.sets)
+            show(f" … and {more:,} more sets, less urgent ones: `--limit 0` shows all, `--tenant` and `--date` those of one")
     if details:
         for one in report.sets:
             _print_set(show, one)
     else:
-        print_reasons(show, [one for one in report.sets if one.state is not State.PUBLISHED])
+        unpublished = [one for one in report.sets if one.state is not State.PUBLISHED]
+        print_reasons(show, unpublished, count=report.unpublished_count)
     if report.deliveries_without_set:
         show("\nbelongs to no set")
         show(_table(report.deliveries_without_set))
@@ -83,14 +88,22 @@ def _local(moment: datetime, one: "SetStatus") -> datetime:
     return moment.astimezone(ZoneInfo(one.zone))
 
 
-def print_reasons(show: Show, sets: "list[SetStatus]", *, limit: int | None = _REASONS_SHOWN) -> None:
-    """Why each of these sets is where it is, and the command that repairs it."""
-    for one in sets[:limit]:
+def print_reasons(show: Show, sets: "list[SetStatus]", *, limit: int | None = _REASONS_SHOWN, count: int | None = None) -> None:
+    """Why each of these sets is where it is, and the command that repairs it, the most urgent first.
+
+    ``count``: how many there are, where these are not all.
+    """
+    shown = sorted(sets, key=_urgency)[:limit]
+    for one in shown:
         if one.why:
             show(f"\n{one.tenant} {one.business_date}: {one.state}: {one.why.sentence}")
             show(f"  {one.why.remedy}\n  $ {one.why.command}")
-    if limit is not None and len(sets) > limit:
-        show(f"\n… and {len(sets) - limit:,} more sets that are not published: `dataharvest status --why` has them all")
+    if more := max(0, (len(sets) if count is None else count) - len(shown)):
+        show(f"\n… and {more:,} more sets that are not published: `dataharvest status --why --limit 0` has them all")
+
+
+def _urgency(one: "SetStatus") -> tuple[int, int, str]:
+    return report_order(one.state, late=one.late_at is not None, business_date=one.business_date, tenant=one.tenant)
 
 
 def _print_set(show: Show, one: "SetStatus") -> None:

@@ -48,6 +48,14 @@ def blocked_version_note(tenant: str, business_date: date, *, version: int, fail
     return Note(identity, "set_blocked", version, reason)
 
 
+def rejected_note(tenant: str, business_date: date, *, delivery_id: int, entity: str, rule: str | None) -> Note:
+    """A file was rejected: its set waits for another. At once, for at the cut-off it would be late."""
+    # What the rule found may quote the file, and a file without a header begins with a record.
+    reason = f"the file of {entity}, delivery {delivery_id}, was rejected by rule {rule}; `dataharvest status` says why."
+    identity = _identity(tenant, business_date, "set_blocked", f"rejected|{delivery_id}")
+    return Note(identity, "set_blocked", None, reason)
+
+
 def late_note(tenant: str, business_date: date, *, due_at: datetime) -> Note:
     """The cut-off has passed, and the set has no version."""
     reason = f"the set had no version at its cut-off, {due_at.isoformat()}"

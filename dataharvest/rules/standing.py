@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from dataharvest.rules.causes import Cause
-from dataharvest.rules.needs import Rule, Work, persisted
+from dataharvest.rules.needs import Rule
+from dataharvest.rules.standing_of_version import of_version
+from dataharvest.rules.states import SETTLED, Found, State
 from dataharvest.rules.versions import (
     DeliveryView,
     SetView,
@@ -19,32 +20,9 @@ from dataharvest.rules.versions import (
     newest_complete,
 )
 
+__all__ = ["SETTLED", "Standing", "State", "standing"]
+
 NO_NOTES: Mapping[int, str] = MappingProxyType({})
-
-
-class State(StrEnum):
-    """How far a set is."""
-
-    INCOMPLETE = "incomplete"
-    """A required file has not arrived, and none is on its way."""
-    LOADING = "loading"
-    """A delivery is being read or stored."""
-    BLOCKED = "blocked"
-    """Somebody has to repair something."""
-    READY = "ready"
-    """All files are stored; relating them comes next."""
-    TRANSFORMING = "transforming"
-    """Records are linked, values are computed."""
-    DISPUTED = "disputed"
-    """A version is out, and the sender's control totals say something else than the newest files."""
-    PUBLISHING = "publishing"
-    """Messages go out."""
-    PUBLISHED = "published"
-    """Every message of the newest files is out."""
-
-
-SETTLED = frozenset({State.INCOMPLETE, State.BLOCKED, State.DISPUTED, State.PUBLISHED})
-"""States that last until another file arrives or somebody repairs something."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,18 +66,11 @@ def standing(
         found = _of_problem(problem)
     if found is None:
         assert current is not None
-        found = _of_version(view, current, rules=rules, failure=failure)
+        found = of_version(view, current, rules=rules, failure=failure)
     state, waits_for, reason, cause = found
     stands = _standing_version(view, current) if state in (State.LOADING, State.BLOCKED, State.DISPUTED) else ""
     version = current.version if current else None
     return Standing(state=state, version=version, waits_for=waits_for, reason=f"{reason}{stands}.", cause=cause)
-
-
-class _Found(NamedTuple):
-    state: State
-    waits_for: tuple[str, ...]
-    reason: str
-    cause: Cause
 
 
 def _before_a_version(
@@ -109,7 +80,7 @@ def _before_a_version(
     required: Collection[str],
     quarantine_threshold: int,
     notes: Mapping[int, str],
-) -> _Found | None:
+) -> Found | None:
     """What keeps the newest files from being a version; None when they are one."""
     newest = newest_complete(view.deliveries)
     moving = in_progress(view.deliveries)
@@ -119,26 +90,26 @@ def _before_a_version(
         entities = sorted(one.entity for one in broken)
         lost = [f"{one.entity}: {notes.get(one.delivery_id, 'records are unaccounted for')}" for one in broken]
         waits_for = tuple(f"conservation of {entity}" for entity in entities)
-        return _Found(State.BLOCKED, waits_for, "; ".join(sorted(lost)), Cause.RECORDS_UNACCOUNTED)
+        return Found(State.BLOCKED, waits_for, "; ".join(sorted(lost)), Cause.RECORDS_UNACCOUNTED)
     if moving:
         doing = [f"{one.entity}: {notes.get(one.delivery_id, one.state)}" for one in sorted(moving, key=lambda one: one.entity)]
         waits_for = (*sorted({one.entity for one in moving}), *absent)
-        return _Found(State.LOADING, waits_for, "; ".join([*doing, *absences]), Cause.DELIVERY_MOVES)
+        return Found(State.LOADING, waits_for, "; ".join([*doing, *absences]), Cause.DELIVERY_MOVES)
     if dirty := sorted(one.entity for one in newest.values() if one.open_quarantine > quarantine_threshold):
         held = [_quarantine(newest[entity]) for entity in dirty]
         waits_for = (*(f"quarantine of {entity}" for entity in dirty), *absent)
-        return _Found(State.BLOCKED, waits_for, "; ".join([*held, *absences]), Cause.QUARANTINE)
+        return Found(State.BLOCKED, waits_for, "; ".join([*held, *absences]), Cause.QUARANTINE)
     if absent:
-        return _Found(State.INCOMPLETE, tuple(absent), "; ".join(absences), Cause.FILE_MISSING)
+        return Found(State.INCOMPLETE, tuple(absent), "; ".join(absences), Cause.FILE_MISSING)
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
     if current is None or not is_made_of(current, chosen, edition=view.edition) or current.state == "cancelled":
         number = current.version + 1 if current else 1
         reason = f"all files are stored, version {number} is about to be made"
-        return _Found(State.READY, (f"version {number}",), reason, Cause.VERSION_DUE)
+        return Found(State.READY, (f"version {number}",), reason, Cause.VERSION_DUE)
     return None
 
 
-def _holds(problem: Mapping[str, Any], view: SetView, found: _Found | None) -> bool:
+def _holds(problem: Mapping[str, Any], view: SetView, found: Found | None) -> bool:
     """Whether the problem is about the newest files; with others it is about to be decided again."""
     chosen = {entity: one.delivery_id for entity, one in newest_complete(view.deliveries).items()}
     return (found is None or found[0] is State.READY) and problem.get("deliveries") == chosen
@@ -148,50 +119,16 @@ _PROBLEMS = {"manifest_required": "manifest", "stored_manifest": "manifest", "co
 """What has to come, where it is not that control totals and files have to agree."""
 
 
-def _of_problem(problem: Mapping[str, Any]) -> _Found:
+def _of_problem(problem: Mapping[str, Any]) -> Found:
     message = str(problem.get("message", "no reason kept"))
     waits_for = (_PROBLEMS.get(str(problem.get("rule")), "control totals"),)
     match problem.get("state"):
         case "waits":
-            return _Found(State.INCOMPLETE, waits_for, message, Cause.MANIFEST_MISSING)
+            return Found(State.INCOMPLETE, waits_for, message, Cause.MANIFEST_MISSING)
         case "disputed":
-            return _Found(State.DISPUTED, waits_for, message, Cause.CONTROL_TOTALS_DISPUTED)
+            return Found(State.DISPUTED, waits_for, message, Cause.CONTROL_TOTALS_DISPUTED)
     cause = Cause.CONTRACT_UNREADABLE if problem.get("rule") == "contract" else Cause.CONTROL_TOTALS
-    return _Found(State.BLOCKED, waits_for, message, cause)
-
-
-def _of_version(view: SetView, current: VersionView, *, rules: Collection[Rule], failure: Mapping[str, Any] | None) -> _Found:
-    if current.state == "published":
-        return _Found(State.PUBLISHED, (), f"version {current.version} is published", Cause.NOTHING)
-    if current.state == "blocked":
-        rule, message = (str((failure or {}).get(name, "no reason kept")) for name in ("rule", "message"))
-        reason = f"version {current.version} is blocked by {rule}: {message}"
-        return _Found(State.BLOCKED, (rule,), reason, Cause.VERSION_BLOCKED)
-    if is_publishing(current, rules=rules):
-        outgoing = _undone(rules, current, {Work.PUBLISH})
-        reason = f"version {current.version} is going out: {', '.join(outgoing) or 'all but the mark'}"
-        return _Found(State.PUBLISHING, outgoing, reason, Cause.GOING_OUT)
-    return _of_computing(view, current, rules=rules)
-
-
-def _of_computing(view: SetView, current: VersionView, *, rules: Collection[Rule]) -> _Found:
-    inner = _undone(rules, current, {Work.RELATE, Work.TRANSFORM})
-    if not current.facts - set(map(persisted, current.deliveries)):
-        reason = f"all files are stored, {', '.join(inner[:1])} of version {current.version} comes next"
-        return _Found(State.READY, inner[:1], reason, Cause.RELATING)
-    if inner:
-        return _Found(State.TRANSFORMING, inner, f"version {current.version} lacks {', '.join(inner)}", Cause.COMPUTING)
-    older = [one.version for one in view.versions[:-1] if is_publishing(one, rules=rules)]
-    if older:
-        reason = f"version {older[-1]} finishes publishing first"
-        return _Found(State.TRANSFORMING, (f"version {older[-1]}",), reason, Cause.OLDER_VERSION_GOES_OUT)
-    outgoing = _undone(rules, current, {Work.PUBLISH})
-    reason = f"version {current.version} is computed and about to go out"
-    return _Found(State.TRANSFORMING, outgoing, reason, Cause.ABOUT_TO_GO_OUT)
-
-
-def _undone(rules: Iterable[Rule], version: VersionView, work: Collection[Work]) -> tuple[str, ...]:
-    return tuple(rule.name for rule in rules if rule.work in work and rule.provides not in version.facts)
+    return Found(State.BLOCKED, waits_for, message, cause)
 
 
 def _absence(entity: str, deliveries: Iterable[DeliveryView]) -> str:

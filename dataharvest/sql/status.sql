@@ -7,6 +7,12 @@ ORDER BY tenant, business_date
 
 -- name: deliveries
 -- $5: deliveries shown whatever the others say. Chunks are counted only while a delivery moves; afterwards it knows its sums.
+-- Found in three ways, for one condition that says it all could use no index.
+WITH wanted AS (
+    SELECT delivery_id FROM delivery
+    WHERE $3::text[] IS NULL AND ($1::text IS NULL OR tenant = $1) AND ($2::date[] IS NULL OR business_date = ANY($2))
+    UNION SELECT delivery_id FROM unnest($3::text[], $4::date[]) AS one(tenant, business_date) JOIN delivery USING (tenant, business_date)
+    UNION SELECT unnest($5::bigint[]))
 SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state, d.last_modified, d.size_bytes, d.chunk_bytes,
        d.failure, d.repeat_of, d.ignored_columns, d.registered_at, d.completed_at, d.chunk_count, d.contract_version,
        d.next_try_at, live.first_chunk_at,
@@ -22,7 +28,7 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
        d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken,
        dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule, dead.dead_letter_is_discarded,
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
-FROM delivery d
+FROM wanted JOIN delivery d USING (delivery_id)
 LEFT JOIN LATERAL (
     SELECT count(*) AS chunks, min(committed_at) AS first_chunk_at,
            sum(record_count)::bigint AS record_count, sum(persisted_count)::bigint AS persisted_count,
@@ -41,9 +47,6 @@ LEFT JOIN LATERAL (
         ELSE d.state IN ('registered', 'waiting', 'splitting', 'sealed') AND l.rule <> 'chunk_damaged'
             AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index) END
 ) dead ON true
-WHERE (($1::text IS NULL OR d.tenant = $1) AND ($2::date[] IS NULL OR d.business_date = ANY($2))
-       AND ($3::text[] IS NULL OR (d.tenant, d.business_date) IN (SELECT * FROM unnest($3, $4::date[]))))
-   OR d.delivery_id = ANY($5)
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: versions
@@ -148,29 +151,42 @@ SELECT pg_current_wal_insert_lsn()::text
 SELECT DISTINCT business_date FROM business_set WHERE $1::date IS NULL OR business_date <= $1 ORDER BY business_date DESC LIMIT $2
 
 -- name: board_sets
--- is_plain: published, and nothing that came later could have changed that, so the rule need not be asked (it is asked of every
--- other set): no problem is noted, no delivery is on its way, and none is complete but those of the version, all of them clean.
--- A version's own deliveries stay complete for as long as it is the newest, so it is enough to count.
-WITH newest AS (
-    SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state, edition
-    FROM set_version WHERE business_date = ANY($1) ORDER BY tenant, business_date, version DESC),
-named AS (
-    SELECT set_version_id, count(*) AS deliveries, array_agg(entity) AS entities FROM set_version_delivery
-    WHERE set_version_id >= (SELECT min(set_version_id) FROM newest) GROUP BY set_version_id),
-there AS (
-    SELECT tenant, business_date, count(*) FILTER (WHERE state = 'complete') AS complete,
-           count(*) FILTER (WHERE state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')
-                               OR (state = 'complete' AND quarantined_count > 0)) AS unsettled
-    FROM delivery WHERE business_date = ANY($1) GROUP BY tenant, business_date)
-SELECT s.tenant, s.business_date, s.late_at IS NOT NULL AS late, newest.version, named.entities,
-       coalesce(s.problem IS NULL AND newest.state = 'published' AND newest.edition = s.edition AND there.unsettled = 0
-                AND there.complete = named.deliveries, false) AS is_plain
+-- $1 and $2: oldest and newest date. is_out: the newest version is published, and neither an edition nor a problem has come since.
+SELECT s.tenant, s.business_date, s.late_at IS NOT NULL AS late, newest.set_version_id, newest.version,
+       coalesce(s.problem IS NULL AND newest.state = 'published' AND newest.edition = s.edition, false) AS is_out
 FROM business_set s
-LEFT JOIN newest USING (tenant, business_date)
-LEFT JOIN named USING (set_version_id)
-LEFT JOIN there USING (tenant, business_date)
-WHERE s.business_date = ANY($1) AND ($2 = '' OR strpos(lower(s.tenant), lower($2)) > 0)
+LEFT JOIN (
+    SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state, edition
+    FROM set_version WHERE business_date BETWEEN $1 AND $2 ORDER BY tenant, business_date, version DESC) newest USING (tenant, business_date)
+WHERE s.business_date BETWEEN $1 AND $2 AND ($3 = '' OR strpos(lower(s.tenant), lower($3)) > 0)
 ORDER BY s.tenant, s.business_date
+
+-- name: board_unsettled
+-- Sets with a delivery that is on its way or may have records in quarantine, and those with a complete one that is in no version.
+SELECT tenant, business_date FROM delivery
+WHERE business_date BETWEEN $1 AND $2
+  AND (state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging') OR (state = 'complete' AND quarantined_count > 0))
+UNION
+SELECT d.tenant, d.business_date FROM delivery d
+WHERE d.business_date BETWEEN $1 AND $2 AND d.state = 'complete' AND NOT EXISTS (
+    SELECT FROM set_version_delivery v WHERE v.delivery_id = d.delivery_id
+        AND v.set_version_id >= (SELECT min(set_version_id) FROM set_version WHERE business_date BETWEEN $1 AND $2))
+
+-- name: board_deliveries
+-- $1 and $2 as $3 and $4 above. What says in which state a set is, and whether its files are held up; nothing else.
+SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state, d.last_modified, d.contract_version,
+       CASE WHEN d.quarantined_count > 0 THEN
+           (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
+       ELSE 0 END AS open_quarantine,
+       d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken, p.reason AS pause_reason
+FROM unnest($1::text[], $2::date[]) AS one(tenant, business_date) JOIN delivery d USING (tenant, business_date)
+LEFT JOIN tenant_pause p USING (tenant)
+ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
+
+-- name: entities_of_versions
+-- What a version is made of never changes.
+SELECT set_version_id, array_agg(entity ORDER BY entity) AS entities FROM set_version_delivery
+WHERE set_version_id = ANY($1) GROUP BY set_version_id
 
 -- name: dead_letter_count
 SELECT count(*) FROM dead_letter WHERE state = 'open'
@@ -218,4 +234,5 @@ FROM batch b JOIN set_version v USING (set_version_id)
 WHERE v.tenant = $1 AND v.business_date = $2 GROUP BY v.version, b.rule
 
 -- name: without_set
-SELECT delivery_id FROM delivery WHERE business_date IS NULL OR entity IS NULL ORDER BY delivery_id DESC LIMIT $1
+SELECT delivery_id FROM delivery WHERE (business_date IS NULL OR entity IS NULL) AND ($2::text IS NULL OR tenant = $2)
+ORDER BY delivery_id DESC LIMIT $1

@@ -43,6 +43,19 @@ async def test_quarantine_is_told_as_blocked_and_its_repair_as_ready() -> None:
     assert [one.type for one in found] == ["set_blocked", "set_ready"]
 
 
+async def test_a_rejected_file_is_told_as_blocked_at_once_and_the_corrected_one_as_ready() -> None:
+    world, files = World(), example_files()
+    [key] = [key for key in files if "accounts" in key]
+    async with world.agents() as agents:
+        [rejected] = await run(world, agents, {**files, key: b"name,street\nFrida,High Street\n"})
+        found = await run(world, agents, {key: files[key]})
+
+    assert (rejected.type, rejected.version) == ("set_blocked", None)
+    assert "the file of accounts" in rejected.reason
+    assert "street" not in rejected.reason.lower()
+    assert [one.type for one in found] == ["set_blocked", "set_ready"]
+
+
 async def test_orphans_are_told_as_blocked_after_the_set_was_ready() -> None:
     world, files = World(), example_files()
     [key] = [key for key in files if "transactions" in key]

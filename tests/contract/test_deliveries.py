@@ -85,6 +85,19 @@ async def test_an_older_delivery_counts_when_the_newer_one_turns_out_to_be_no_fi
     assert await ledger.judge(older) == "complete"
 
 
+async def test_that_a_file_was_rejected_is_left_to_be_told_once_and_says_nothing_of_its_content(ledger: Ledger) -> None:
+    lease = await ledger.lease("acme")
+    assert await ledger.deliveries.reject(lease.delivery_id, Rejected("header is Frida,Müller", rule="header", line=1))
+    assert not await ledger.deliveries.reject(lease.delivery_id, REASON)
+
+    async with ledger.notifications.to_send() as turn:
+        [told] = turn.notifications
+
+    assert (told.type, told.tenant, told.business_date, told.version) == ("set_blocked", "acme", DAY, None)
+    reason = f"the file of accounts, delivery {lease.delivery_id}, was rejected by rule header; `dataharvest status` says why."
+    assert told.reason == reason
+
+
 async def test_a_rejected_delivery_supersedes_nothing(ledger: Ledger) -> None:
     rejected = await ledger.lease("acme", age_s=10)
     assert await ledger.deliveries.reject(rejected.delivery_id, REASON)

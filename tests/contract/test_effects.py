@@ -169,8 +169,9 @@ async def test_a_delivery_whose_facts_got_lost_is_announced_again_once(site: Sit
 async def test_an_end_that_was_not_announced_is_announced_once(site: Site) -> None:
     lease = await site.ledger.lease("acme")
     await site.ledger.deliveries.reject(lease.delivery_id, Rejected("no", rule="no"))
-    assert await site.swept_once() == {"unsent announcements": 1}
-    assert site.topics() == ["progress"]
+    # It is told to the tenant, too.
+    assert await site.swept_once() == {"unsent announcements": 1, "unsent notifications": 1}
+    assert sorted(site.topics()) == ["notifications", "progress"]
 
 
 async def begun(site: Site) -> int:

@@ -83,16 +83,17 @@ def test_no_path_of_one_machine_is_named(document: Path) -> None:
     assert re.search(r"/(home|root|Users|work|tmp)/", document.read_text("utf-8")) is None
 
 
-def test_the_readmes_transformer_is_the_real_one() -> None:
-    shown = re.search(r"```python\n(.+?)```", README.read_text("utf-8"), re.DOTALL)
+def test_the_transformer_that_contributors_are_shown_is_the_real_one() -> None:
+    shown = re.search(r"```python\n(.+?)```", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.DOTALL)
     module = (ROOT / "dataharvest/transformers/sum_of_deposits.py").read_text("utf-8")
 
     assert shown is not None
     assert module.endswith(shown[1])
 
 
-def test_the_readmes_messages_are_as_their_topics_say() -> None:
-    shown = re.findall(r"^(outbound\.\w+) +(\S+)\n(\{.+?\})$", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+def test_the_messages_shown_are_as_their_topics_say() -> None:
+    page = (ROOT / "docs/files-and-messages.md").read_text("utf-8")
+    shown = re.findall(r"^(outbound\.\w+) +(\S+)\n(\{.+?\})$", page, re.MULTILINE | re.DOTALL)
 
     assert {topic for topic, _, _ in shown} == set(all_outbound())
     for topic, key, value in shown:

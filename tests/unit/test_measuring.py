@@ -13,9 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from dataharvest.errors import Unavailable
 from dataharvest.measuring import Measured, Measuring
 from dataharvest.metrics import exposition
-from dataharvest.metrics_endpoint import HOST, PORTS_TRIED, serve_metrics
+from dataharvest.metrics_endpoint import PORTS_TRIED, serve_metrics
 
 NOTHING = Measured(sets={}, late_sets=0, lateness_s=0.0, quarantine_open=0, dead_letters=0, unfinished_s=0.0)
+
+HOST = "127.0.0.1"
 
 
 @dataclass
@@ -87,14 +89,14 @@ async def test_an_outage_leaves_the_gauges_and_their_time_as_they_were() -> None
 
 
 def test_no_port_is_open_unless_one_is_asked_for() -> None:
-    assert serve_metrics(None) is None
+    assert serve_metrics(None, host=HOST) is None
 
 
 def test_workers_with_the_same_setting_take_a_port_each(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "dataharvest")
     with socket.create_server((HOST, 0)) as taken:
         first_port = taken.getsockname()[1]
-        closes = [serve_metrics(first_port) for _ in range(2)]
+        closes = [serve_metrics(first_port, host=HOST) for _ in range(2)]
         ports = [vars(record)["port"] for record in caplog.records if record.getMessage() == "metrics are served"]
         try:
             assert len(set(ports)) == 2
@@ -113,6 +115,21 @@ def test_workers_with_the_same_setting_take_a_port_each(caplog: pytest.LogCaptur
 
 def test_a_worker_without_a_free_port_says_so_and_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     with socket.create_server((HOST, 65_535)):
-        assert serve_metrics(65_535) is None
+        assert serve_metrics(65_535, host=HOST) is None
 
     assert [record.getMessage() for record in caplog.records] == ["no port is free, metrics are not served"]
+
+
+def test_metrics_are_open_where_they_are_told_to_be_and_nowhere_else(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "dataharvest")
+    close = serve_metrics(0, host="127.0.0.2")
+    [record] = caplog.records
+    port = vars(record)["port"]
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.2:{port}/metrics") as answer:
+            assert answer.status == 200
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection((HOST, port))
+    finally:
+        assert close is not None
+        close()

@@ -97,7 +97,7 @@ def test_the_timeline_has_everything_with_the_newest_first() -> None:
     hours = [NOW.replace(hour=hour) for hour in range(8)]
     row = {
         "delivery_id": 7, "entity": "accounts", "object_key": "t/a.csv", "state": "complete", "registered_at": hours[0],
-        "completed_at": hours[2], "last_chunk_at": hours[1], "chunk_count": 1,
+        "sealed_at": hours[1], "completed_at": hours[2], "last_chunk_at": hours[1], "chunk_count": 1,
     }  # fmt: skip
     version = VERSION.model_copy(update={"created_at": hours[3], "published_at": hours[6]})
     batches = BatchMoments(1, "tax", hours[4], hours[5], 2, 2)
@@ -114,6 +114,10 @@ def test_the_timeline_has_everything_with_the_newest_first() -> None:
         "accounts stored",
         "accounts arrived",
     ]
+    assert found[-2].detail == "delivery 7, 1 chunk"
+    going = {**row, "sealed_at": None, "completed_at": None}
+    [stored, _] = timeline_of(a_set(State.LOADING, Cause.DELIVERY_MOVES), [going], [], [])
+    assert stored.detail == "delivery 7, 1 chunk so far"
 
 
 @pytest.mark.parametrize(

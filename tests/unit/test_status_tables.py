@@ -65,7 +65,25 @@ def test_of_many_sets_the_first_are_explained_and_the_others_counted() -> None:
     print_reasons(said.append, [one] * 25)
 
     assert sum("breaks rule money" in line for line in said) == 20
-    assert said[-1] == "\n… and 5 more sets that are not published: `dataharvest status --why` has them all"
+    assert said[-1] == "\n… and 5 more sets that are not published: `dataharvest status --why --limit 0` has them all"
+
+
+def test_the_most_urgent_set_is_explained_first() -> None:
+    [blocked] = report(State.BLOCKED, delivery(), why=WHY).sets
+    others = [blocked.model_copy(update={"state": state, "tenant": "a"}) for state in (State.LOADING, State.INCOMPLETE)]
+    said: list[str] = []
+
+    print_reasons(said.append, [*others, blocked], limit=2)
+
+    assert [line.split(": ")[1] for line in said if ": " in line and "\n" in line][:2] == ["blocked", "incomplete"]
+
+
+def test_sets_beyond_the_limit_are_counted() -> None:
+    found = report(State.BLOCKED, delivery(), why=WHY).model_copy(update={"set_count": 1_200, "unpublished_count": 300})
+
+    assert " … and 1,199 more sets, less urgent ones: `--limit 0` shows all" in printed(found)
+    assert "\n… and 299 more sets that are not published" in printed(found)
+    assert "more sets" not in printed(found.model_copy(update={"set_count": 1, "unpublished_count": 1}))
 
 
 def test_without_anything_it_says_so() -> None:

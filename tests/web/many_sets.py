@@ -38,11 +38,11 @@ _STATEMENTS = (
 )
 
 
-async def fill(url: str) -> None:
+async def fill(url: str, *, dates: int = DATES) -> None:
     """Put them there, directly."""
     connection = await asyncpg.connect(url)
     try:
         for statement in _STATEMENTS:
-            await connection.execute(statement, *((TENANTS, DATES) if "$1" in statement else ()))
+            await connection.execute(statement, *((TENANTS, dates) if "$1" in statement else ()))
     finally:
         await connection.close()

@@ -1,8 +1,8 @@
 """Ten thousand sets: the board comes at once, says the same as the rule, and is of use at any width."""
 
 import asyncio
-import time
 from collections.abc import Iterator
+from datetime import date
 from uuid import uuid4
 
 import asyncpg
@@ -20,8 +20,6 @@ from dataharvest.rules.standing import State
 from tests.conftest import PROGRAM
 from tests.web.conftest import Visit, serving
 from tests.web.many_sets import DATES, SET_COUNT, TENANTS, fill
-
-LIMIT_S = 0.3
 
 
 @pytest.fixture(scope="module")
@@ -66,28 +64,35 @@ def _listens(process: psutil.Process, port: int | None) -> bool:
         return False
 
 
-def answered_within_s(address: str, path: str, database: str, *, tries: int = 5) -> float:
-    """How long an answer takes of which nothing was read before.
+def least_work_s(address: str, path: str, database: str, *, rounds: int = 3, tries: int = 5) -> float:
+    """Processor time of an answer of which nothing was read before: the least of some means.
 
-    The shortest of some; or, where other programs hold the processors, the processor time of one.
+    The kernel counts it in hundredths of a second, so a single answer says too little; and a processor that others use too
+    takes half as long again. How long one waits is measured by
+    ``python -m benchmarks.board``, where nothing else runs.
     """
     port = httpx.URL(address).port
-    waited, worked = [], work_s(database, port)
+    found = []
     with httpx.Client(base_url=address, timeout=60) as client:
-        for number in range(tries):
-            begun = time.perf_counter()
-            answer = client.get(f"{path}&until=2026-12-{number + 1:02}")
-            waited.append(time.perf_counter() - begun)
-            assert answer.status_code == 200
-            assert "tenant-" in answer.text
-    return min(*waited, (work_s(database, port) - worked) / tries)
+        for turn in range(rounds):
+            before = work_s(database, port)
+            for number in range(tries):
+                answer = client.get(f"{path}&until=2026-12-{turn * tries + number + 1:02}")
+                assert answer.status_code == 200
+                assert "tenant-" in answer.text
+            found.append((work_s(database, port) - before) / tries)
+    assert max(found) > 0, "nothing was measured"
+    return min(found)
 
 
-@pytest.mark.parametrize("path", ["/?days=14", "/?days=14&state=blocked", "/?days=60&per_page=50", "/?days=30&page=4"])
-def test_the_board_of_ten_thousand_sets_comes_within_300_ms(address: str, url: str, path: str) -> None:
+@pytest.mark.parametrize(
+    ("path", "limit_s"),
+    [("/?days=14", 0.15), ("/?days=14&state=blocked", 0.15), ("/?days=30&page=4", 0.25), ("/?days=60&per_page=200", 0.45)],
+)
+def test_the_board_of_ten_thousand_sets_takes_little_of_the_processor(address: str, url: str, path: str, limit_s: float) -> None:
     httpx.get(f"{address}{path}", timeout=60)
 
-    assert answered_within_s(address, path, url.rpartition("/")[2][:40]) <= LIMIT_S
+    assert least_work_s(address, path, url.rpartition("/")[2][:40]) <= limit_s
 
 
 def test_two_hundred_tenants_by_sixty_dates_fit_on_one_page(address: str) -> None:
@@ -121,6 +126,24 @@ async def test_the_short_cut_for_plainly_published_sets_says_what_the_rule_says(
     }
     assert shown == ruled
     assert set(shown.values()) >= {State.PUBLISHED, State.BLOCKED, State.INCOMPLETE}
+
+
+async def test_the_status_of_ten_thousand_sets_is_that_of_the_most_urgent_ones(url: str) -> None:
+    database = Database(url, pool_size=2, application_name="test")
+    reader = PostgresStatus(database, required=required_entities(), rules=list(all_rules().values()))
+    report = await reader.urgent(limit=100)
+    one = await reader.urgent(limit=100, tenant="tenant-01", day=date(2026, 11, 20))
+    tenants = await reader.urgent(limit=20, tenant="tenant-010")
+    whole = await reader.report(tenant="tenant-010")
+    await database.close()
+
+    assert (report.set_count, len(report.sets)) == (SET_COUNT, 100)
+    assert {each.state for each in report.sets} == {State.BLOCKED}
+    assert (one.set_count, one.sets) == (0, []), "a part of a tenant's name is no tenant"
+    assert (tenants.set_count, len(tenants.sets)) == (DATES, 20)
+    assert tenants.unpublished_count == sum(each.state is not State.PUBLISHED for each in whole.sets)
+    described = {each.business_date: each.why for each in whole.sets}
+    assert all(described[each.business_date] == each.why for each in tenants.sets)
 
 
 def test_every_way_to_narrow_it_shows_only_tenants_with_such_a_set(address: str) -> None:

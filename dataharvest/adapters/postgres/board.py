@@ -8,17 +8,17 @@ from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.contracts import newest_contracts
-from dataharvest.adapters.postgres.status_rows import Row, SetRows, Wanted, read_sets
+from dataharvest.adapters.postgres.status_rows import Row, read_states
 from dataharvest.board import LATE, NOT_PUBLISHED, BoardQuery, BoardRow, Cell
-from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.attention import attention_order, urgency
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import State
-from dataharvest.rules.versions import ACCEPTING
 from dataharvest.sql import queries
 
 _SQL = queries("status")
+_VERSIONS_KEPT = 200_000
+"""Versions whose entities are kept, at about a hundred bytes each."""
 
 
 class Cells(NamedTuple):
@@ -46,6 +46,8 @@ class Cells(NamedTuple):
         """Sets that wait for somebody, the most urgent first; none is left out but by the filter."""
         found = []
         for key, cell in self.by_set.items():
+            if cell.state is State.PUBLISHED:
+                continue
             soon = urgency(cell.state, late=cell.late, held=key in self.held)
             if soon is not None and _matches(cell, filtered):
                 found.append((attention_order(soon, business_date=key.business_date, tenant=key.tenant), key))
@@ -66,32 +68,55 @@ def _matches(cell: Cell, filtered: str) -> bool:
     return not filtered or cell.state == filtered
 
 
-async def read_cells(connection: Connection, query: BoardQuery, *, required: Collection[str], rules: Collection[Rule]) -> Cells:
-    """The sets of the newest dates, in the order of the board."""
-    dates = [row[0] for row in await connection.fetch(_SQL["board_dates"], query.until, query.days)]
-    rows = await connection.fetch(_SQL["board_sets"], dates, query.tenant)
-    contracts = await newest_contracts(connection, {row["tenant"] for row in rows})
-    unsettled = _unsettled(rows, contracts, required)
-    sets, _ = await read_sets(connection, Wanted(keys=unsettled)) if unsettled else ([], [])
-    states = {one.key: one.standing(required=required, rules=rules).state for one in sets}
-    by_set = {}
-    for row in rows:
-        key = SetKey(row["tenant"], row["business_date"])
-        by_set[key] = _cell(states.get(key, State.PUBLISHED), row["version"], row["late"])
-    return Cells(dates, by_set, frozenset(one.key for one in sets if _is_held(one)))
+class Boards:
+    """Reads boards; what the versions shown are made of is read once, for that never changes."""
+
+    def __init__(self, *, required: Collection[str], rules: Collection[Rule]) -> None:
+        self._required = required
+        self._rules = rules
+        self._entities: dict[int, frozenset[str]] = {}
+
+    async def read(self, connection: Connection, query: BoardQuery) -> Cells:
+        """The sets of the newest dates, in the order of the board."""
+        dates = [row[0] for row in await connection.fetch(_SQL["board_dates"], query.until, query.days)]
+        return await self.cells(connection, dates, part_of_tenant=query.tenant)
+
+    async def cells(self, connection: Connection, dates: list[date], *, part_of_tenant: str) -> Cells:
+        """The sets of these dates, the newest first, without one left out that has a set."""
+        if not dates:
+            return Cells([], {}, frozenset())
+        rows = await connection.fetch(_SQL["board_sets"], dates[-1], dates[0], part_of_tenant)
+        unsettled = await self._unsettled(connection, rows, dates)
+        states, held = await read_states(connection, unsettled, required=self._required, rules=self._rules)
+        by_set = {}
+        for tenant, day, late, _, version, _ in rows:
+            key = SetKey(tenant, day)
+            by_set[key] = _cell(states.get(key, State.PUBLISHED), version, late)
+        return Cells(dates, by_set, held)
+
+    async def _unsettled(self, connection: Connection, rows: Sequence[Row], dates: Sequence[date]) -> list[SetKey]:
+        """Sets of which what is cheap to see does not say that they are published: the rule is asked of them."""
+        touched = set(map(tuple, await connection.fetch(_SQL["board_unsettled"], dates[-1], dates[0])))
+        contracts = await newest_contracts(connection, {row["tenant"] for row in rows})
+        required = {tenant: frozenset(contract.required) for tenant, contract in contracts.items()}
+        await self._learn(connection, [row["set_version_id"] for row in rows if row["is_out"]])
+        by_default = frozenset(self._required)
+        found = []
+        for tenant, day, _, version_id, _, is_out in rows:
+            # A contract that has come to require more than the version has is the rule's business, too.
+            if not is_out or (tenant, day) in touched or not required.get(tenant, by_default) <= self._entities[version_id]:
+                found.append(SetKey(tenant, day))
+        return found
+
+    async def _learn(self, connection: Connection, versions: Sequence[int]) -> None:
+        if len(self._entities) > _VERSIONS_KEPT:
+            self._entities.clear()
+        unknown = [one for one in versions if one not in self._entities]
+        for row in await connection.fetch(_SQL["entities_of_versions"], unknown) if unknown else ():
+            self._entities[row[0]] = _entities(tuple(row[1]))
 
 
-def _unsettled(rows: Sequence[Row], contracts: dict[str, Contract], required: Collection[str]) -> list[SetKey]:
-    """Sets of which the row alone does not say that they are published."""
-    return [SetKey(row["tenant"], row["business_date"]) for row in rows if not _is_plain(row, contracts, required)]
-
-
-def _is_plain(row: Row, contracts: dict[str, Contract], required: Collection[str]) -> bool:
-    contract = contracts.get(row["tenant"])
-    # A contract that has come to require more than the version has is the rule's business.
-    return bool(row["is_plain"]) and set(contract.required if contract else required) <= set(row["entities"])
-
-
-def _is_held(one: SetRows) -> bool:
-    moving = [row for row in one.deliveries if row["state"] in ACCEPTING - {"sealed"}]
-    return any(row["state"] == "waiting" or row["pause_reason"] is not None for row in moving)
+@cache
+def _entities(names: tuple[str, ...]) -> frozenset[str]:
+    # One object for all versions that are made of the same.
+    return frozenset(names)

@@ -9,11 +9,13 @@ from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.delivery_ends import end_delivery
 from dataharvest.adapters.postgres.delivery_rows import failure_of, lease_of, object_columns
+from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.adapters.postgres.wake_ups import wake_ups
-from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing
+from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing, SetKey
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
+from dataharvest.rules.notifying import rejected_note
 from dataharvest.rules.versions import IN_PROGRESS
 from dataharvest.sql import queries
 
@@ -168,6 +170,8 @@ class PostgresDeliveries:
             if row is None or row["state"] not in IN_PROGRESS:
                 return False
             await end_delivery(connection, delivery_id, row["entity"], "rejected", failure=failure_of(reason))
+            note = rejected_note(*key, delivery_id=delivery_id, entity=row["entity"], rule=reason.rule)
+            await add_notification(connection, SetKey(*key), note)
             if await connection.fetchval(_SQL["revive_repeat"], delivery_id) is not None:
                 await connection.execute(_SQL["wake_splitters"])
         return True

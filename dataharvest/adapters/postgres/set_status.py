@@ -11,7 +11,8 @@ from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import Standing, State
 from dataharvest.rules.versions import IN_PROGRESS, newest_complete
 from dataharvest.status import Counts, DeliveryStatus, ManifestStatus, RuleStatus, SetStatus
-from dataharvest.why import lost_batches, why
+from dataharvest.why import why
+from dataharvest.why_batches import lost_batches
 
 
 def set_status(

@@ -3,20 +3,22 @@
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from datetime import date, datetime
+from heapq import nsmallest
 from typing import NamedTuple
 
-from dataharvest.adapters.postgres.board import read_cells
+from dataharvest.adapters.postgres.board import Boards
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.contracts import unreadable_contracts
 from dataharvest.adapters.postgres.set_details import read_dead_letters, read_details
 from dataharvest.adapters.postgres.set_status import delivery_status, set_status
 from dataharvest.adapters.postgres.status_parts import read_parts
 from dataharvest.adapters.postgres.status_rows import Wanted, fields_of, read_sets
-from dataharvest.board import Attention, Board, BoardQuery
+from dataharvest.board import Attention, Board, BoardQuery, Cell
 from dataharvest.deliveries import SetKey
 from dataharvest.objects import ObjectVersion
+from dataharvest.rules.attention import report_order
 from dataharvest.rules.needs import Rule
-from dataharvest.rules.standing import Standing
+from dataharvest.rules.standing import Standing, State
 from dataharvest.set_details import Leftovers, SetDetails
 from dataharvest.sql import queries
 from dataharvest.status import DeadLetters, StatusReport, UnreadableContract
@@ -53,6 +55,7 @@ class PostgresStatus:
         self._database = database
         self._required = required
         self._rules = rules
+        self._boards = Boards(required=required, rules=rules)
 
     async def now(self) -> datetime:
         """The database's clock."""
@@ -92,6 +95,19 @@ class PostgresStatus:
         async with self._snapshot() as connection:
             return await self._report(connection, Wanted(tenant=tenant, dates=dates, delivery_ids=delivery_ids), since, sample)
 
+    async def urgent(self, *, limit: int, tenant: str | None = None, day: date | None = None) -> StatusReport:
+        """The report on so many of the sets that match, the most urgent and newest, and how many match in all."""
+        async with self._snapshot() as connection:
+            dates = [day] if day else [row[0] for row in await connection.fetch(_SQL["board_dates"], None, None)]
+            cells = await self._boards.cells(connection, dates, part_of_tenant=tenant or "")
+            found = {key: cell for key, cell in cells.by_set.items() if tenant in (None, key.tenant)}
+            chosen = nsmallest(limit, found, key=lambda key: _order(key, found[key]))
+            others = [] if day else [row[0] for row in await connection.fetch(_SQL["without_set"], limit, tenant)]
+            wanted = Wanted(tenant=tenant, keys=chosen, delivery_ids=others)
+            report = await self._report(connection, wanted, None, _SAMPLE)
+        unpublished = sum(cell.state is not State.PUBLISHED for cell in found.values())
+        return report.model_copy(update={"set_count": len(found), "unpublished_count": unpublished})
+
     async def _report(self, connection: Connection, wanted: Wanted, since: datetime | None, sample: int) -> StatusReport:
         sets, others = await read_sets(connection, wanted)
         parts = await read_parts(connection, sets, sample=sample)
@@ -117,7 +133,7 @@ class PostgresStatus:
     async def board(self, query: BoardQuery) -> Board:
         """See `StatusReader`."""
         async with self._snapshot() as connection:
-            cells = await read_cells(connection, query, required=self._required, rules=self._rules)
+            cells = await self._boards.read(connection, query)
             tenants, waiting = cells.tenants(query.state), cells.waiting(query.state)
             report = await self._report(connection, Wanted(keys=waiting[:_ATTENTION]), None, 1)
             dead = await connection.fetchval(_SQL["dead_letter_count"])
@@ -149,7 +165,7 @@ class PostgresStatus:
     async def leftovers(self, *, limit: int) -> Leftovers:
         """See `StatusReader`."""
         async with self._snapshot() as connection:
-            ids = [row[0] for row in await connection.fetch(_SQL["without_set"], limit)]
+            ids = [row[0] for row in await connection.fetch(_SQL["without_set"], limit, None)]
             report = await self._report(connection, Wanted(keys=[], delivery_ids=ids), None, _SAMPLE)
             letters = await read_dead_letters(connection, of=None, limit=limit)
         files = sorted(report.deliveries_without_set, key=lambda one: one.delivery_id, reverse=True)
@@ -168,6 +184,10 @@ class PostgresStatus:
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):
             yield connection
+
+
+def _order(key: SetKey, cell: Cell) -> tuple[int, int, str]:
+    return report_order(cell.state, late=cell.late, business_date=key.business_date, tenant=key.tenant)
 
 
 def _attention(report: StatusReport, order: Sequence[SetKey]) -> list[Attention]:

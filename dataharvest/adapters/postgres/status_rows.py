@@ -9,11 +9,12 @@ import asyncpg
 
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.contracts import newest_contracts, unreadable_contracts
+from dataharvest.adapters.postgres.delivery_notes import note
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.needs import Rule
-from dataharvest.rules.standing import Standing, standing
-from dataharvest.rules.versions import IN_PROGRESS, DeliveryView, SetView, VersionView, newest_complete
+from dataharvest.rules.standing import Standing, State, standing
+from dataharvest.rules.versions import ACCEPTING, IN_PROGRESS, DeliveryView, SetView, VersionView, newest_complete
 from dataharvest.sql import queries
 
 _SQL = queries("status")
@@ -22,11 +23,6 @@ _MANIFESTS = queries("manifests")
 Row = asyncpg.Record
 
 _OF_A_VIEW = tuple(DeliveryView.__annotations__)
-_NOTES = {
-    "judging": "all stored, sums and duplicates are being counted",
-    "registered": "registered, nobody reads it yet",
-}
-"""What a delivery in one of these states is doing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,8 +61,14 @@ class SetRows:
 
     def standing(self, *, required: Collection[str], rules: Collection[Rule]) -> Standing:
         """Where the set stands; ``required`` unless the tenant's contract says otherwise."""
+        return self._standing(required, rules, {row["delivery_id"]: self._note(row) for row in self.deliveries})
+
+    def state(self, *, required: Collection[str], rules: Collection[Rule]) -> State:
+        """How far the set is; for that less has to be known of its deliveries."""
+        return self._standing(required, rules, {}).state
+
+    def _standing(self, required: Collection[str], rules: Collection[Rule], notes: Mapping[int, str]) -> Standing:
         failure = self.versions[-1]["failure"] if self.versions else None
-        notes = {row["delivery_id"]: self._note(row) for row in self.deliveries}
         return standing(
             self.view(),
             required=self.contract.required if self.contract else required,
@@ -109,7 +111,7 @@ class SetRows:
 
     def _note(self, row: Row) -> str:
         trouble = self.contract_trouble(row)
-        return f"waits until its contract is replaced ({trouble})" if trouble else _note(row)
+        return f"waits until its contract is replaced ({trouble})" if trouble else note(row)
 
     def view(self) -> SetView:
         """The set as the rules see it."""
@@ -132,6 +134,29 @@ class SetRows:
 
 async def read_sets(connection: Connection, wanted: Wanted) -> tuple[list[SetRows], list[Row]]:
     """The rows by set, and the deliveries that belong to no set shown."""
+    deliveries = await connection.fetch(_SQL["deliveries"], *wanted.arguments(), list(wanted.delivery_ids))
+    return await _by_set(connection, wanted, deliveries)
+
+
+async def read_states(
+    connection: Connection, keys: Collection[SetKey], *, required: Collection[str], rules: Collection[Rule]
+) -> tuple[dict[SetKey, State], frozenset[SetKey]]:
+    """How far these sets are, and those whose files are not read now: their tenant is paused, or an object can't be read."""
+    if not keys:
+        return {}, frozenset()
+    wanted = Wanted(keys=keys)
+    deliveries = await connection.fetch(_SQL["board_deliveries"], *wanted.arguments()[2:])
+    sets, _ = await _by_set(connection, wanted, deliveries)
+    states = {one.key: one.state(required=required, rules=rules) for one in sets}
+    return states, frozenset(one.key for one in sets if _is_held(one))
+
+
+def _is_held(one: SetRows) -> bool:
+    moving = [row for row in one.deliveries if row["state"] in ACCEPTING - {"sealed"}]
+    return any(row["state"] == "waiting" or row["pause_reason"] is not None for row in moving)
+
+
+async def _by_set(connection: Connection, wanted: Wanted, deliveries: Collection[Row]) -> tuple[list[SetRows], list[Row]]:
     by_set: dict[SetKey, SetRows] = {}
     sets = await connection.fetch(_SQL["sets"], *wanted.arguments())
     contracts = await newest_contracts(connection, {row["tenant"] for row in sets})
@@ -150,7 +175,7 @@ async def read_sets(connection: Connection, wanted: Wanted) -> tuple[list[SetRow
             unreadable={version: reason for (whose, version), reason in unreadable.items() if whose == key.tenant},
         )
     others: list[Row] = []
-    for row in await connection.fetch(_SQL["deliveries"], *wanted.arguments(), list(wanted.delivery_ids)):
+    for row in deliveries:
         found = by_set.get(SetKey(row["tenant"], row["business_date"]))
         (found.deliveries if found else others).append(row)
     for row in await connection.fetch(_SQL["versions"], *wanted.arguments()):
@@ -164,42 +189,3 @@ def fields_of(kind: Any, row: Row) -> dict[str, Any]:
     """The columns that have the name of a field of ``kind``."""
     present = set(row.keys())
     return {name: row[name] for name in kind.__annotations__ if name in present}
-
-
-def _note(row: Row) -> str:
-    if row["state"] not in IN_PROGRESS:
-        return str(row["state"])
-    if row["state"] in ("registered", "waiting", "splitting") and row["pause_reason"] is not None:
-        return _pause(row["pause_reason"])
-    if row["state"] == "waiting":
-        failure = row["failure"] or {"rule": "object", "message": "it cannot be read now"}
-        return f"waits{' for its object' if failure['rule'].startswith('object') else ''} ({failure['message']})"
-    if row["is_broken"]:
-        return f"records are unaccounted for ({row['failure']['message']})"
-    if row["dead_letter_count"]:
-        return _dead_letters(row)
-    return _doing(row)
-
-
-def _doing(row: Row) -> str:
-    if row["state"] == "judging" and row["failure"]:
-        return f"all stored, its judgement waits for the object ({row['failure']['message']})"
-    if plain := _NOTES.get(row["state"]):
-        return plain
-    total = row["chunk_count"]
-    lost = (
-        f", the others can't be read again ({row['failure']['message']})" if row["state"] == "sealed" and row["failure"] else ""
-    )
-    return f"{row['stored_chunk_count']} {'stored chunks, more to come' if total is None else f'of {total} chunks stored'}{lost}"
-
-
-def _dead_letters(row: Row) -> str:
-    count, index = row["dead_letter_count"], row["dead_letter_index"]
-    what = "its judgement" if index is None else f"chunk {index}" if count == 1 else f"chunk {index} and {count - 1:,} more"
-    if row["dead_letter_is_discarded"]:
-        return f"{what} was dead-lettered ({row['dead_letter_rule']}) and discarded, only a corrected file can take its place"
-    return f"{what} was dead-lettered ({row['dead_letter_rule']}) and waits to be replayed, nothing sends it again by itself"
-
-
-def _pause(reason: str) -> str:
-    return f"waits until the tenant is resumed: it is paused{f' ({reason})' if reason else ''}"
