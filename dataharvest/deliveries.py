@@ -124,6 +124,9 @@ class ChunkOutcome(Enum):
     """The ledger has other bytes under this index; the delivery was stopped."""
 
 
+_NO_DELIVERY = 0
+
+
 class OpenBatch(NamedTuple):
     """A batch that is being worked on, with its version locked."""
 
@@ -132,3 +135,7 @@ class OpenBatch(NamedTuple):
     deliveries: Mapping[str, int]
     contract_version: int = 0
     """Newest contract under which one of the deliveries was registered."""
+
+    def delivery_of(self, entity: str) -> int:
+        """The version's delivery of an entity; one that does not exist and has no rows where the contract does without it."""
+        return self.deliveries.get(entity, _NO_DELIVERY)

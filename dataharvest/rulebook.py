@@ -1,11 +1,11 @@
 """Every rule of the journey, as the transformers and outbound messages declare them."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 
 from dataharvest.contracts import Contract
 from dataharvest.entities import all_entities
-from dataharvest.errors import Misconfigured, Rejected
+from dataharvest.errors import Misconfigured
 from dataharvest.outbound import all_outbound
 from dataharvest.rules.needs import Rule, Work, persisted
 from dataharvest.transformers import all_transformers
@@ -18,15 +18,9 @@ def required_entities() -> frozenset[str]:
     return frozenset(name for name, entity in all_entities().items() if entity.required)
 
 
-def require_runnable(contract: Contract) -> None:
-    """Raise Rejected when the contract does without an entity that a rule needs: its sets would never be published."""
-    missing = sorted(required_entities() - set(contract.required))
-    if missing:
-        message = (
-            f"required: leaves out {', '.join(missing)}, but {RELATIONSHIP} needs {', '.join(sorted(required_entities()))}: "
-            "a set without them would never be published; a file with a header and no records is enough"
-        )
-        raise Rejected(message, rule="invalid_contract", missing=missing)
+def waived_entities(contract: Contract, *, present: Collection[str]) -> frozenset[str]:
+    """Entities of which a set may have no file, and has none: rules go on as if there was one without records."""
+    return required_entities() - set(contract.required) - set(present)
 
 
 @cache

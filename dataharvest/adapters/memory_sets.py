@@ -149,10 +149,10 @@ class MemoryLockedSet:
         else:
             self._ledger.problems[self._key] = dict(problem)
 
-    async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
+    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
         """See the port."""
         self._cancel_unpublished()
-        facts = set(map(persisted, deliveries))
+        facts = set(map(persisted, (*deliveries, *waived)))
         self.draft.append(StoredVersion(next(_ids), version, dict(deliveries), facts=facts, edition=self.edition))
         for row in self._ledger.of_set(self._key):
             newer = deliveries.get(row.entity or "", row.delivery_id)

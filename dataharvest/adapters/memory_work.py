@@ -213,7 +213,8 @@ class MemoryLockedBatch:
         return self._version.batches[self._batch.rule][self._batch.batch]
 
     def _rows(self, entity: str) -> list[Row]:
-        return rows_of(self._ledger.deliveries[self._version.deliveries[entity]])
+        delivery_id = self._version.deliveries.get(entity)
+        return [] if delivery_id is None else rows_of(self._ledger.deliveries[delivery_id])
 
     def _concerned(self, entity: str, columns: tuple[str, ...], per: Per) -> Iterator[Row]:
         mine = [link for link in self._version.links if self._in_slice(str(link[f"{per}_reference"]))]

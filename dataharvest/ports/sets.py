@@ -39,8 +39,11 @@ class LockedSet(Protocol):
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """Note what is wrong with the control totals, or that nothing is; a problem of another kind stays."""
 
-    async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
-        """Freeze these deliveries; older versions that have not begun to publish are cancelled."""
+    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
+        """Freeze these deliveries; older versions that have not begun to publish are cancelled.
+
+        Of the entities ``waived`` the version has no records, and nothing waits for any.
+        """
 
     async def since_arrival_s(self, version: int) -> float:
         """Seconds since the last of the version's files was registered."""

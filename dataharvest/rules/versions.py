@@ -68,11 +68,11 @@ def due_version(
 ) -> dict[str, int] | None:
     """Deliveries of the version to be made now, by entity; None when none is due.
 
-    The first version is due as soon as every required entity has a complete delivery whose newest is clean. A later
-    one is due when that choice or the set's edition has changed, no delivery that may count is being read, and ``settle_s``
-    seconds have passed since one was last sealed, so that files corrected together make one version. A delivery that
-    waits for an object that can't be read holds nobody up; one that does not add up holds up everything until a newer
-    one replaces it.
+    The first version is due as soon as every required entity has a complete delivery whose newest is clean, and no file
+    of an entity that the contract does without is being read. A later one is due when that choice or the set's edition
+    has changed, no delivery that may count is being read, and ``settle_s`` seconds have passed since one was last sealed,
+    so that files corrected together make one version. A delivery that waits for an object that can't be read holds
+    nobody up; one that does not add up holds up everything until a newer one replaces it.
     """
     chosen = _changed_choice(view, required=required, quarantine_threshold=quarantine_threshold)
     return None if chosen is None or _unsettled_s(view, settle_s) > 0 else chosen
@@ -92,11 +92,10 @@ def _changed_choice(view: SetView, *, required: Collection[str], quarantine_thre
     if broken_deliveries(view.deliveries):
         return None
     chosen = {entity: one.delivery_id for entity, one in newest.items()}
+    moving = [one for one in in_progress(view.deliveries) if _is_moving(one)]
     if not view.versions:
-        return chosen
-    if is_made_of(view.versions[-1], chosen, edition=view.edition) or any(map(_is_moving, in_progress(view.deliveries))):
-        return None
-    return chosen
+        return None if any(one.entity not in {*required, *newest} for one in moving) else chosen
+    return None if moving or is_made_of(view.versions[-1], chosen, edition=view.edition) else chosen
 
 
 def is_made_of(version: VersionView, deliveries: Mapping[str, int], *, edition: int) -> bool:

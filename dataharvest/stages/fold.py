@@ -14,6 +14,7 @@ from dataharvest.errors import Rejected, Unavailable
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
+from dataharvest.rulebook import waived_entities
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.notifying import blocked_note, ready_note
@@ -142,7 +143,7 @@ class Fold:
             self._later[key] = self.clock() + wait_s
         if due is not None:
             number = view.versions[-1].version + 1 if view.versions else 1
-            await locked.create_version(number, due)
+            await locked.create_version(number, due, waived=waived_entities(contract, present=due))
             metrics.SET_READY_SECONDS.observe(await locked.since_arrival_s(number))
             await locked.notify(ready_note(*key, version=number))
             if tracing.is_on():

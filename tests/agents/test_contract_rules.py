@@ -1,6 +1,8 @@
 """What a contract says of duplicates, orphans and currencies is what happens to a set."""
 
+import json
 import re
+from collections.abc import Iterable
 from datetime import date
 
 import pytest
@@ -56,6 +58,35 @@ async def test_a_copy_that_does_not_count_changes_no_value(rule: DuplicateRule) 
     doubled = await harvested(DOUBLED, Contract(duplicates_by_entity={"transactions": rule}))
     plain = await harvested(FILES, Contract())
     assert sorted(one.value for one in doubled.outbound()) == sorted(one.value for one in plain.outbound()) != []
+
+
+async def test_a_set_may_do_without_a_file_and_takes_it_in_when_it_comes() -> None:
+    contract = Contract(required=("accounts", "clients", "portfolios"))
+    world = World()
+    await world.services.contracts.apply("acme", contract)
+    async with world.agents() as agents:
+        await agents.upload({name: content for name, content in FILES.items() if name != TRANSACTIONS})
+        await agents.run()
+        first = {one.key: json.loads(one.value) for one in world.outbound()}
+        await agents.upload({TRANSACTIONS: FILES[TRANSACTIONS]})
+        await agents.run()
+    header_only = FILES[TRANSACTIONS].partition(b"\n")[0] + b"\n"
+    empty = await harvested({**FILES, TRANSACTIONS: header_only}, Contract())
+    assert values_in(first.values()) == values_in(json.loads(one.value) for one in empty.outbound())
+
+    assert [one.state for one in world.ledger.versions[SetKey("acme", date(2026, 11, 23))]] == ["published", "published"]
+    newest = {one.key: json.loads(one.value) for one in world.outbound()}
+    together = await harvested(FILES, contract)
+    assert version_of(together).state == "published"
+    whole = await harvested(FILES, Contract())
+    for one in (newest.values(), (json.loads(one.value) for one in together.outbound())):
+        assert values_in(one) == values_in(json.loads(one.value) for one in whole.outbound())
+
+
+def values_in(messages: Iterable[dict[str, object]]) -> list[str]:
+    """What the messages say, without which version said it."""
+    identity = ("message_id", "version", "supersedes")
+    return sorted(json.dumps({name: one[name] for name in sorted(one) if name not in identity}) for one in messages)
 
 
 async def test_duplicates_block_the_set_by_default() -> None:

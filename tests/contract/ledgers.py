@@ -136,7 +136,7 @@ class Ledger:
         """A set version made of newly completed deliveries."""
         made = {entity: await self.complete(tenant, entity, content) for entity, content in files.items()}
         async with self.sets.locked(SetKey(tenant, DAY)) as locked:
-            await locked.create_version(number, made)
+            await locked.create_version(number, made, waived=FILES.keys() - made.keys())
         return made
 
     async def state_of(self, delivery_id: int) -> str:

@@ -56,6 +56,19 @@ async def related(ledger: Ledger, files: dict[str, bytes] | None = None) -> dict
         return await locked.relate()
 
 
+async def test_a_version_without_a_file_is_worked_on_like_one_whose_file_has_no_records(ledger: Ledger) -> None:
+    await ledger.version("acme", files={name: content for name, content in FILES.items() if name != "transactions"})
+    async with ledger.sets.locked(SetKey("acme", DAY)) as locked:
+        [version] = (await locked.view()).versions
+        assert version.facts == {f"{name}_persisted" for name in FILES}
+    [batch] = await planned(ledger, RELATIONSHIP)
+    async with ledger.work.open_batch(batch) as opened:
+        assert opened is not None
+        assert "transactions without an account" not in await opened.relate()
+    [frames] = await frames_of(ledger, EVERYTHING, per="portfolio", count=1, rule="transactions")
+    assert (frames["transactions"].height, frames["portfolios"].height) == (0, 3)
+
+
 async def frames_of(ledger: Ledger, reads: Reads, *, per: Per, count: int, rule: str) -> list[dict[str, pl.DataFrame]]:
     found = []
     for batch in await planned(ledger, rule, count=count):

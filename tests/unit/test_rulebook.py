@@ -11,9 +11,9 @@ import pytest
 from dataharvest import entities, outbound, plugins, transformers
 from dataharvest.contracts import DEFAULT, Contract
 from dataharvest.entities import all_entities
-from dataharvest.errors import Misconfigured, Rejected
+from dataharvest.errors import Misconfigured
 from dataharvest.outbound import all_outbound
-from dataharvest.rulebook import RELATIONSHIP, all_rules, require_runnable, require_sound_rules, required_entities
+from dataharvest.rulebook import RELATIONSHIP, all_rules, require_sound_rules, required_entities, waived_entities
 from dataharvest.rules.needs import Rule, Work
 from dataharvest.transformers import all_transformers
 
@@ -126,9 +126,7 @@ def test_every_module_is_found_in_the_order_of_names(package: str) -> None:
     assert len(names) == len(set(names)) > 1
 
 
-def test_a_contract_that_does_without_an_entity_every_set_needs_is_refused() -> None:
-    require_runnable(DEFAULT)
-
-    with pytest.raises(Rejected, match="leaves out clients, portfolios, but relationship needs accounts, clients") as caught:
-        require_runnable(Contract(required=("accounts", "transactions")))
-    assert caught.value.rule == "invalid_contract"
+def test_what_a_contract_does_without_and_what_did_not_come_is_waived() -> None:
+    few = Contract(required=("accounts", "transactions"))
+    assert waived_entities(few, present=["accounts", "clients", "transactions"]) == {"portfolios"}
+    assert waived_entities(DEFAULT, present=required_entities()) == frozenset()

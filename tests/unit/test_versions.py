@@ -60,6 +60,8 @@ FIRST = version(1, OLD)
         ("an entity is not complete", [A, delivery(2, "clients", "sealed")], [], None),
         ("the first at once", [A, C], [], {"accounts": 1, "clients": 2}),
         ("the first although another is in progress", [A, C, delivery(3, "accounts", "splitting", at_s=9)], [], OLD),
+        ("the first waits for what need not come and is being read", [A, C, delivery(5, "notes", "splitting")], [], None),
+        ("but not for what need not come and can't be read", [A, C, delivery(5, "notes", "waiting")], [], OLD),
         ("the first takes the newest", [A, C, NEW_A], [], {"accounts": 3, "clients": 2}),
         ("blocked by quarantine", [A, delivery(2, "clients", bad=1)], [], None),
         ("not blocked by the quarantine of an older one", [delivery(1, "accounts", bad=3), C, NEW_A], [], NEW),

@@ -27,7 +27,7 @@ async def read_entity(
     else:
         entity = all_entities()[name]
         condition = _concerns(name, per, opened, batch)
-        query = f"SELECT {selected} FROM {entity.table} r WHERE r.delivery_id = {opened.deliveries[name]}{condition}"
+        query = f"SELECT {selected} FROM {entity.table} r WHERE r.delivery_id = {opened.delivery_of(name)}{condition}"
     kinds = {column.name: column.kind for column in all_entities()[name].columns}
     casts = [
         pl.col(column).cast(AMOUNT if kinds[column] is Kind.MONEY else pl.Int64)

@@ -119,7 +119,7 @@ class LockedSet:
         await self._connection.execute(_SQL["set_totals_problem"], *self._key, problem)
         await self._connection.execute(_SQL["mark_manifests_decided"], *self._key)
 
-    async def create_version(self, version: int, deliveries: Mapping[str, int]) -> None:
+    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
         """See the port."""
         execute = self._connection.execute
         await execute(_SQL["lock_versions"], *self._key)
@@ -127,6 +127,7 @@ class LockedSet:
         set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version)
         for entity, delivery_id in deliveries.items():
             await execute(_SQL["add_delivery"], set_version_id, entity, delivery_id)
+        for entity in (*deliveries, *waived):
             await execute(_SQL["add_fact"], set_version_id, persisted(entity))
         await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))

@@ -137,14 +137,14 @@ class LockedBatch:
     async def mixed_currency_count(self) -> int:
         """See the port."""
         query = queries("status")["mixed_currency"]
-        count: int = await self._connection.fetchval(query, self.opened.set_version_id, self.opened.deliveries["accounts"])
+        count: int = await self._connection.fetchval(query, self.opened.set_version_id, self.opened.delivery_of("accounts"))
         return count
 
     async def relate(self) -> dict[str, int]:
         """See the port."""
-        version, ids = self.opened.set_version_id, self.opened.deliveries
-        portfolios, clients, accounts, transactions = (
-            ids[name] for name in ("portfolios", "clients", "accounts", "transactions")
+        version = self.opened.set_version_id
+        portfolios, clients, accounts, transactions = map(
+            self.opened.delivery_of, ("portfolios", "clients", "accounts", "transactions")
         )
         await self._connection.execute(_SQL["relate_links"], version, portfolios, clients, accounts)
         found = await self._connection.fetch(_SQL["orphans"], portfolios, clients, accounts, transactions)
