@@ -13,7 +13,7 @@ class ProcessorTime:
 
     def __init__(self, site: Site, workers: Sequence[int]) -> None:
         """Watch the site's services and its workers, the last of whose process ids is the splitter's."""
-        pids = {service.name: [service.pid] for service in site.stack.services}
+        pids: dict[str, Sequence[int | None]] = {service.name: [service.pid] for service in site.stack.services}
         self._pids = {**pids, "workers": list(workers[:-1]), "splitter": list(workers[-1:])}
         self.restart()
 
