@@ -35,6 +35,7 @@ BENCHMARKS = (
     Benchmark("P1a", "p1"),
     Benchmark("judgement", "judgement", short=("--rows", "1000000"), full=("--rows", "1000000", "3000000", "10000000")),
     Benchmark("P4", "p4", full=("--sets", "200")),
+    Benchmark("idle", "idle", short=("--seconds", "20", "--rounds", "3")),
     Benchmark("P6", "p6", short=("--tenants", "100"), full=("--tenants", "1000")),
     Benchmark("publishing", "publishing"),
     Benchmark("P9a", "p9a", short=("--rows", "3000000", "--sets", "3", "--rounds", "1")),
