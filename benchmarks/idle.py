@@ -1,8 +1,8 @@
 """What a system without work costs, and how long it takes to start.
 
-``python -m benchmarks.idle [--seconds 60] [--rounds 5]`` prints one line and writes ``benchmarks/results/idle.json``: processor time of
-a worker and a splitter in per cent of a core, database transactions a second, the time of ``dataharvest --help``, and the time from
-a worker's start to the first chunk that it stores.
+``python -m benchmarks.idle [--seconds 60] [--rounds 5]`` prints one line and writes ``benchmarks/results/idle.json``: processor
+time of a worker and a splitter in per cent of a core, database transactions a second, the time of ``dataharvest --help``, and the
+time from a worker's start to the first chunk that it stores.
 """
 
 import argparse
