@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help environment demo test test-unit test-kills test-faults test-faults-short drill pictures lint check format docs lock bench-p1 clean
+.PHONY: help environment demo test test-unit test-kills test-faults test-faults-short drill pictures lint check format docs lock bench bench-p1 clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,9 @@ lock: $(READY) ## Pin the dependencies of pyproject.toml again
 
 bench-p1: $(READY) ## 3,000,000 rows through everything against a bare \copy, in the same run
 	$(BIN)/python -m benchmarks.p1
+
+bench: $(READY) ## Every benchmark, with its peer in the same run, into benchmarks/RESULTS.md; BENCH=full takes hours
+	$(BIN)/python -m benchmarks.run $(or $(BENCH),short)
 
 clean: ## Stop the services and remove the environment and the services' data
 	-$(BIN)/dataharvest stack down

@@ -70,6 +70,13 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, poll_s: float
 
 def upload(environment: Mapping[str, str], path: Path, key: str) -> None:
     """Put a file into the bucket that these settings name."""
+    with uploading(environment) as put:
+        put(path, key)
+
+
+@contextmanager
+def uploading(environment: Mapping[str, str]) -> Iterator[Callable[[Path, str], None]]:
+    """A function that puts a file into the bucket under a key; threads may share it."""
     import boto3
 
     client = boto3.client(
@@ -79,5 +86,8 @@ def upload(environment: Mapping[str, str], path: Path, key: str) -> None:
         aws_secret_access_key=environment["DATAHARVEST_S3_SECRET_KEY"],
         region_name=environment["DATAHARVEST_S3_REGION"],
     )
-    client.upload_file(str(path), environment["DATAHARVEST_S3_BUCKET"], key)
-    client.close()
+    bucket = environment["DATAHARVEST_S3_BUCKET"]
+    try:
+        yield lambda path, key: client.upload_file(str(path), bucket, key)
+    finally:
+        client.close()

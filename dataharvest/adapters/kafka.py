@@ -15,6 +15,7 @@ from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
+from dataharvest.rules.partitioning import partition_of
 from dataharvest.rules.subjects import subject_of
 from dataharvest.sql import queries
 
@@ -22,6 +23,7 @@ logger = logging.getLogger(__name__)
 
 # A dead letter holds its message in base64: a third longer than the longest chunk.
 _MAX_REQUEST_BYTES = 8 << 20
+_MAX_BATCH_BYTES = 256 << 10
 
 
 class KafkaSender:
@@ -59,8 +61,8 @@ class KafkaSender:
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""
         async with self._producing() as producer:
-            sent = [await producer.send(topic, value, key=key, headers=list(tracing.headers())) for key, value in messages]
-            await asyncio.gather(*sent)
+            by_partition = await _partitioned(producer, topic, messages)
+            await asyncio.gather(*(_send_batches(producer, topic, number, part) for number, part in by_partition.items()))
 
     async def close(self) -> None:
         """Flush and end the connection."""
@@ -77,13 +79,15 @@ class KafkaSender:
         try:
             yield producer
         except MessageSizeTooLargeError as error:
+            self._give_up(producer)
             raise Rejected(f"message is larger than Kafka takes: {error}", rule="message_too_large") from error
         except (KafkaError, OSError, TimeoutError) as error:
             self._give_up(producer)
             raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error
 
     def _give_up(self, producer: AIOKafkaProducer) -> None:
-        # After an error an idempotent producer may have a gap in its sequence and never recover: the next send opens another.
+        # After an error, or a refusal, an idempotent producer may have a gap in its sequence and never recover: the next send
+        # opens another.
         if self._producer is producer:
             self._producer = None
             closing = asyncio.create_task(_close(producer))
@@ -98,6 +102,7 @@ class KafkaSender:
                     acks="all",
                     enable_idempotence=True,
                     max_request_size=_MAX_REQUEST_BYTES,
+                    max_batch_size=_MAX_BATCH_BYTES,
                 )
                 try:
                     await producer.start()
@@ -151,6 +156,33 @@ def _header_pairs(message: RawMessage) -> list[tuple[str, bytes]]:
 
 def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
+
+
+async def _partitioned(
+    producer: AIOKafkaProducer, topic: str, messages: Sequence[tuple[bytes, bytes]]
+) -> dict[int, list[tuple[bytes, bytes]]]:
+    partition_count = len(await producer.partitions_for(topic))
+    found: dict[int, list[tuple[bytes, bytes]]] = {}
+    for key, value in messages:
+        # As every Kafka client does it: consumers of a key must find it in one place, whoever sent it.
+        found.setdefault(partition_of(key, partition_count), []).append((key, value))
+    return found
+
+
+async def _send_batches(producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[tuple[bytes, bytes]]) -> None:
+    headers = list(tracing.headers())
+    batch, acknowledged = producer.create_batch(), []
+    for key, value in messages:
+        if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
+            batch = producer.create_batch()
+            # The first message of a batch always fits.
+            batch.append(key=key, value=value, timestamp=None, headers=headers)
+    if batch.record_count():
+        # Closed, so that a single message sent meanwhile does not change it.
+        batch.close()
+        acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
+    await asyncio.gather(*acknowledged)
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

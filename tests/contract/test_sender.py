@@ -99,6 +99,33 @@ def broker(stack_environment: dict[str, str]) -> str:
     return stack_environment["DATAHARVEST_BROKER"]
 
 
+async def test_many_messages_lie_where_single_ones_of_the_same_keys_do(broker: str) -> None:
+    sender, one_by_one, together = (
+        KafkaSender(broker),
+        await new_topic(broker, partitions=5),
+        await new_topic(broker, partitions=5),
+    )
+    # More than fits into one batch of a partition.
+    messages = [(f"tenant|{number % 40}".encode(), f"{number}:".encode() * 2000) for number in range(400)]
+    for key, value in messages:
+        await sender.send(one_by_one, key=key, value=value)
+    await sender.send_many(together, messages)
+    await sender.close()
+    for partition in range(5):
+        single, many = [await records_of(broker, topic, partition=partition) for topic in (one_by_one, together)]
+        assert single
+        assert [(one.key, one.value) for one in many] == [(one.key, one.value) for one in single]
+
+
+async def test_one_of_many_messages_that_is_too_large_is_rejected(broker: str) -> None:
+    sender, topic = KafkaSender(broker), await new_topic(broker)
+    with pytest.raises(Rejected) as refused:
+        await sender.send_many(topic, [(b"k", b"small"), (b"k", bytes(5 << 20))])
+    assert refused.value.rule == "message_too_large"
+    await sender.send(topic, key=b"k", value=b"small")
+    await sender.close()
+
+
 async def test_a_message_that_is_too_large_is_rejected_and_the_sender_goes_on(broker: str) -> None:
     sender = KafkaSender(broker)
     topic = await new_topic(broker)

