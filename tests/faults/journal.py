@@ -25,6 +25,12 @@ class Fault:
     redelivered: int = 0
     """Chunks that were stored and whose offset was not committed: they come again."""
 
+    @property
+    def line(self) -> str:
+        """In one line."""
+        recovery = "" if self.recovery_s is None else f", {self.recovery_s:.1f} s"
+        return f"{self.kind} {self.what}: {self.did if self.has_happened else f'did not hit: {self.did}'}{recovery}"
+
     def as_json(self) -> dict[str, Any]:
         """For the report."""
         return {**asdict(self), "at": self.at.isoformat(timespec="milliseconds")}

@@ -101,9 +101,13 @@ class Trial(Round):
             yield entry
         except NotInTime as late:
             entry.has_happened, entry.did = False, str(late)
-        if not entry.has_happened:
-            return
-        self.hits += 1
+        if entry.has_happened:
+            self.hits += 1
+            await self._await_recovery(entry)
+        # A run takes long: whoever waits for it sees where it is.
+        print(f"  {entry.line} ({len(self.world.witness.violations.all())} violations so far)", flush=True)
+
+    async def _await_recovery(self, entry: Fault) -> None:
         if entry.recovery_s is None:
             ended = time.monotonic()
             entry.redelivered = await self.pulse.redelivered()
