@@ -24,7 +24,7 @@ demo: $(READY) ## Everything from nothing: real services, sample files, outbound
 	@echo "The services are still up: \`$(BIN)/dataharvest status\` shows the set, \`$(BIN)/dataharvest stack down\` stops them."
 
 test: $(READY) ## Everything from nothing: all tests against the real services, on three stacks side by side
-	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore tests/e2e/test_faults.py
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --ignore tests/e2e/test_faults.py
 
 test-unit: $(READY) ## The tests that need no service
 	$(BIN)/python -m pytest tests/unit tests/agents

@@ -40,7 +40,6 @@ def _run(directory: Path, tenant: str, out: Path | None, *, timeout_s: float, wo
     import asyncio
 
     import asyncpg
-    from sqlalchemy.exc import SQLAlchemyError
 
     from dataharvest.entities import all_entities
     from dataharvest.harvest.display import say
@@ -59,7 +58,7 @@ def _run(directory: Path, tenant: str, out: Path | None, *, timeout_s: float, wo
         code = asyncio.run(carry_out(plan, Wishes(out=out, timeout_s=timeout_s, worker_count=worker_count), foundation))
     except WrongUsage as error:
         return _fail(WRONG_USAGE, error)
-    except (DataHarvestError, OSError, asyncpg.PostgresError, SQLAlchemyError) as error:
+    except (DataHarvestError, OSError, asyncpg.PostgresError) as error:
         return _fail(FAILED, error)
     if foundation.is_embedded:
         say("the stack stays up; `dataharvest stack down` stops it")

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import time
 from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -13,17 +14,20 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from dataharvest.errors import Misconfigured, Unavailable
 
-_GRACE_S = 15.0
+_GRACE_S, _STOPPED_WITHIN_S = 15.0, 5.0
+_STANDING = ("stopped", "tracing-stop", "zombie", "dead")
 _REQUEST_TIMEOUT_MS = 10_000
-# The kernel ends the worker's supervisor when we are killed; asked for in the child, before it becomes the supervisor.
-_BOUND_TO_US = """
+# What `dataharvest supervise` does, without the time that Faust's command line takes to import, and bound to us: the
+# kernel ends it when we are killed, which it has to ask for itself.
+_SUPERVISOR = """
 import os, signal, sys
 if sys.platform == "linux":
     import ctypes
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 if os.getppid() != int(sys.argv[1]):
     sys.exit(0)
-os.execv(sys.argv[2], sys.argv[2:])
+from dataharvest.cli.supervise import keep_running
+sys.exit(keep_running(sys.argv[2:]))
 """
 
 
@@ -62,7 +66,7 @@ class Workers:
             log = self._logs / f"worker-{len(self._processes)}.log"
             with log.open("ab") as output:
                 self._processes[log] = subprocess.Popen(
-                    [sys.executable, "-I", "-c", _BOUND_TO_US, str(os.getpid()), program(), "supervise", "worker"],
+                    [sys.executable, "-I", "-c", _SUPERVISOR, str(os.getpid()), program(), "worker"],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -117,7 +121,13 @@ def _kill_tree(process: "subprocess.Popen[bytes]") -> None:
     import psutil
 
     try:
-        children = psutil.Process(process.pid).children(recursive=True)
+        supervisor = psutil.Process(process.pid)
+        # Stopped first: the worker that a running one starts while we look for its children would be nobody's.
+        supervisor.suspend()
+        deadline = time.monotonic() + _STOPPED_WITHIN_S
+        while supervisor.status() not in _STANDING and time.monotonic() < deadline:
+            time.sleep(0.001)
+        children = supervisor.children(recursive=True)
     except psutil.NoSuchProcess:
         children = []
     process.kill()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.entities import Entity, all_entities
-from dataharvest.errors import Misconfigured
+from dataharvest.errors import Misconfigured, Unavailable
 from dataharvest.sql import MIGRATIONS
 
 
@@ -23,13 +23,18 @@ def row_table_ddl(entity: Entity) -> Iterator[str]:
     yield f"CREATE INDEX IF NOT EXISTS {index}"
 
 
+def known_revisions() -> list[str]:
+    """The revisions that this version of the program knows, oldest first.
+
+    The files of the migrations are named after them. Alembic knows it too, but every command asks, and to import it takes
+    longer than most commands do.
+    """
+    return sorted(path.name.partition("_")[0] for path in (MIGRATIONS / "versions").glob("[0-9]*_*.py"))
+
+
 def head_revision() -> str:
     """The revision that this version of the program needs."""
-    from alembic.script import ScriptDirectory
-
-    head = ScriptDirectory(str(MIGRATIONS)).get_current_head()
-    assert head is not None
-    return head
+    return known_revisions()[-1]
 
 
 async def migrate(url: str) -> tuple[str | None, str]:
@@ -37,11 +42,12 @@ async def migrate(url: str) -> tuple[str | None, str]:
 
     Raises:
         Unavailable: PostgreSQL is not there.
-        Misconfigured: the schema is newer than this version.
+        Misconfigured: the schema is newer than this version, or may not be changed.
     """
     from alembic import command
     from alembic.config import Config
     from sqlalchemy import Connection as Migrating
+    from sqlalchemy.exc import DBAPIError
     from sqlalchemy.ext.asyncio import create_async_engine
 
     before = await current_revision(url)
@@ -62,6 +68,10 @@ async def migrate(url: str) -> tuple[str | None, str]:
     try:
         async with engine.begin() as connection:
             await connection.run_sync(upgrade)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise Unavailable(f"PostgreSQL: the connection was lost while migrating: {error.orig}") from error
+        raise Misconfigured(f"The schema can't be migrated, and is as it was: {error.orig}") from error
     finally:
         await engine.dispose()
     return before, head_revision()
@@ -103,10 +113,7 @@ async def _revision(connection: Connection) -> str | None:
 
 
 def _require_known(revision: str | None) -> None:
-    from alembic.script import ScriptDirectory
-
-    known = {script.revision for script in ScriptDirectory(str(MIGRATIONS)).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision is not None and revision not in known_revisions():
         raise Misconfigured(
             f"The database schema is at {revision}, which is newer than this version of dataharvest: install the newer version."
         )
