@@ -51,6 +51,11 @@ class Trial(Round):
         await self.world.upload(load)
         return load
 
+    async def keep_busy(self, row_count: int) -> None:
+        """Upload another load when none is under way, so that the next fault meets work."""
+        if not await self.pulse.waiting() and await self.pulse.at_rest():
+            await self.feed(row_count)
+
     async def take(self, load: list[LoadedSet]) -> None:
         """Make a load the trial's, before it is uploaded."""
         await asyncio.gather(*(apply_contract(one, run=self.world.run) for one in load))
