@@ -56,7 +56,7 @@ async def test_what_was_in_hand_at_a_revocation_is_not_committed_by_the_member_t
 
 
 @pytest.mark.parametrize("start", [None, 415])
-async def test_what_was_handled_after_the_seek_is_committed_with_or_without_a_commit_before(consumer: Any, start: int | None) -> None:
+async def test_what_was_handled_after_the_seek_is_committed(consumer: Any, start: int | None) -> None:
     sought(consumer, start)
     consumer.ack(Message(start or 0))
 
