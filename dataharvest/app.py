@@ -231,7 +231,9 @@ async def measuring_loop(measuring: Measuring, *, stopping: Callable[[], bool]) 
     await run_loop(step, name="measure", stopping=stopping)
 
 
-def split_loop(connected: Connected, settings: Settings, *, stopping: Callable[[], bool]) -> SplitLoop:
+def split_loop(
+    connected: Connected, settings: Settings, *, stopping: Callable[[], bool], come_round: Callable[[], None] = lambda: None
+) -> SplitLoop:
     """The splitters' loop, for a worker or a process of its own."""
     services = connected.services
     return SplitLoop(
@@ -240,4 +242,5 @@ def split_loop(connected: Connected, settings: Settings, *, stopping: Callable[[
         sender=services.sender,
         concurrency=settings.split_concurrency,
         stopping=stopping,
+        come_round=come_round,
     )

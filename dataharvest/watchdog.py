@@ -27,6 +27,8 @@ class Vitals:
     _flowing_at: float = field(init=False)
     _moved_at: float = field(init=False)
     _in_hand: dict[Hashable, float] = field(default_factory=dict)
+    _round_at: float | None = None
+    """When the splitters' loop came round last; None where there is none."""
 
     def __post_init__(self) -> None:
         """Begin alive."""
@@ -37,6 +39,8 @@ class Vitals:
         self._beat_at = self._flowing_at = self._moved_at = self.clock()
         for one in list(self._in_hand):
             self._in_hand[one] = self.clock()
+        if self._round_at is not None:
+            self.come_round()
 
     def beat(self, *, is_flowing: bool, is_behind: bool) -> None:
         """The event loop runs; whether messages may flow, and whether any wait to be read."""
@@ -45,6 +49,10 @@ class Vitals:
             self._flowing_at = self._beat_at
         if not is_behind or not is_flowing or self._in_hand:
             self._moved_at = self._beat_at
+
+    def come_round(self) -> None:
+        """The splitters' loop looks around again, or tries to."""
+        self._round_at = self.clock()
 
     def pick_up(self, message: Hashable) -> None:
         """A message is in hand, or still is, and something has just been tried."""
@@ -68,6 +76,8 @@ class Vitals:
             return "a rebalance or recovery does not end"
         if any(now - since > self.limit_s for since in list(self._in_hand.values())):
             return "a message has been in hand for too long"
+        if self._round_at is not None and now - self._round_at > self.limit_s:
+            return "the splitters' loop does not come round"
         if now - self._moved_at > self.limit_s:
             return "messages wait and none is read"
         return None

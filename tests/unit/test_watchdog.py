@@ -57,6 +57,18 @@ def test_a_rebalance_or_recovery_that_does_not_end_is_found(vitals: Vitals, cloc
     assert vitals.complaint() == "a rebalance or recovery does not end"
 
 
+def test_a_splitters_loop_that_does_not_come_round_is_found_although_the_process_beats(vitals: Vitals, clock: Clock) -> None:
+    for _ in range(20):
+        vitals.come_round()
+        live(vitals, clock, seconds=9)
+        assert vitals.complaint() is None
+    live(vitals, clock, seconds=2)
+
+    assert vitals.complaint() == "the splitters' loop does not come round"
+    vitals.revive()
+    assert vitals.complaint() is None
+
+
 def test_a_message_that_never_comes_back_is_found_although_others_do(vitals: Vitals, clock: Clock) -> None:
     vitals.pick_up("stuck")
     for number in range(11):
