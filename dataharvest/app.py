@@ -75,6 +75,12 @@ class HarvestApp(faust.App):
         self.close_metrics = serve_metrics(self.settings.metrics_port)
         tracing.switch_on_for(self.settings.traces_url)
 
+    async def stop(self) -> None:
+        """End, within a bounded time."""
+        if self.watchdog is not None:
+            self.watchdog.expect_end()
+        await super().stop()
+
     async def on_shutdown(self) -> None:
         """Say farewell, so that nobody takes this worker for one that died."""
         if self.watchdog is not None:

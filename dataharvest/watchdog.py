@@ -1,6 +1,7 @@
 """When a worker counts as stuck, and its end: a thread beside the event loop, which may itself be what hangs."""
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -8,10 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
 EXIT_STUCK = 75
+END_S = 25.0
+"""How long a worker may take to end after it was asked to; supervisors and Kubernetes kill after 30."""
 _LOOK_S = 1.0
 _CONNECT_S = 2.0
 
@@ -91,6 +95,7 @@ class Watchdog(threading.Thread):
         self._vitals = vitals
         self._broker = broker
         self._over = threading.Event()
+        self._end_by = math.inf
 
     def run(self) -> None:
         """Look once a second until told to stop."""
@@ -101,7 +106,16 @@ class Watchdog(threading.Thread):
         """Look no more: the worker ends by itself."""
         self._over.set()
 
+    def expect_end(self, *, within_s: float = END_S) -> None:
+        """The worker was asked to end: a client whose connection broke meanwhile may wait for its server for ever."""
+        self._end_by = self._vitals.clock() + within_s
+
     def _look(self) -> None:
+        if self._end_by < math.inf:
+            # On its way out it beats no more; what was not committed comes again.
+            if self._vitals.clock() > self._end_by:
+                self._end("it was asked to end and does not")
+            return
         complaint = self._vitals.complaint()
         if complaint is None:
             return
@@ -109,6 +123,9 @@ class Watchdog(threading.Thread):
             # Without a broker no worker gets on, and another start would not help.
             self._vitals.revive()
             return
+        self._end(complaint)
+
+    def _end(self, complaint: str) -> NoReturn:
         details = {"reason": complaint, "limit_s": self._vitals.limit_s, "at_line": _where_the_loop_is()}
         logger.critical("worker is stuck and ends itself", extra=details)
         logging.shutdown()

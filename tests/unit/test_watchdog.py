@@ -120,3 +120,20 @@ def test_a_blocked_process_ends_itself_with_its_code_and_one_line_that_says_wher
 
     assert done.returncode == EXIT_STUCK
     assert done.stderr == "worker is stuck and ends itself the event loop is blocked <string>:4\n"
+
+
+@pytest.mark.parametrize("is_hanging", [True, False])
+def test_a_worker_that_was_asked_to_end_does_so_within_its_time_or_is_ended(is_hanging: bool) -> None:
+    program = (
+        "import time\n"
+        "from dataharvest.watchdog import Vitals, Watchdog\n"
+        "dog = Watchdog(Vitals(900), broker='127.0.0.1:1')\n"
+        "dog.start()\n"
+        "dog.expect_end(within_s=0.5)\n"
+        f"dog.stop() if not {is_hanging} else None\n"
+        "time.sleep(4)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == (EXIT_STUCK if is_hanging else 0)
+    assert ("worker is stuck and ends itself" in done.stderr) == is_hanging
