@@ -42,6 +42,7 @@ class Trial(Round):
     """Of the worker that is started when none is left."""
     _settings: dict[int, dict[str, str]] = field(default_factory=dict)
     _fed: int = 0
+    _told: set[str] = field(default_factory=set)
 
     async def feed(self, row_count: int) -> list[LoadedSet]:
         """Upload another load of three tenants; from now on progress is measured by it."""
@@ -110,7 +111,9 @@ class Trial(Round):
             self.hits += 1
             await self._await_recovery(entry)
         # A run takes long: whoever waits for it sees where it is.
-        print(f"  {entry.line} ({len(self.world.witness.violations.all())} violations so far)", flush=True)
+        found = set(self.world.witness.violations.all()) - self._told
+        self._told |= found
+        print("\n".join([f"  {entry.line}", *(f"    VIOLATION {one[:200]}" for one in sorted(found))]), flush=True)
 
     async def _await_recovery(self, entry: Fault) -> None:
         if entry.recovery_s is None:
