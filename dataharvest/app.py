@@ -75,6 +75,12 @@ class HarvestApp(faust.App):
         self.close_metrics = serve_metrics(self.settings.metrics_port, host=self.settings.metrics_host)
         tracing.switch_on_for(self.settings.traces_url)
 
+    async def stop(self) -> None:
+        """End, within a bounded time."""
+        if self.watchdog is not None:
+            self.watchdog.expect_end()
+        await super().stop()
+
     async def on_shutdown(self) -> None:
         """Say farewell, so that nobody takes this worker for one that died."""
         if self.watchdog is not None:
@@ -231,7 +237,9 @@ async def measuring_loop(measuring: Measuring, *, stopping: Callable[[], bool]) 
     await run_loop(step, name="measure", stopping=stopping)
 
 
-def split_loop(connected: Connected, settings: Settings, *, stopping: Callable[[], bool]) -> SplitLoop:
+def split_loop(
+    connected: Connected, settings: Settings, *, stopping: Callable[[], bool], come_round: Callable[[], None] = lambda: None
+) -> SplitLoop:
     """The splitters' loop, for a worker or a process of its own."""
     services = connected.services
     return SplitLoop(
@@ -240,4 +248,5 @@ def split_loop(connected: Connected, settings: Settings, *, stopping: Callable[[
         sender=services.sender,
         concurrency=settings.split_concurrency,
         stopping=stopping,
+        come_round=come_round,
     )

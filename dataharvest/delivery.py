@@ -120,6 +120,9 @@ class Delivery:
             log = logger.error if rejected.rule == "crashed_worker" else logger.warning
             log("message dead-lettered", extra={"stage": stage, "rule": rejected.rule, **position._asdict()})
             metrics.DEAD_LETTERED.labels(stage, rejected.rule).inc()
+            if rejected.rule == "crashed_worker":
+                # Its offset is not committed yet: if the worker ends now, the message must be known when it comes again.
+                return
         await self.suspects.clear(position)
 
     async def _withdraw(self, position: Position) -> None:

@@ -20,6 +20,7 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from faust.types import TP, EventT
 
 from dataharvest.errors import Misconfigured, Unavailable
+from dataharvest.stale_commits import commit_only_after_seek
 
 logger = logging.getLogger(__name__)
 
@@ -196,6 +197,7 @@ class Starts:
 def arm(app: faust.App, tripwire: Tripwire) -> None:
     """Install the repairs and the tripwire on an application."""
     complete_seek_to_committed()
+    commit_only_after_seek()
     hold_flow_until_recovered(app)
     tripwire.compare_with(Starts(app))
 

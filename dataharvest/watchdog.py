@@ -1,6 +1,7 @@
 """When a worker counts as stuck, and its end: a thread beside the event loop, which may itself be what hangs."""
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -8,10 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 logger = logging.getLogger(__name__)
 
 EXIT_STUCK = 75
+END_S = 25.0
+"""How long a worker may take to end after it was asked to; supervisors and Kubernetes kill after 30."""
 _LOOK_S = 1.0
 _CONNECT_S = 2.0
 
@@ -27,6 +31,8 @@ class Vitals:
     _flowing_at: float = field(init=False)
     _moved_at: float = field(init=False)
     _in_hand: dict[Hashable, float] = field(default_factory=dict)
+    _round_at: float | None = None
+    """When the splitters' loop came round last; None where there is none."""
 
     def __post_init__(self) -> None:
         """Begin alive."""
@@ -37,6 +43,8 @@ class Vitals:
         self._beat_at = self._flowing_at = self._moved_at = self.clock()
         for one in list(self._in_hand):
             self._in_hand[one] = self.clock()
+        if self._round_at is not None:
+            self.come_round()
 
     def beat(self, *, is_flowing: bool, is_behind: bool) -> None:
         """The event loop runs; whether messages may flow, and whether any wait to be read."""
@@ -45,6 +53,10 @@ class Vitals:
             self._flowing_at = self._beat_at
         if not is_behind or not is_flowing or self._in_hand:
             self._moved_at = self._beat_at
+
+    def come_round(self) -> None:
+        """The splitters' loop looks around again, or tries to."""
+        self._round_at = self.clock()
 
     def pick_up(self, message: Hashable) -> None:
         """A message is in hand, or still is, and something has just been tried."""
@@ -68,6 +80,8 @@ class Vitals:
             return "a rebalance or recovery does not end"
         if any(now - since > self.limit_s for since in list(self._in_hand.values())):
             return "a message has been in hand for too long"
+        if self._round_at is not None and now - self._round_at > self.limit_s:
+            return "the splitters' loop does not come round"
         if now - self._moved_at > self.limit_s:
             return "messages wait and none is read"
         return None
@@ -81,6 +95,7 @@ class Watchdog(threading.Thread):
         self._vitals = vitals
         self._broker = broker
         self._over = threading.Event()
+        self._end_by = math.inf
 
     def run(self) -> None:
         """Look once a second until told to stop."""
@@ -91,7 +106,16 @@ class Watchdog(threading.Thread):
         """Look no more: the worker ends by itself."""
         self._over.set()
 
+    def expect_end(self, *, within_s: float = END_S) -> None:
+        """The worker was asked to end: a client whose connection broke meanwhile may wait for its server for ever."""
+        self._end_by = self._vitals.clock() + within_s
+
     def _look(self) -> None:
+        if self._end_by < math.inf:
+            # On its way out it beats no more; what was not committed comes again.
+            if self._vitals.clock() > self._end_by:
+                self._end("it was asked to end and does not")
+            return
         complaint = self._vitals.complaint()
         if complaint is None:
             return
@@ -99,6 +123,9 @@ class Watchdog(threading.Thread):
             # Without a broker no worker gets on, and another start would not help.
             self._vitals.revive()
             return
+        self._end(complaint)
+
+    def _end(self, complaint: str) -> NoReturn:
         details = {"reason": complaint, "limit_s": self._vitals.limit_s, "at_line": _where_the_loop_is()}
         logger.critical("worker is stuck and ends itself", extra=details)
         logging.shutdown()

@@ -2,8 +2,14 @@
 
 import asyncio
 import signal
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from dataharvest.watchdog import Vitals
+
+_BEAT_S = 1.0
 
 
 @click.command()
@@ -21,6 +27,7 @@ async def _split() -> None:
     from dataharvest.metrics_endpoint import serve_metrics
     from dataharvest.services import connect
     from dataharvest.settings import load_settings
+    from dataharvest.watchdog import Vitals, Watchdog
 
     settings = load_settings()
     configure_logging(settings.log_format)
@@ -31,11 +38,16 @@ async def _split() -> None:
     await until_available(lambda: require_current_schema(connected.database), what="PostgreSQL")
     close_metrics = serve_metrics(settings.metrics_port, host=settings.metrics_host)
     tracing.switch_on_for(settings.traces_url)
-    loop = split_loop(connected, settings, stopping=stop.is_set)
+    vitals = Vitals(limit_s=settings.watchdog_s)
+    loop = split_loop(connected, settings, stopping=stop.is_set, come_round=vitals.come_round)
     tasks = [asyncio.create_task(run_loop(loop.run, name="split", stopping=stop.is_set)), asyncio.create_task(stop.wait())]
+    tasks.append(asyncio.create_task(_keep_beating(vitals)))
+    watchdog = Watchdog(vitals, broker=settings.broker)
+    watchdog.start()
     if close_metrics is not None:
         tasks.append(asyncio.create_task(measuring_loop(connected.measuring, stopping=stop.is_set)))
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    watchdog.stop()
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -43,3 +55,10 @@ async def _split() -> None:
     if close_metrics is not None:
         close_metrics()
     tracing.switch_off()
+
+
+async def _keep_beating(vitals: "Vitals") -> None:
+    while True:
+        # It reads no topic: nothing can wait for it there.
+        vitals.beat(is_flowing=True, is_behind=False)
+        await asyncio.sleep(_BEAT_S)

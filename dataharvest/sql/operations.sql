@@ -16,6 +16,13 @@ SELECT EXISTS (SELECT FROM worker_run WHERE found_dead_at > clock_timestamp() - 
 -- name: attempts
 SELECT topic, topic_partition, topic_offset, attempt_count FROM attempt
 
+-- name: forget_old_attempts
+-- What ended its workers stays known after its dead letter, until its offset is surely committed: a commit is due every few
+-- seconds, and a partition that nobody has read for a day starts with three more attempts at worst.
+DELETE FROM attempt a USING dead_letter l
+WHERE (l.topic, l.topic_partition, l.topic_offset) = (a.topic, a.topic_partition, a.topic_offset)
+  AND l.rule = 'crashed_worker' AND a.last_at < clock_timestamp() - interval '1 day'
+
 -- name: add_attempt
 INSERT INTO attempt (topic, topic_partition, topic_offset, attempt_count, last_error) VALUES ($1, $2, $3, 1, $4)
 ON CONFLICT (topic, topic_partition, topic_offset)

@@ -30,6 +30,8 @@ class SplitLoop:
     sender: Sender
     concurrency: int
     stopping: Callable[[], bool]
+    come_round: Callable[[], None] = lambda: None
+    """Called at every look around and at every try: a sign of life."""
     _running: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -38,9 +40,11 @@ class SplitLoop:
         Raises:
             Unavailable: PostgreSQL or Kafka is not there; call again.
         """
+        self.come_round()
         try:
             async with self.deliveries.wake_ups() as woken:
                 while not self.stopping():
+                    self.come_round()
                     woken.clear()
                     await self.splitter.fairness.look_for_pauses()
                     await announce_endings(deliveries=self.deliveries, sender=self.sender)

@@ -37,3 +37,20 @@ async def test_a_run_that_ended_without_a_word_is_found(real_ledger: Ledger) -> 
     await PostgresJournal(real_ledger.database, run_id="killed").start_run()
     assert (await me.load())[1]
     assert (await me.load())[1]
+
+
+async def test_what_ended_its_workers_is_forgotten_a_day_after_its_dead_letter(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    journal = PostgresJournal(real_ledger.database, run_id="me")
+    for position in (FIRST, SECOND):
+        await journal.add(position, error=None)
+    async with real_ledger.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason)"
+            " VALUES ($1, $2, $3, 'work', 'crashed_worker', '')",
+            *FIRST,
+        )
+    assert (await journal.load())[0] == {FIRST: 1, SECOND: 1}
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("UPDATE attempt SET last_at = last_at - interval '2 days'")
+    assert (await journal.load())[0] == {SECOND: 1}

@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from dataharvest.failpoints import VARIABLE
 from dataharvest.watchdog import EXIT_STUCK
-from tests.conftest import RunWorkers
+from tests.conftest import PROGRAM, RunWorkers
 from tests.e2e.outside import Outside
 from tests.e2e.sets import make_set
 from tests.faults.bugs import planted
@@ -38,3 +41,31 @@ async def test_a_worker_that_hangs_ends_itself_and_another_goes_on(
     [said] = [line for line in lines if line["level"] == "CRITICAL"]
     assert (said["message"], said["reason"]) == ("worker is stuck and ends itself", reason)
     assert ".py:" in said["at_line"]
+
+
+async def test_a_splitter_of_its_own_that_hangs_ends_itself_and_another_goes_on(
+    stack_environment: dict[str, str], running_workers: RunWorkers, tmp_path: Path
+) -> None:
+    outside, files = Outside(stack_environment), make_set("hang-split")
+
+    with running_workers(1, DATAHARVEST_SPLIT_IN_WORKER="false"):
+        hanging = _splitter(stack_environment, tmp_path / "hanging.log", **{VARIABLE: "split.chunk_sent=hang@1"})
+        await outside.put_set(files)
+        code = await asyncio.to_thread(hanging.wait, WAIT_S)
+        healthy = _splitter(stack_environment, tmp_path / "healthy.log")
+        try:
+            await outside.published([files.tenant])
+        finally:
+            healthy.terminate()
+            ended = await asyncio.to_thread(healthy.wait, WAIT_S)
+    outside.s3.close()
+
+    lines = [json.loads(line) for line in (tmp_path / "hanging.log").read_text("utf-8").splitlines() if line.startswith("{")]
+    assert (code, ended) == (EXIT_STUCK, 0)
+    assert [line["reason"] for line in lines if line["level"] == "CRITICAL"] == ["the event loop is blocked"]
+
+
+def _splitter(environment: dict[str, str], log: Path, **variables: str) -> subprocess.Popen[bytes]:
+    with log.open("wb") as output:
+        known = {**os.environ, **environment, **QUICK, **variables}
+        return subprocess.Popen([PROGRAM, "split"], env=known, stdout=output, stderr=output)

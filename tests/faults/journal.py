@@ -25,6 +25,12 @@ class Fault:
     redelivered: int = 0
     """Chunks that were stored and whose offset was not committed: they come again."""
 
+    @property
+    def line(self) -> str:
+        """In one line."""
+        recovery = "" if self.recovery_s is None else f", {self.recovery_s:.1f} s"
+        return f"{self.kind} {self.what}: {self.did if self.has_happened else f'did not hit: {self.did}'}{recovery}"
+
     def as_json(self) -> dict[str, Any]:
         """For the report."""
         return {**asdict(self), "at": self.at.isoformat(timespec="milliseconds")}
@@ -38,6 +44,8 @@ class Journal:
     faults: list[Fault] = field(default_factory=list)
     expected_dead: set[tuple[str, int, int]] = field(default_factory=set)
     """Topic, partition and offset of messages that have to be dead-lettered."""
+    sick_tenants: set[str] = field(default_factory=set)
+    """Of whose chunks any copy may end its worker: whoever reads the file anew after a death sends the chunk again."""
 
     def plan(self, kind: str, what: str, *, is_counted: bool = True) -> Fault:
         """A fault that is about to happen."""

@@ -4,14 +4,18 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
+from dataharvest.errors import Unavailable
+from dataharvest.harvest.workers import member_count
 from dataharvest.pipeline import CONSUMED
 from dataharvest.topics import load_topics
 from tests.kills.witness import GROUP, Witness
+from tests.kills.world import eventually
 
 AGAIN = ("again", b"1")
 """Header of a message that was sent again by us."""
@@ -57,13 +61,21 @@ async def lag(broker: str, witness: Witness) -> dict[TopicPartition, int]:
 
 
 async def set_back(broker: str) -> int:
-    """Let the group, of which nobody is a member now, begin again at 0; how many messages come again."""
+    """Let the group, whose members have ended, begin again at 0; how many messages come again."""
+    # One that ended without a farewell is a member until its session has run out.
+    await eventually(partial(_is_deserted, broker), what="a group without members", within_s=30)
     async with consumer_of(broker, group_id=GROUP) as consumer:
         found = places()
         consumer.assign(found)
         ends = await consumer.end_offsets(found)
         await consumer.commit({place: OffsetAndMetadata(0, "") for place in found})
     return sum(ends.values())
+
+
+async def _is_deserted(broker: str) -> bool:
+    with suppress(Unavailable):
+        return await member_count(broker, GROUP) == 0
+    return False
 
 
 async def messages_of(broker: str, topic: str) -> list[Message]:

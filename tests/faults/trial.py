@@ -42,6 +42,7 @@ class Trial(Round):
     """Of the worker that is started when none is left."""
     _settings: dict[int, dict[str, str]] = field(default_factory=dict)
     _fed: int = 0
+    _told: set[str] = field(default_factory=set)
 
     async def feed(self, row_count: int) -> list[LoadedSet]:
         """Upload another load of three tenants; from now on progress is measured by it."""
@@ -50,6 +51,11 @@ class Trial(Round):
         await self.take(load)
         await self.world.upload(load)
         return load
+
+    async def keep_busy(self, row_count: int) -> None:
+        """Upload another load when none is under way, so that the next fault meets work."""
+        if not await self.pulse.waiting() and await self.pulse.at_rest():
+            await self.feed(row_count)
 
     async def take(self, load: list[LoadedSet]) -> None:
         """Make a load the trial's, before it is uploaded."""
@@ -101,9 +107,15 @@ class Trial(Round):
             yield entry
         except NotInTime as late:
             entry.has_happened, entry.did = False, str(late)
-        if not entry.has_happened:
-            return
-        self.hits += 1
+        if entry.has_happened:
+            self.hits += 1
+            await self._await_recovery(entry)
+        # A run takes long: whoever waits for it sees where it is.
+        found = set(self.world.witness.violations.all()) - self._told
+        self._told |= found
+        print("\n".join([f"  {entry.line}", *(f"    VIOLATION {one[:200]}" for one in sorted(found))]), flush=True)
+
+    async def _await_recovery(self, entry: Fault) -> None:
         if entry.recovery_s is None:
             ended = time.monotonic()
             entry.redelivered = await self.pulse.redelivered()
@@ -124,7 +136,7 @@ async def play_trial(trial: Trial, script: Script) -> str:
             trial.notes.append(str(late))
         await come_to_rest(trial)
         await correct(trial)
-    await judge_load(trial.sets, witness=trial.world.witness, expected_dead=trial.journal.expected_dead)
+    await judge_load(trial.sets, witness=trial.world.witness, journal=trial.journal)
     trial.world.witness.violations.other.update(await complaints_about(trial.world))
     await trial.world.crew.end_all()
     notes = "".join(f"; {note}" for note in trial.notes)

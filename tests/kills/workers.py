@@ -111,7 +111,7 @@ class Crew:
         badly = [f"{one.log.name} ended with {one.exit_code}" for one in others if one.exit_code not in expected]
         return badly + [f"{name} did not end when asked to" for name in self.stubborn]
 
-    async def end_all(self, *, within_s: float = 20) -> None:
+    async def end_all(self, *, within_s: float = 30) -> None:
         """SIGTERM for everyone, SIGKILL for those who do not listen; their logs' names are kept in ``stubborn``."""
         for worker in self.alive:
             worker.ask_to_end()

@@ -245,7 +245,16 @@ async def test_a_message_that_ended_its_worker_three_times_is_dead_lettered_unse
     handle, calls = failing()
     await site.run([event], handle)
     assert (calls, site.rules, event.acks) == ([], ["crashed_worker"], 1)
-    assert site.journal.attempts == {}
+
+
+async def test_what_ended_its_workers_is_not_tried_again_when_the_worker_ends_before_the_offset_is_committed() -> None:
+    site = Site()
+    site.journal.attempts[Position("work", 0, 7)] = CRASHES_ALLOWED
+    handle, calls = failing()
+    for _ in range(2):
+        await site.run([FakeEvent()], handle)
+    assert (calls, site.rules) == ([], ["crashed_worker"])
+    assert site.journal.attempts == {Position("work", 0, 7): CRASHES_ALLOWED}
 
 
 async def test_a_message_that_ended_its_worker_twice_has_another_try() -> None:

@@ -57,6 +57,18 @@ def test_a_rebalance_or_recovery_that_does_not_end_is_found(vitals: Vitals, cloc
     assert vitals.complaint() == "a rebalance or recovery does not end"
 
 
+def test_a_splitters_loop_that_does_not_come_round_is_found_although_the_process_beats(vitals: Vitals, clock: Clock) -> None:
+    for _ in range(20):
+        vitals.come_round()
+        live(vitals, clock, seconds=9)
+        assert vitals.complaint() is None
+    live(vitals, clock, seconds=2)
+
+    assert vitals.complaint() == "the splitters' loop does not come round"
+    vitals.revive()
+    assert vitals.complaint() is None
+
+
 def test_a_message_that_never_comes_back_is_found_although_others_do(vitals: Vitals, clock: Clock) -> None:
     vitals.pick_up("stuck")
     for number in range(11):
@@ -108,3 +120,20 @@ def test_a_blocked_process_ends_itself_with_its_code_and_one_line_that_says_wher
 
     assert done.returncode == EXIT_STUCK
     assert done.stderr == "worker is stuck and ends itself the event loop is blocked <string>:4\n"
+
+
+@pytest.mark.parametrize("is_hanging", [True, False])
+def test_a_worker_that_was_asked_to_end_does_so_within_its_time_or_is_ended(is_hanging: bool) -> None:
+    program = (
+        "import time\n"
+        "from dataharvest.watchdog import Vitals, Watchdog\n"
+        "dog = Watchdog(Vitals(900), broker='127.0.0.1:1')\n"
+        "dog.start()\n"
+        "dog.expect_end(within_s=0.5)\n"
+        f"dog.stop() if not {is_hanging} else None\n"
+        "time.sleep(4)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == (EXIT_STUCK if is_hanging else 0)
+    assert ("worker is stuck and ends itself" in done.stderr) == is_hanging

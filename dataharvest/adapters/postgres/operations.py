@@ -29,6 +29,7 @@ class PostgresJournal:
         async with self._database.connection() as connection:
             await connection.execute(_SQL["find_dead_runs"], self._run_id)
             dead_lately: bool = await connection.fetchval(_SQL["any_dead_run_lately"])
+            await connection.execute(_SQL["forget_old_attempts"])
             rows = await connection.fetch(_SQL["attempts"])
         known = {Position(*tuple(row)[:3]): row["attempt_count"] for row in rows}
         return known, dead_lately

@@ -14,6 +14,7 @@ from dataharvest.stack import ports
 from dataharvest.stack.s3 import REGION
 from tests.faults.kinds.model import Kind, Scale, times
 from tests.faults.load import LoadedSet, make_load
+from tests.faults.pulse import Pulse
 from tests.faults.topics import messages_of, producer_of, send_again
 from tests.faults.trial import Trial
 from tests.kills.world import eventually
@@ -141,7 +142,8 @@ async def _tell_never(trial: Trial, load: list[LoadedSet]) -> None:
             for entity in one.rows:
                 content, key = one.file(entity), one.object_key(entity)
                 await asyncio.to_thread(partial(client.put_object, Bucket=bucket, Key=key, Body=content))
-    pulse = trial.pulse
+    # Earlier ones may still be waiting until a refused object is tried again.
+    pulse = Pulse(trial.world.witness, [one.tenant for one in load])
     await eventually(pulse.at_rest, what="uploads without events found", within_s=HIT_S)
 
 

@@ -20,6 +20,10 @@ SWEEPING = {"DATAHARVEST_SWEEP_INTERVAL_S": "5"}
 """What a frozen worker holds is found by those who wait for it in vain, or by the sweep."""
 _MOST = {"register": 8, "split.chunk_sent": 20, "persist": 25, "fold.table_changed": 25}
 """At which time a place kills, at most; the others are reached a few times per load."""
+_LATE = {"fold", "transform", "publish"}
+_LATE_ROWS = 1_200
+_BUSY_SHARE = 5
+"""A load that is uploaded in the middle of a kind is this part of a whole one."""
 
 
 async def at_failpoints(trial: Trial, count: int, scale: Scale) -> None:
@@ -36,6 +40,11 @@ async def at_failpoints(trial: Trial, count: int, scale: Scale) -> None:
 
 
 async def _kill_at(trial: Trial, name: str) -> None:
+    # The end of the journey comes once per set: what is under way may have passed it already.
+    if name.partition(".")[0] in _LATE:
+        await trial.staff(0)
+        await trial.feed(_LATE_ROWS)
+    await trial.keep_busy(_LATE_ROWS)
     most = _MOST.get(name, _MOST.get(name.partition(".")[0], 2))
     turn = trial.chance.randint(1, most)
     async with trial.fault("F1", f"SIGKILL at {name}, time {turn}: {FAILPOINTS[name]}") as entry:
@@ -55,6 +64,7 @@ async def at_random(trial: Trial, count: int, scale: Scale) -> None:
         async with trial.fault("F2", "SIGKILL of one of three workers") as entry:
             await trial.pause(1.5)
             victim = await _settled_worker(trial)
+            await trial.keep_busy(scale.row_count // _BUSY_SHARE)
             entry.has_happened = victim.kill()
             trial.start()
 
