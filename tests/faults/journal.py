@@ -44,8 +44,6 @@ class Journal:
     faults: list[Fault] = field(default_factory=list)
     expected_dead: set[tuple[str, int, int]] = field(default_factory=set)
     """Topic, partition and offset of messages that have to be dead-lettered."""
-    sick_tenants: set[str] = field(default_factory=set)
-    """Of whose chunks any copy may end its worker: whoever reads the file anew after a death sends the chunk again."""
 
     def plan(self, kind: str, what: str, *, is_counted: bool = True) -> Fault:
         """A fault that is about to happen."""

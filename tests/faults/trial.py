@@ -136,7 +136,7 @@ async def play_trial(trial: Trial, script: Script) -> str:
             trial.notes.append(str(late))
         await come_to_rest(trial)
         await correct(trial)
-    await judge_load(trial.sets, witness=trial.world.witness, journal=trial.journal)
+    await judge_load(trial.sets, witness=trial.world.witness, expected_dead=trial.journal.expected_dead)
     trial.world.witness.violations.other.update(await complaints_about(trial.world))
     await trial.world.crew.end_all()
     notes = "".join(f"; {note}" for note in trial.notes)

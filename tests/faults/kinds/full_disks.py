@@ -6,7 +6,6 @@ Where small disks are not possible the kind is left out, and the report says so.
 import asyncio
 import os
 
-from dataharvest.faust_repairs import EXIT_BUG
 from tests.faults.disks import FILLER, FOLDERS, MARK, fill
 from tests.faults.kinds.model import Kind, Scale, times
 from tests.faults.trial import Trial
@@ -32,10 +31,6 @@ async def full_disks(trial: Trial, count: int, scale: Scale) -> None:
             died = [one.name for one in trial.world.stack.services if one.identity is None]
             # What a supervisor does.
             await trial.site.heal()
-            for worker in trial.world.crew.members:
-                # One that can't write its table ends itself loudly.
-                if name == "tables" and worker.exit_code == EXIT_BUG:
-                    trial.world.crew.forgive(worker)
             while len(trial.world.crew.alive) < 2:
                 trial.start()
             entry.did = f"{', '.join(died) or 'nobody'} ended and was started again; the work went on"

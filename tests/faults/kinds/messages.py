@@ -95,7 +95,6 @@ async def crashing(trial: Trial, count: int, scale: Scale) -> None:
         kind = "panics over" if mark == PANIC else "is killed by"
         async with trial.fault("F17", f"the worker {kind} a chunk") as entry:
             sick = f"{trial.name}-sick-{number}"
-            trial.journal.sick_tenants.add(sick)
             await _upload_sick(trial, sick, mark)
             load = await trial.feed(max(800, scale.row_count // max(1, count) // 4))
             since = time.monotonic()
