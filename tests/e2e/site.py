@@ -20,7 +20,7 @@ from tests.e2e.outside import GROUP, Outside
 from tests.kills.workers import Worker
 from tests.kills.world import eventually
 
-CONSUMED = ("uploads", "chunks", "progress", "readiness", "work")
+CONSUMED = ("uploads", "chunks", "progress", "readiness", "work", "notifications")
 STORED = (
     *("delivery", "chunk", "quarantine", "duplicate_key", "set_version", "set_version_delivery", "fact", "readiness", "batch"),
     *("link", "value", "outbound", "row_accounts", "row_clients", "row_portfolios", "row_transactions"),
