@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 2.0
 _OUTAGE_PAUSE_S = 1.0
+_UNDER_WAY_LOOK_S = 0.25
 
 
 @dataclass
@@ -32,6 +33,8 @@ class SplitLoop:
     stopping: Callable[[], bool]
     come_round: Callable[[], None] = lambda: None
     """Called at every look around and at every try: a sign of life."""
+    under_way_s: float = 14.0
+    """How long what dead readers have sent may take to be stored before their file is blamed: a group misses a worker in 10 s."""
     _running: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -85,7 +88,7 @@ class SplitLoop:
     async def _split(self, lease: Lease) -> None:
         details = {"delivery_id": lease.delivery_id, "tenant": lease.tenant, "entity": lease.entity}
         try:
-            if lease.crash_count >= READERS_LOST:
+            if lease.crash_count >= READERS_LOST and not await self._got_further(lease):
                 message = f"reading the file ended its worker {READERS_LOST} times without getting further"
                 raise Rejected(message, rule="crashed_worker")
             with metrics.STAGE_SECONDS.labels("split").time():
@@ -111,6 +114,16 @@ class SplitLoop:
             await self.deliveries.release(lease)
         else:
             logger.info("delivery read to its end", extra=details)
+
+    async def _got_further(self, lease: Lease) -> bool:
+        """Whether a chunk is stored that the dead had sent; it may have waited behind others, or for the dead to be missed."""
+        # No longer than the lease is ours without being renewed.
+        patience_s = min(self.under_way_s, self.splitter.lease_s / 2)
+        for _ in range(round(patience_s / _UNDER_WAY_LOOK_S)):
+            if await self.deliveries.stored_chunk_count(lease.delivery_id) > lease.chunks_at_lease:
+                return True
+            await asyncio.sleep(_UNDER_WAY_LOOK_S)
+        return False
 
     async def _abandon(self) -> None:
         running, self._running = self._running, {}

@@ -215,9 +215,28 @@ async def test_a_file_that_three_splitters_died_over_is_rejected_and_not_read(mo
         raise AssertionError("it was read again")
 
     monkeypatch.setattr(site.splitter, "split", split)
+    loop = site.loop()
+    loop.under_way_s = 0.5
+    async with asyncio.timeout(10):
+        await loop.run()
+    assert (site.row.state, (site.row.failure or {})["rule"]) == ("rejected", "crashed_worker")
+
+
+async def test_a_file_whose_chunks_were_only_under_way_when_three_splitters_died_is_read_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site()
+    await site.lease(HEADER + b"".join(ROWS))
+    site.row.crash_count, site.row.leased_until = 2, 0.001
+    looks = iter((0, 0, 1))
+
+    async def stored_chunk_count(delivery_id: int) -> int:
+        return next(looks, 1)
+
+    monkeypatch.setattr(site.deliveries, "stored_chunk_count", stored_chunk_count)
     async with asyncio.timeout(10):
         await site.loop().run()
-    assert (site.row.state, (site.row.failure or {})["rule"]) == ("rejected", "crashed_worker")
+    assert (site.row.state, site.row.failure) == ("sealed", None)
 
 
 async def test_nothing_else_is_read_beside_a_file_on_its_last_trial_until_it_gets_further(
