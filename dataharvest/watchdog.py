@@ -25,7 +25,7 @@ class Vitals:
     """The signs of life of a worker; all moments by ``clock``. To wait for a service that is away is a sign of life."""
 
     limit_s: float
-    """How long each of them may be missing."""
+    """How long each of them may be missing; 0 for ever."""
     clock: Callable[[], float] = time.monotonic
     _beat_at: float = field(init=False)
     _flowing_at: float = field(init=False)
@@ -36,6 +36,7 @@ class Vitals:
 
     def __post_init__(self) -> None:
         """Begin alive."""
+        self.limit_s = self.limit_s or math.inf
         self.revive()
 
     def revive(self) -> None:

@@ -40,6 +40,15 @@ def test_an_idle_worker_lives_for_ever(vitals: Vitals, clock: Clock) -> None:
     assert vitals.complaint() is None
 
 
+def test_without_a_limit_nothing_is_missed(clock: Clock) -> None:
+    vitals = Vitals(0.0, clock)
+    vitals.pick_up("a message")
+    vitals.come_round()
+    clock.now = 1e9
+
+    assert (vitals.complaint(), vitals.is_loop_blocked()) == (None, False)
+
+
 def test_an_event_loop_that_does_not_run_is_blocked(vitals: Vitals, clock: Clock) -> None:
     live(vitals, clock, seconds=5)
     clock.now += LIMIT_S
