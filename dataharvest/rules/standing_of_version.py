@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from dataharvest.rules.causes import Cause
-from dataharvest.rules.needs import Rule, Work, persisted
+from dataharvest.rules.needs import Rule, Work
 from dataharvest.rules.states import Found, State
 from dataharvest.rules.versions import SetView, VersionView, is_publishing
 
@@ -26,7 +26,7 @@ def of_version(view: SetView, current: VersionView, *, rules: Collection[Rule], 
 
 def _of_computing(view: SetView, current: VersionView, *, rules: Collection[Rule]) -> Found:
     inner = _undone(rules, current, {Work.RELATE, Work.TRANSFORM})
-    if not current.facts - set(map(persisted, current.deliveries)):
+    if current.facts.isdisjoint(rule.provides for rule in rules):
         reason = f"all files are stored, {', '.join(inner[:1])} of version {current.version} comes next"
         return Found(State.READY, inner[:1], reason, Cause.RELATING)
     if inner:

@@ -117,6 +117,11 @@ def test_a_version_that_is_not_related_is_ready() -> None:
     assert (found.state, found.version, found.waits_for) == (State.READY, 1, ("relationship",))
 
 
+def test_a_version_that_does_without_a_file_is_ready_until_it_is_related() -> None:
+    found = stands(*both(), versions=(version(facts=PERSISTED | {"transactions_persisted"}, announced="relationship"),))
+    assert (found.state, found.waits_for) == (State.READY, ("relationship",))
+
+
 def test_a_related_version_is_transforming_until_all_values_are_there() -> None:
     found = stands(*both(), versions=(version(facts=PERSISTED | {"relation_established"}, announced="relationship tax"),))
     assert (found.state, found.waits_for, found.reason) == (State.TRANSFORMING, ("tax",), "version 1 lacks tax.")
