@@ -8,22 +8,18 @@ counted, against the sets that were put there.
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import asyncpg
 import httpx
 
-from benchmarks.site import Site
+from benchmarks.site import Site, fresh_site, keep_result
 from dataharvest.adapters.postgres.schema import migrate
 from tests.web.conftest import serving
 from tests.web.many_sets import TENANTS, fill
 
-_RESULTS = Path(__file__).parent / "results"
 _PAGES = ((50, "/?days=14", 0.15), (50, "/?days=60&per_page=50", 0.3), (60, "/?days=60&per_page=200", 0.3))
 """Dates in the database, the page, and how long it may take, in seconds."""
 
@@ -33,15 +29,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            results = [_measure(site, dates, path, limit_s, options.rounds) for dates, path, limit_s in _PAGES]
-        finally:
-            site.stack.down()
-    _RESULTS.mkdir(exist_ok=True)
-    (_RESULTS / "board.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    with fresh_site() as (site, folder):
+        results = [_measure(site, dates, path, limit_s, options.rounds) for dates, path, limit_s in _PAGES]
+    keep_result("board", results)
     return 0 if all(one["within_limit"] for one in results) else 1
 
 

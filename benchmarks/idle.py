@@ -6,18 +6,15 @@ time from a worker's start to the first chunk that it stores.
 """
 
 import argparse
-import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.fairness import median
 from benchmarks.generator import write_transactions
 from benchmarks.processor_time import watched
-from benchmarks.site import Site, wait_until
+from benchmarks.site import Site, fresh_site, keep_result, wait_until
 
-_RESULTS = Path(__file__).parent / "results"
 _SETTLE_S = 15.0
 
 
@@ -27,15 +24,10 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            helps = [_help_s(site) for _ in range(options.rounds)]
-            firsts = [_first_chunk_s(site, Path(folder), number) for number in range(options.rounds)]
-            idle = _idle(site, seconds=options.seconds)
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder):
+        helps = [_help_s(site) for _ in range(options.rounds)]
+        firsts = [_first_chunk_s(site, folder, number) for number in range(options.rounds)]
+        idle = _idle(site, seconds=options.seconds)
     return _report({"help_s": median(helps), "first_chunk_s": median(firsts), **idle, "all_first_chunk_s": firsts})
 
 
@@ -74,8 +66,7 @@ def _idle(site: Site, *, seconds: float) -> dict[str, float]:
 def _report(found: dict[str, object]) -> int:
     shown = " ".join(f"{name}={one:.2f}" for name, one in found.items() if isinstance(one, float))
     print(f"idle {shown}")
-    _RESULTS.mkdir(exist_ok=True)
-    (_RESULTS / "idle.json").write_text(json.dumps({"id": "idle", **found}, indent=2) + "\n", encoding="utf-8")
+    keep_result("idle", {"id": "idle", **found})
     return 0
 
 

@@ -7,21 +7,18 @@ the same by two statements, sums and ``GROUP BY`` of a hash of the key.
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.generator import write_transactions
-from benchmarks.site import Site
+from benchmarks.site import fresh_site, keep_result
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.adapters.postgres.sums import sums_query
 from dataharvest.entities import all_entities
 
-_RESULTS = Path(__file__).parent / "results"
 _COLUMNS = ["record_id", "account_number", "transaction_reference", "amount", "keyword"]
 _DELIVERY = """
 INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, etag, last_modified, size_bytes, state,
@@ -40,16 +37,10 @@ def main() -> int:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 3_000_000])
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            url = site.stack.environment()["DATAHARVEST_DATABASE_URL"]
-            results = [asyncio.run(_measure(url, Path(folder), rows=rows, rounds=options.rounds)) for rows in options.rows]
-        finally:
-            site.stack.down()
-    _RESULTS.mkdir(exist_ok=True)
-    (_RESULTS / "judgement.json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    with fresh_site() as (site, folder):
+        url = site.stack.environment()["DATAHARVEST_DATABASE_URL"]
+        results = [asyncio.run(_measure(url, folder, rows=rows, rounds=options.rounds)) for rows in options.rows]
+    keep_result("judgement", results)
     return 0
 
 

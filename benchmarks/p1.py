@@ -6,19 +6,16 @@ and no key. Ours counts from the end of the upload to the commit of the last chu
 """
 
 import argparse
-import json
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.generator import Oracle, write_transactions
 from benchmarks.processor_time import watched
-from benchmarks.site import Site, wait_until
+from benchmarks.site import Site, fresh_site, keep_result, wait_until
 
 _COLUMNS = "record_id, account_number, transaction_reference, amount, keyword"
-_RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
@@ -27,23 +24,18 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=3_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            path = Path(folder) / "transactions_20260102.csv"
-            oracle = write_transactions(path, rows=options.rows)
-            pairs, parts = [], []
-            with site.workers(2) as workers:
-                _warm_up(site, Path(folder))
-                for number in range(options.rounds):
-                    with watched(site, workers) as part:
-                        ours = _ours(site, path, number)
-                    _check(site, oracle, f"row_transactions JOIN delivery USING (delivery_id) WHERE tenant = 'bench{number}'")
-                    pairs.append((ours, _copy(site, path, oracle)))
-                    parts.append(part)
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder):
+        path = folder / "transactions_20260102.csv"
+        oracle = write_transactions(path, rows=options.rows)
+        pairs, parts = [], []
+        with site.workers(2) as workers:
+            _warm_up(site, folder)
+            for number in range(options.rounds):
+                with watched(site, workers) as part:
+                    ours = _ours(site, path, number)
+                _check(site, oracle, f"row_transactions JOIN delivery USING (delivery_id) WHERE tenant = 'bench{number}'")
+                pairs.append((ours, _copy(site, path, oracle)))
+                parts.append(part)
     return _report(pairs, parts, rows=options.rows)
 
 
@@ -94,9 +86,8 @@ def _report(pairs: list[tuple[float, float]], parts: list[dict[str, float]], *, 
     ratio = statistics.median(peer / own for own, peer in pairs)
     print(f"P1a ratio={ratio:.2f} (ours {ours:.1f} s, copy {copy:.1f} s, rounds {len(pairs)})")
     print(f"processor seconds until judged: {parts[-1]}")
-    _RESULTS.mkdir(exist_ok=True)
     result = {"id": "P1a", "ratio": round(ratio, 3), "rows": rows, "seconds_ours_and_copy": pairs, "processor_s": parts}
-    (_RESULTS / "p1a.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep_result("p1a", result)
     return 0
 
 

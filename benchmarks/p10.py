@@ -6,17 +6,14 @@ fees. Either must send exactly ten messages.
 """
 
 import argparse
-import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.fairness import median
 from benchmarks.sets import problem_with, upload_set, with_changed_balances, with_further_transactions, write_set
-from benchmarks.site import Site, wait_until
+from benchmarks.site import Site, fresh_site, keep_result, wait_until
 
-_RESULTS = Path(__file__).parent / "results"
 _CHANGED = 10
 _WAIT_S = 1800.0
 
@@ -30,14 +27,8 @@ def main() -> int:
     parser.add_argument("--transactions", type=int, default=3_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            with site.workers(2, DATAHARVEST_CORRECTION_SETTLE_S="0"):
-                rounds = [_round(site, Path(folder) / f"{number}", options, number) for number in range(options.rounds)]
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder), site.workers(2, DATAHARVEST_CORRECTION_SETTLE_S="0"):
+        rounds = [_round(site, folder / f"{number}", options, number) for number in range(options.rounds)]
     return _report(rounds, records=options.transactions)
 
 
@@ -89,10 +80,9 @@ def _report(rounds: list[Round], *, records: int) -> int:
     seconds = " / ".join(f"{median([one[side] for one in rounds]):.1f}" for side in range(3))
     shown = f"first, accounts, transactions {seconds} s, rounds {len(rounds)}"
     print(f"P10 ratio={accounts:.3f} transactions={transactions:.3f} ({shown})")
-    _RESULTS.mkdir(exist_ok=True)
     ratios = {"ratio": round(accounts, 4), "transactions": round(transactions, 4)}
     result = {"id": "P10", **ratios, "rows": records, "seconds": rounds}
-    (_RESULTS / "p10.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep_result("p10", result)
     return 0
 
 

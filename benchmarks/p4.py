@@ -5,17 +5,13 @@ of the four files is sent and ends when the broker has acknowledged the last mes
 """
 
 import argparse
-import json
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.fairness import median
 from benchmarks.sets import problem_with, write_set
-from benchmarks.site import Site, uploading, wait_until
-
-_RESULTS = Path(__file__).parent / "results"
+from benchmarks.site import Site, fresh_site, keep_result, uploading, wait_until
 
 
 def main() -> int:
@@ -23,15 +19,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sets", type=int, default=60)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            with site.workers(2):
-                # The first ones meet a system that is still starting.
-                times = [_set_s(site, Path(folder), number) for number in range(options.sets + 3)][3:]
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder), site.workers(2):
+        # The first ones meet a system that is still starting.
+        times = [_set_s(site, folder, number) for number in range(options.sets + 3)][3:]
     return _report(times)
 
 
@@ -53,9 +43,8 @@ def _set_s(site: Site, folder: Path, number: int) -> float:
 def _report(times: list[float]) -> int:
     worst = sorted(times)[max(0, -(-len(times) * 99 // 100) - 1)]
     print(f"P4 p50={median(times):.2f} s p99={worst:.2f} s (sets {len(times)})")
-    _RESULTS.mkdir(exist_ok=True)
     result = {"id": "P4", "p50_s": round(median(times), 3), "p99_s": round(worst, 3), "seconds": times}
-    (_RESULTS / "p4.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep_result("p4", result)
     return 0
 
 

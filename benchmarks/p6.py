@@ -5,9 +5,7 @@ a set costs in processor time, by part. The uploads themselves are part of the t
 """
 
 import argparse
-import json
 import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +13,8 @@ from pathlib import Path
 from benchmarks.fairness import median
 from benchmarks.processor_time import watched
 from benchmarks.sets import SetFiles, problem_with, write_set
-from benchmarks.site import Site, uploading, wait_until
+from benchmarks.site import Site, fresh_site, keep_result, uploading, wait_until
 
-_RESULTS = Path(__file__).parent / "results"
 _UPLOADS_AT_ONCE = 4
 
 
@@ -28,20 +25,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     times, parts = [], []
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            with site.workers(2) as workers:
-                _round(site, Path(folder), "warm", count=4)
-                for number in range(options.rounds):
-                    with watched(site, workers) as part:
-                        seconds, sets = _round(site, Path(folder), f"round{number}", count=options.tenants)
-                    _check(site, sets)
-                    times.append(seconds)
-                    parts.append({name: round(seconds / options.tenants, 4) for name, seconds in part.items()})
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder), site.workers(2) as workers:
+        _round(site, folder, "warm", count=4)
+        for number in range(options.rounds):
+            with watched(site, workers) as part:
+                seconds, sets = _round(site, folder, f"round{number}", count=options.tenants)
+            _check(site, sets)
+            times.append(seconds)
+            parts.append({name: round(seconds / options.tenants, 4) for name, seconds in part.items()})
     return _report(times, parts, count=options.tenants)
 
 
@@ -70,9 +61,8 @@ def _check(site: Site, sets: dict[str, SetFiles]) -> None:
 def _report(times: list[float], parts: list[dict[str, float]], *, count: int) -> int:
     rate = median([count / seconds for seconds in times])
     print(f"P6 sets_per_s={rate:.1f} (tenants {count}, rounds {len(times)}, processor seconds a set {parts[-1]})")
-    _RESULTS.mkdir(exist_ok=True)
     result = {"id": "P6", "sets_per_s": round(rate, 2), "tenants": count, "seconds": times, "processor_s_per_set": parts}
-    (_RESULTS / "p6.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep_result("p6", result)
     return 0
 
 

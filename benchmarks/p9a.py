@@ -5,16 +5,12 @@
 """
 
 import argparse
-import json
 import sys
-import tempfile
-from pathlib import Path
 
 from benchmarks.delay_proxy import delayed
 from benchmarks.fairness import Neighbours, median
-from benchmarks.site import Site
+from benchmarks.site import fresh_site, keep_result
 
-_RESULTS = Path(__file__).parent / "results"
 # About 5 GB.
 _ROWS = 100_000_000
 
@@ -28,21 +24,16 @@ def main() -> int:
     parser.add_argument("--delay-ms", type=float, default=50.0)
     options = parser.parse_args()
     rounds = []
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            neighbours = Neighbours(site, Path(folder), rows=options.rows, sets=options.sets)
-            url = site.stack.environment()["DATAHARVEST_DATABASE_URL"]
-            settings = {"DATAHARVEST_CHUNK_BYTES": str(128 << 10)}
-            with delayed(url, delay_ms=options.delay_ms) as late, site.workers(2, DATAHARVEST_DATABASE_URL=late, **settings):
-                neighbours.small_set_s()
-                for number in range(options.rounds):
-                    alone = neighbours.alone()
-                    beside, _ = neighbours.beside_each_other(f"large{number}")
-                    rounds.append((alone, beside))
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder):
+        neighbours = Neighbours(site, folder, rows=options.rows, sets=options.sets)
+        url = site.stack.environment()["DATAHARVEST_DATABASE_URL"]
+        settings = {"DATAHARVEST_CHUNK_BYTES": str(128 << 10)}
+        with delayed(url, delay_ms=options.delay_ms) as late, site.workers(2, DATAHARVEST_DATABASE_URL=late, **settings):
+            neighbours.small_set_s()
+            for number in range(options.rounds):
+                alone = neighbours.alone()
+                beside, _ = neighbours.beside_each_other(f"large{number}")
+                rounds.append((alone, beside))
     return _report(rounds, neighbours.problems, rows=options.rows)
 
 
@@ -53,9 +44,8 @@ def _report(rounds: list[tuple[list[float], list[float]]], problems: list[str], 
     ratio = median([median(beside) / median(alone) for alone, beside in rounds])
     alone, beside = (median([median(one[side]) for one in rounds]) for side in (0, 1))
     print(f"P9a ratio={ratio:.2f} (beside {beside:.2f} s, alone {alone:.2f} s, rounds {len(rounds)})")
-    _RESULTS.mkdir(exist_ok=True)
     result = {"id": "P9a", "ratio": round(ratio, 3), "rows": rows, "seconds_alone_and_beside": rounds}
-    (_RESULTS / "p9a.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep_result("p9a", result)
     return 0
 
 

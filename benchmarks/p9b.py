@@ -5,15 +5,11 @@
 """
 
 import argparse
-import json
 import sys
-import tempfile
-from pathlib import Path
 
 from benchmarks.fairness import Neighbours, median, p95
-from benchmarks.site import Site
+from benchmarks.site import fresh_site, keep_result
 
-_RESULTS = Path(__file__).parent / "results"
 # About 5 GB.
 _ROWS = 100_000_000
 
@@ -28,19 +24,14 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     rounds: list[Round] = []
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            neighbours = Neighbours(site, Path(folder), rows=options.rows, sets=options.sets)
-            with site.workers(2):
-                neighbours.small_set_s()
-                for number in range(options.rounds):
-                    alone, large_alone = neighbours.alone(), neighbours.large_file_s(f"alone{number}")
-                    beside, large_beside = neighbours.beside_each_other(f"beside{number}")
-                    rounds.append((alone, beside, large_alone, large_beside))
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder):
+        neighbours = Neighbours(site, folder, rows=options.rows, sets=options.sets)
+        with site.workers(2):
+            neighbours.small_set_s()
+            for number in range(options.rounds):
+                alone, large_alone = neighbours.alone(), neighbours.large_file_s(f"alone{number}")
+                beside, large_beside = neighbours.beside_each_other(f"beside{number}")
+                rounds.append((alone, beside, large_alone, large_beside))
     return _report(rounds, neighbours.problems, rows=options.rows)
 
 
@@ -52,9 +43,8 @@ def _report(rounds: list[Round], problems: list[str], *, rows: int) -> int:
     kept = median([large_alone / large_beside for _, _, large_alone, large_beside in rounds])
     slowest = median([p95(beside) for _, beside, _, _ in rounds])
     print(f"P9b ratio={ratio:.2f} kept={kept:.2f} (B's p95 beside A {slowest:.2f} s, rounds {len(rounds)})")
-    _RESULTS.mkdir(exist_ok=True)
     result = {"id": "P9b", "ratio": round(ratio, 3), "kept": round(kept, 3), "rows": rows, "seconds": rounds}
-    (_RESULTS / "p9b.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep_result("p9b", result)
     return 0
 
 

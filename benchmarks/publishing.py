@@ -6,21 +6,17 @@
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
-import tempfile
 import time
-from pathlib import Path
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from benchmarks.site import Site
+from benchmarks.site import fresh_site, keep_result
 from dataharvest.adapters.kafka import KafkaSender
 from dataharvest.topics import load_topics
 
-_RESULTS = Path(__file__).parent / "results"
 _TOPIC = "outbound.portfolios"
 _PAYLOAD = (
     b'{"message_id":"9e40659b-0000-5000-8000-000000000000","tenant":"bench","business_date":"2026-01-02","version":1,'
@@ -37,14 +33,9 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            broker = site.stack.environment()["DATAHARVEST_BROKER"]
-            pairs = asyncio.run(_measure(broker, count=options.messages, rounds=options.rounds))
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder):
+        broker = site.stack.environment()["DATAHARVEST_BROKER"]
+        pairs = asyncio.run(_measure(broker, count=options.messages, rounds=options.rounds))
     return _report(pairs, count=options.messages)
 
 
@@ -93,9 +84,8 @@ def _report(pairs: list[tuple[float, float]], *, count: int) -> int:
     ratio = statistics.median(peer / own for own, peer in pairs)
     rates = f"ours {count / ours:,.0f}/s, one send each {count / single:,.0f}/s"
     print(f"publishing ratio={ratio:.2f} ({rates}, messages {count:,}, rounds {len(pairs)})")
-    _RESULTS.mkdir(exist_ok=True)
     result = {"id": "publishing", "ratio": round(ratio, 3), "messages": count, "seconds_ours_and_single": pairs}
-    (_RESULTS / "publishing.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep_result("publishing", result)
     return 0
 
 

@@ -7,14 +7,13 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.sets import problem_with, upload_set, write_set
-from benchmarks.site import Site, wait_until
+from benchmarks.site import Site, fresh_site, wait_until
 
 _RESULT = Path(__file__).parent / "results" / "replay_latency.json"
 _WAIT_S = 120.0
@@ -95,13 +94,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="messages per second; without it the default")
     parser.add_argument("--out", type=Path, default=_RESULT)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dh-replay-") as name:
-        site = Site(Path(name) / "home")
-        try:
-            site.up()
-            found = measure(site, Path(name), set_count=given.sets, old_transactions=given.old_transactions, rate=given.rate)
-        finally:
-            site.stack.erase()
+    with fresh_site() as (site, folder):
+        found = measure(site, folder, set_count=given.sets, old_transactions=given.old_transactions, rate=given.rate)
     text = json.dumps(found, indent=1) + "\n"
     given.out.write_text(text, encoding="utf-8")
     print(text, end="")

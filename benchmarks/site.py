@@ -1,14 +1,18 @@
 """A stack and workers of the benchmarks' own, and the peers' tools."""
 
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from dataharvest.stack import Stack
+
+_RESULTS = Path(__file__).parent / "results"
 
 
 class Site:
@@ -57,6 +61,24 @@ class Site:
 
     def _words(self, *words: str) -> list[str]:
         return [str(Path(sys.executable).parent / "dataharvest"), *words]
+
+
+@contextmanager
+def fresh_site() -> Iterator[tuple[Site, Path]]:
+    """A site that is up, and a folder for files; both are gone after the block."""
+    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
+        site = Site(Path(folder) / "home")
+        try:
+            site.up()
+            yield site, Path(folder)
+        finally:
+            site.stack.down()
+
+
+def keep_result(name: str, result: object) -> None:
+    """Write what a benchmark found to ``benchmarks/results/NAME.json``."""
+    _RESULTS.mkdir(exist_ok=True)
+    (_RESULTS / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 def wait_until(condition: Callable[[], bool], *, timeout_s: float, poll_s: float = 0.1) -> None:

@@ -7,10 +7,8 @@ is the pause between two sweeps, and on a busy machine each takes more than that
 
 import argparse
 import asyncio
-import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -20,12 +18,11 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from benchmarks.generator import Oracle, write_transactions
-from benchmarks.site import Site, upload
+from benchmarks.site import fresh_site, keep_result, upload
 from dataharvest.topics import load_topics
 
 EVERY_SECOND = {"DATAHARVEST_SWEEP_INTERVAL_S": "1"}
 """What the workers' environment needs."""
-_RESULTS = Path(__file__).parent / "results"
 _ROW_BYTES = 48
 """About as long as a row of the generator is; the file is written until it is long enough."""
 _LOOK_AT_SWEEPS_S, _LOOK_AT_LOAD_S, _LONGEST_LOAD_S = 0.005, 0.25, 3600.0
@@ -122,17 +119,12 @@ def main() -> int:
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
-        try:
-            site.up()
-            path = Path(folder) / "transactions_20260102.csv"
-            oracle = write_transactions(path, rows=options.megabytes * 1_000_000 // _ROW_BYTES)
-            with site.workers(options.workers, **EVERY_SECOND):
-                environment = {**os.environ, **site.stack.environment()}
-                found = asyncio.run(load_under_sweeps(environment, path, oracle, tenant="swept"))
-        finally:
-            site.stack.down()
+    with fresh_site() as (site, folder):
+        path = folder / "transactions_20260102.csv"
+        oracle = write_transactions(path, rows=options.megabytes * 1_000_000 // _ROW_BYTES)
+        with site.workers(options.workers, **EVERY_SECOND):
+            environment = {**os.environ, **site.stack.environment()}
+            found = asyncio.run(load_under_sweeps(environment, path, oracle, tenant="swept"))
     return _report(found)
 
 
@@ -141,9 +133,8 @@ def _report(found: SweptLoad) -> int:
         f"swept load: {found.sent_again} of {found.chunk_count} chunks sent again "
         f"({found.megabytes:,.0f} MB in {found.seconds:.1f} s, {found.sweep_count} sweeps seen)"
     )
-    _RESULTS.mkdir(exist_ok=True)
     result = {"id": "swept_load", **asdict(found), "sent_again": found.sent_again}
-    (_RESULTS / "swept_load.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    keep_result("swept_load", result)
     if found.is_void:
         print("void: too few sweeps were seen")
         return 2
