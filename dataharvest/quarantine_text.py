@@ -8,6 +8,7 @@ from typing import Any
 from dataharvest.quarantine import TAIL, Entry, EntryCount, HistoryLine
 from dataharvest.rules.duplicates import PlacedRecord
 from dataharvest.rules.record_text import record_text
+from dataharvest.rules.text import counted
 from dataharvest.stages.repair_report import Outcome, Report
 
 _SHOWN_BYTES, _SHOWN_OUTCOMES, _BRIEF_CHARACTERS = 4_000, 50, 200
@@ -24,7 +25,7 @@ _RESULTS = {
 def count_line(one: EntryCount) -> str:
     """How much of one kind there is."""
     entries = "" if one.entry_count == one.record_count else f" in {one.entry_count:,} entries"
-    records = f"{one.record_count:,} {'record' if one.record_count == 1 else 'records'}{entries}"
+    records = f"{counted(one.record_count, 'record')}{entries}"
     return f"{one.tenant} {one.business_date} {one.entity}, rule {one.rule}: {records} {one.state}"
 
 

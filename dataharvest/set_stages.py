@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from dataharvest.rules.causes import Cause
 from dataharvest.rules.standing import State
+from dataharvest.rules.text import counted
 from dataharvest.rules.versions import IN_PROGRESS
 from dataharvest.set_details import Stage, StageState, VersionStatus
 from dataharvest.status import SetStatus
@@ -93,7 +94,7 @@ def _work(name: str, one: SetStatus, rules: Collection[str], current: VersionSta
     blocked = name == "linked" and one.cause is Cause.VERSION_BLOCKED
     state = StageState.BLOCKED if blocked else _state(done, whole)
     values = sum(current.values.values()) if current and name == "computed" else 0
-    said = f"{values:,} {'value' if values == 1 else 'values'}" if values else note
+    said = counted(values, "value") if values else note
     return Stage(name=name, state=state, done=done, total=whole, unit="batches", note=said)
 
 

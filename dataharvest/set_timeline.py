@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from dataharvest.rules.text import counted
 from dataharvest.set_details import Moment, VersionStatus
 from dataharvest.status import SetStatus
 
@@ -38,7 +39,7 @@ def _of_delivery(row: Mapping[str, Any]) -> Iterator[Moment]:
     yield Moment(at=row["registered_at"], what=f"{entity} arrived", detail=row["object_key"])
     if row["last_chunk_at"]:
         count = row["chunk_count"]
-        chunks = f"{count:,} {'chunk' if count == 1 else 'chunks'}{'' if row['sealed_at'] else ' so far'}"
+        chunks = f"{counted(count, 'chunk')}{'' if row['sealed_at'] else ' so far'}"
         yield Moment(at=row["last_chunk_at"], what=f"{entity} stored", detail=f"delivery {row['delivery_id']}, {chunks}")
     if row["completed_at"]:
         yield Moment(at=row["completed_at"], what=f"{entity} {row['state']}", detail=f"delivery {row['delivery_id']}")
@@ -48,7 +49,7 @@ def _of_version(version: VersionStatus) -> Iterator[Moment]:
     named = ", ".join(f"{entity} {identity}" for entity, identity in sorted(version.deliveries.items()))
     yield Moment(at=version.created_at, what=f"version {version.version} made", detail=f"deliveries: {named}")
     if version.published_at:
-        sent = f"{version.sent_count:,} {'message' if version.sent_count == 1 else 'messages'}"
+        sent = counted(version.sent_count, "message")
         yield Moment(at=version.published_at, what=f"version {version.version} published", detail=sent)
 
 

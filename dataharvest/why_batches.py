@@ -1,12 +1,13 @@
 """What a reason says of the batches in hand, and of those that were dead-lettered."""
 
+from dataharvest.rules.text import counted
 from dataharvest.status import RuleStatus
 
 
 def lost_batches(rule: RuleStatus) -> str:
     """Which of a rule's batches were dead-lettered, and by which rule; part of a sentence."""
     count = rule.dead_letter_count
-    what = f"{count:,} {'batch' if count == 1 else 'batches'} of {rule.rule} {'was' if count == 1 else 'were'}"
+    what = f"{counted(count, 'batch', 'batches')} of {rule.rule} {'was' if count == 1 else 'were'}"
     return f"{what} dead-lettered ({rule.dead_letter_rule})"
 
 

@@ -6,6 +6,8 @@ from uuid import UUID
 
 import click
 
+from dataharvest.rules.text import counted
+
 if TYPE_CHECKING:
     from dataharvest.lineage import Lineage, SourceFile
 
@@ -62,7 +64,7 @@ def _lines(found: "Lineage") -> list[str]:
 
 def _file_lines(file: "SourceFile") -> list[str]:
     version = f", version {file.version_id}" if file.version_id else ""
-    records = f"{file.record_count:,} {'record' if file.record_count == 1 else 'records'}"
+    records = counted(file.record_count, "record")
     lines = [f"{file.file}{version}, delivery {file.delivery_id}: {records}"]
     if file.note:
         lines.append(f"  {file.note}")

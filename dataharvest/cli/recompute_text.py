@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dataharvest.rules.text import counted
+
 if TYPE_CHECKING:
     from dataharvest.replaying.recompute import ComputedSet, Forecast, Recomputed
     from dataharvest.transformers import Transformer
@@ -39,7 +41,7 @@ def print_answers(answers: Sequence[Answer], transformer: "Transformer", *, is_p
             click.echo(f"{subject}: version {one.computed.version + 1} is being made")
     due_count = sum(one.left is None and one.failure is None for one in answers)
     what = f"{transformer.name}, version {transformer.logic_version} of its logic"
-    sets = f"{due_count:,} {'set' if due_count == 1 else 'sets'}"
+    sets = counted(due_count, "set")
     if is_plan:
         click.echo(f"{what}: {sets} would be computed again; nothing was changed")
     elif due_count:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dataharvest.cli.replay_text import say_gone, size_text
+from dataharvest.rules.text import counted
 
 if TYPE_CHECKING:
     from dataharvest.replaying.choosing import Gone
@@ -23,12 +24,12 @@ def print_plan(request: "Request", effects: "Effects", gone: "Sequence[Gone]", *
         return
     where = "the bucket" if request.from_s3 else request.topic
     click.echo(
-        f"{_counted(effects.message_count, 'message')} of {where}, {size_text(effects.byte_count)}, "
-        f"about {_counted(len(effects.deliveries), 'delivery', 'deliveries')} and {_counted(len(effects.sets), 'set')}"
+        f"{counted(effects.message_count, 'message')} of {where}, {size_text(effects.byte_count)}, "
+        f"about {counted(len(effects.deliveries), 'delivery', 'deliveries')} and {counted(len(effects.sets), 'set')}"
     )
     if effects.copy_count:
         click.echo(
-            f"  left out: {_counted(effects.copy_count, 'copy', 'copies')} that earlier replays made of messages in the range"
+            f"  left out: {counted(effects.copy_count, 'copy', 'copies')} that earlier replays made of messages in the range"
         )
     if effects.unreadable_count:
         click.echo(f"  unreadable: {effects.unreadable_count:,}, they would be dead-lettered again")
@@ -47,10 +48,6 @@ def _print_effects(effects: "Effects") -> None:
     names = sorted(f"{one.tenant} {one.business_date}" for one in effects.acting_sets) + sorted(effects.new_keys)
     for line in _names("could go on and publish what changed", names):
         click.echo(line)
-
-
-def _counted(count: int, one: str, more: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
 
 
 def _names(what: str, names: Sequence[str]) -> list[str]:

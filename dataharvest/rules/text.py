@@ -1,10 +1,15 @@
-"""Text from outside as a person may see it: nothing hidden, nothing turned around, nothing that moves a terminal's cursor."""
+"""Text as a person may see it; from outside: nothing hidden, nothing turned around, nothing that moves a terminal's cursor."""
 
 import unicodedata
 
 _SHOWN_AS_THEY_ARE = frozenset("\u200d\ufe0f")
 """Joiner and variation selector: parts of ordinary writing and of emoji."""
 _UNSEEN = {"Cc", "Cf", "Co", "Cs", "Zl", "Zp"}
+
+
+def counted(count: int, one: str, more: str | None = None) -> str:
+    """So many of something: "1 copy", "2 copies"; ``more`` unless it is ``one`` with an s."""
+    return f"{count:,} {one if count == 1 else more or f'{one}s'}"
 
 
 def visible(text: str) -> str:

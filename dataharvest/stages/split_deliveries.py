@@ -71,7 +71,7 @@ class SplitLoop:
         Nothing else is read meanwhile: whatever is in hand when this process ends would be blamed too.
         """
         for lease in self._running.values():
-            if lease.is_suspect and await self.deliveries.stored_chunk_count(lease.delivery_id) <= lease.chunks_at_lease:
+            if lease.is_suspect and not await self._is_further(lease):
                 return True
         return False
 
@@ -120,10 +120,13 @@ class SplitLoop:
         # No longer than the lease is ours without being renewed.
         patience_s = min(self.under_way_s, self.splitter.lease_s / 2)
         for _ in range(round(patience_s / _UNDER_WAY_LOOK_S)):
-            if await self.deliveries.stored_chunk_count(lease.delivery_id) > lease.chunks_at_lease:
+            if await self._is_further(lease):
                 return True
             await asyncio.sleep(_UNDER_WAY_LOOK_S)
         return False
+
+    async def _is_further(self, lease: Lease) -> bool:
+        return await self.deliveries.stored_chunk_count(lease.delivery_id) > lease.chunks_at_lease
 
     async def _abandon(self) -> None:
         running, self._running = self._running, {}
