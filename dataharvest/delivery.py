@@ -111,6 +111,10 @@ class Delivery:
         try:
             if crashes >= CRASHES_ALLOWED:
                 raise Rejected(f"the message ended its worker {CRASHES_ALLOWED} times", rule="crashed_worker")
+            if await self.suspects.is_given_up(position, event.message.key):
+                logger.warning("copy of a dead letter passed", extra={"stage": stage, **position._asdict()})
+                await self.suspects.clear(position)
+                return
             await self.suspects.note(position)
             if event.message.value is None:
                 raise Rejected("the message has no value", rule="empty_message")
@@ -122,6 +126,8 @@ class Delivery:
             metrics.DEAD_LETTERED.labels(stage, rejected.rule).inc()
             if rejected.rule == "crashed_worker":
                 # Its offset is not committed yet: if the worker ends now, the message must be known when it comes again.
+                # And copies of it may come next.
+                self.suspects.forget()
                 return
         await self.suspects.clear(position)
 

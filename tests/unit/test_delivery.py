@@ -257,6 +257,21 @@ async def test_what_ended_its_workers_is_not_tried_again_when_the_worker_ends_be
     assert site.journal.attempts == {Position("work", 0, 7): CRASHES_ALLOWED}
 
 
+async def test_a_copy_of_a_chunk_that_ended_its_workers_ends_no_more_of_them() -> None:
+    class Journal(MemoryJournal):
+        async def given_up(self) -> set[bytes]:
+            return {b"4:7"} if site.dead_letters.kept else set()
+
+    first, copy, other = (FakeMessage(offset=offset, topic="chunks", key=b"4:7") for offset in (7, 8, 9))
+    other.key = b"4:8"
+    site = Site(journal=Journal(attempts={Position("chunks", 0, 7): CRASHES_ALLOWED, Position("chunks", 0, 8): 1}))
+    handle, calls = failing()
+    events = [FakeEvent(message) for message in (first, copy, other)]
+    await site.run(events, handle)
+    assert (calls, site.rules, [event.acks for event in events]) == ([b"value"], ["crashed_worker"], [1, 1, 1])
+    assert site.journal.attempts == {Position("chunks", 0, 7): CRASHES_ALLOWED}
+
+
 async def test_a_message_that_ended_its_worker_twice_has_another_try() -> None:
     site, event = Site(), FakeEvent()
     site.journal.attempts[Position("work", 0, 7)] = CRASHES_ALLOWED - 1
