@@ -29,7 +29,8 @@ class Fault:
     def line(self) -> str:
         """In one line."""
         recovery = "" if self.recovery_s is None else f", {self.recovery_s:.1f} s"
-        return f"{self.kind} {self.what}: {self.did if self.has_happened else f'did not hit: {self.did}'}{recovery}"
+        did = self.did if self.has_happened else f"did not hit: {self.did}"
+        return f"{self.at:%H:%M:%S} {self.kind} {self.what}: {did}{recovery}"
 
     def as_json(self) -> dict[str, Any]:
         """For the report."""
