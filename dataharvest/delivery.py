@@ -15,6 +15,7 @@ import faust
 from faust.types import EventT, StreamT
 
 from dataharvest import metrics, tracing
+from dataharvest.disk_trouble import is_disk_trouble, stop_for_the_disk
 from dataharvest.errors import Misconfigured, Rejected, Unavailable
 from dataharvest.faust_repairs import EXIT_BUG, Tripwire, discard, halted
 from dataharvest.ports import DeadLetters, Position
@@ -68,6 +69,9 @@ class Delivery:
             with tracing.span(stage, position._asdict(), parent=parent), metrics.STAGE_SECONDS.labels(stage).time():
                 handled = await self._handle_or_dead_letter(event, position, handle, stage)
         except Exception as error:  # a bug: nobody may go on as if nothing had happened
+            if is_disk_trouble(error):
+                await self._withdraw(position)
+                stop_for_the_disk(f"stage {stage}", error)
             try:
                 await self.suspects.record_crash(position, error)
             finally:

@@ -368,6 +368,12 @@ def test_a_bug_ends_the_worker_at_once_and_is_written_down_before() -> None:
     assert "bug, the worker ends" in ended.stderr
 
 
+def test_a_full_disk_ends_the_worker_and_is_no_fault_of_the_message() -> None:
+    ended = end_of("full, _ = failing(OSError(28, 'No space left on device'))\nasyncio.run(site.run([event], full))")
+    assert (ended.returncode, ended.stdout) == (74, "")
+    assert "disk of the tables is full or broken, the worker ends" in ended.stderr
+
+
 @pytest.mark.parametrize("why", ["Unavailable('PostgreSQL')", "Rejected('NUL', rule='sqlstate_22021')", "KeyError('bug')"])
 def test_a_bug_ends_the_worker_even_if_it_can_not_be_written_down(why: str) -> None:
     ended = end_of(f"broken = {why}\nasyncio.run(site.run([event], bug))")
