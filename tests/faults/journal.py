@@ -22,6 +22,8 @@ class Fault:
     """What the system did."""
     recovery_s: float | None = None
     """From the end of the fault until the work went on; None when it did not in time."""
+    waiting: int | None = None
+    """Chunks on their way when the fault ended; None when it was not looked."""
     redelivered: int = 0
     """Chunks that were stored and whose offset was not committed: they come again."""
 

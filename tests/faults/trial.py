@@ -136,7 +136,9 @@ class Trial(Round):
         if entry.recovery_s is None:
             ended = time.monotonic()
             entry.redelivered = await self.pulse.redelivered()
-            entry.recovery_s = await self.pulse.again(waiting=await self.pulse.waiting(), since=ended)
+            waiting = await self.pulse.waiting()
+            entry.waiting = len(waiting)
+            entry.recovery_s = await self.pulse.again(waiting=waiting, since=ended)
         entry.did = entry.did or ("went on" if entry.recovery_s is not None else "did not go on")
 
 
