@@ -11,7 +11,8 @@ from tests.faults.kinds import ALL, SCALES
 from tests.faults.run import Plan, play_together
 from tests.faults.site import Site, site
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
+on_one_loop = pytest.mark.asyncio(loop_scope="module")
 SEED = 7
 LANES = {
     "workers and services": ("F1", "F2", "F3", "F4", "F5", "F6", "F7", "F13"),
@@ -26,6 +27,7 @@ async def made() -> AsyncIterator[Site]:
         yield one
 
 
+@on_one_loop
 @pytest.mark.parametrize(
     "kinds", [pytest.param(kinds, marks=pytest.mark.xdist_group(name), id=name) for name, kinds in LANES.items()]
 )
@@ -41,6 +43,7 @@ async def test_every_kind_of_fault_once_loses_doubles_and_delays_nothing(
     assert outcome.exit_code == 0, outcome.summary
 
 
+@on_one_loop
 @pytest.mark.xdist_group("bugs")
 @pytest.mark.parametrize("bug", ["insert twice", "swallow a row error", "republish unchanged"])
 async def test_a_planted_bug_turns_the_run_red(made: Site, bug: str) -> None:
