@@ -11,8 +11,8 @@ from tests.kills.world import World
 
 MOST_RSS_BYTES = 700 << 20
 MOST_DESCRIPTORS = 300
-GROWTH_BYTES, MORE_DESCRIPTORS = 80 << 20, 40
-"""What a worker may gain between two moments at rest: connections come and go, caches fill up."""
+GROWTH_BYTES, MORE_DESCRIPTORS = 200 << 20, 100
+"""What a worker may gain between two moments at rest: one that has only just begun fills its caches and pools."""
 _OPEN = """
     SELECT pid, application_name, state, now() - xact_start AS age FROM pg_stat_activity
     WHERE application_name LIKE 'dataharvest%' AND state LIKE 'idle in transaction%'
