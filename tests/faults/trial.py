@@ -151,7 +151,7 @@ Script = Callable[[Trial], Awaitable[None]]
 
 async def play_trial(trial: Trial, script: Script) -> str:
     """Run the script, heal, correct, settle, judge; returns the trial's line."""
-    started = time.monotonic()
+    started, known = time.monotonic(), len(trial.world.crew.members)
     async with Reader(trial.world, trial.sets).watching():
         try:
             await script(trial)
@@ -163,7 +163,7 @@ async def play_trial(trial: Trial, script: Script) -> str:
     await judge_load(trial.sets, witness=trial.world.witness, expected_dead=trial.journal.expected_dead)
     trial.world.witness.violations.other.update(await complaints_about(trial.world, before=before))
     await trial.world.crew.end_all()
-    if slow := [one.log.stem for one in trial.world.crew.members if one.needed_watchdog]:
+    if slow := [one.log.stem for one in trial.world.crew.members[known:] if one.needed_watchdog]:
         trial.notes.append(f"{len(slow)} workers ended only by their watchdog when asked to: {', '.join(slow)}")
     notes = "".join(f"; {note}" for note in trial.notes)
     return f"{trial.name}: {trial.hits} of {trial.planned} faults, {time.monotonic() - started:.0f} s{notes}"
