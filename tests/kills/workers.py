@@ -35,6 +35,11 @@ class Worker:
         """What it ended with; negative: by which signal."""
         return self._process.poll()
 
+    @property
+    def listens(self) -> bool:
+        """Whether it has come so far that it ends by itself when it is asked to."""
+        return b"worker starts" in self.log.read_bytes()
+
     def cpu_s(self) -> float:
         """Processor time used so far, in seconds; 0 when it has ended."""
         try:
