@@ -12,7 +12,6 @@
 """
 
 import asyncio
-import os
 import subprocess
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -37,9 +36,6 @@ from tests.programs import Program, run_program, start_program
 settings.register_profile("dataharvest", deadline=None)
 settings.register_profile("drill", deadline=None, max_examples=20_000)
 settings.load_profile("dataharvest")
-
-# Brokers of tests live for minutes: to compile their code twice costs more time than the better code saves.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
 
 NO_BROWSER = "browser tests NOT RUN"
 _START_S, _END_S = 60.0, 20.0
