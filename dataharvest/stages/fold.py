@@ -141,7 +141,11 @@ class Fold:
         wait_s = versions.due_in_s(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
         if wait_s is not None:
             self._later[key] = self.clock() + wait_s
-        if due is not None:
+        if due is not None and view.versions and await locked.end_repeats(due):
+            logger.info("content came again, no version", extra=key_details(key))
+            # Other files may have changed.
+            await self._make_version(locked, key, contract, settle_s=settle_s)
+        elif due is not None:
             number = view.versions[-1].version + 1 if view.versions else 1
             await locked.create_version(number, due, waived=waived_entities(contract, present=due))
             metrics.SET_READY_SECONDS.observe(await locked.since_arrival_s(number))
