@@ -137,15 +137,16 @@ class Fold:
     async def _make_version(self, locked: LockedSet, key: SetKey, contract: Contract, *, settle_s: float) -> None:
         view = await locked.view()
         threshold = contract.quarantine_threshold
+        # Whether it is a repeat does not depend on what comes next, so nothing has to settle.
+        chosen = versions.due_version(view, required=contract.required, quarantine_threshold=threshold)
+        if chosen is not None and view.versions and await locked.end_repeats(chosen):
+            logger.info("content came again, no version", extra=key_details(key))
+            view = await locked.view()
         due = versions.due_version(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
         wait_s = versions.due_in_s(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
         if wait_s is not None:
             self._later[key] = self.clock() + wait_s
-        if due is not None and view.versions and await locked.end_repeats(due):
-            logger.info("content came again, no version", extra=key_details(key))
-            # Other files may have changed.
-            await self._make_version(locked, key, contract, settle_s=settle_s)
-        elif due is not None:
+        if due is not None:
             number = view.versions[-1].version + 1 if view.versions else 1
             await locked.create_version(number, due, waived=waived_entities(contract, present=due))
             metrics.SET_READY_SECONDS.observe(await locked.since_arrival_s(number))
