@@ -91,7 +91,7 @@ async def test_a_batch_that_was_dead_lettered_shows_in_status_until_it_is_replay
     [one] = await shown()
     dead = {rule["rule"]: rule["dead_letter_count"] for rule in one["rules"] if rule["dead_letter_count"]}
     assert dead == {"outbound.clients": 1}
-    assert "1 batch of outbound.clients was dead-lettered (sqlstate_23505)" in one["reason"]
+    assert "1 batch of outbound.clients was dead-lettered (sqlstate_23505)" in one["why"]["sentence"]
 
     await outside.query("DELETE FROM outbound WHERE message_id = $1", taken)
     done = await asyncio.to_thread(dataharvest, "dead-letters", "replay", "--rule", "sqlstate_23505", "--by", "anna")

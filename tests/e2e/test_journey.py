@@ -104,9 +104,8 @@ class TestTwoWorkers:
         """Deliveries of the tenant, once so many are repeats and the set has heard of it."""
 
         async def all_told() -> bool:
-            return (
-                sum(one["state"] == "repeat" and bool(one["announced_at"]) for one in await outside.deliveries(tenant)) == count
-            )
+            states = [one["state"] for one in await outside.deliveries(tenant) if one["announced_at"]]
+            return states.count("repeat") == count
 
         await eventually(all_told, what=f"{count} deliveries of {tenant} repeats", within_s=60)
         return await outside.deliveries(tenant)
