@@ -148,7 +148,7 @@ async def _reader() -> "AsyncIterator[PostgresStatus]":
     from dataharvest.settings import load_settings
 
     url = load_settings().database_url.get_secret_value()
-    database = Database(url, pool_size=1, application_name="dataharvest status")
+    database = Database(url, pool_size=2, application_name="dataharvest status")
     try:
         await require_current_schema(database)
         yield PostgresStatus(database, required=required_entities(), rules=list(all_rules().values()))

@@ -147,19 +147,21 @@ SELECT clock_timestamp()
 -- name: pulse
 SELECT pg_current_wal_insert_lsn()::text
 
+-- name: export_snapshot
+SELECT pg_export_snapshot()
+
 -- name: board_dates
 SELECT DISTINCT business_date FROM business_set WHERE $1::date IS NULL OR business_date <= $1 ORDER BY business_date DESC LIMIT $2
 
 -- name: board_sets
--- $1 and $2: oldest and newest date. is_out: the newest version is published, and neither an edition nor a problem has come since.
-SELECT s.tenant, s.business_date, s.late_at IS NOT NULL AS late, newest.set_version_id, newest.version,
-       coalesce(s.problem IS NULL AND newest.state = 'published' AND newest.edition = s.edition, false) AS is_out
-FROM business_set s
-LEFT JOIN (
-    SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state, edition
-    FROM set_version WHERE business_date BETWEEN $1 AND $2 ORDER BY tenant, business_date, version DESC) newest USING (tenant, business_date)
+-- $1 and $2: oldest and newest date. A row for each tenant, its sets side by side; one with several versions is there several times.
+-- is_out: the version is published, and neither an edition nor a problem has come since.
+SELECT s.tenant, array_agg(s.business_date - $1::date) AS days, array_agg(coalesce(v.version, 0)) AS versions,
+       array_agg(coalesce(v.set_version_id, 0)) AS version_ids, array_agg(s.late_at IS NOT NULL) AS late,
+       array_agg(coalesce(s.problem IS NULL AND v.state = 'published' AND v.edition = s.edition, false)) AS is_out
+FROM business_set s LEFT JOIN set_version v USING (tenant, business_date)
 WHERE s.business_date BETWEEN $1 AND $2 AND ($3 = '' OR strpos(lower(s.tenant), lower($3)) > 0)
-ORDER BY s.tenant, s.business_date
+GROUP BY s.tenant ORDER BY s.tenant
 
 -- name: board_unsettled
 -- Sets with a delivery that is on its way or may have records in quarantine, and those with a complete one that is in no version.

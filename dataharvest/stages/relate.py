@@ -8,6 +8,7 @@ from dataharvest.errors import ContractTrouble
 from dataharvest.messages import Batch
 from dataharvest.ports import LockedBatch, Work
 from dataharvest.rules.notifying import blocked_version_note
+from dataharvest.rules.text import orphans_text
 from dataharvest.stages.judge import ContractOf, default_contract
 
 logger = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ async def _failure(orphans: dict[str, int], locked: LockedBatch, contract: Contr
 
 
 def _orphans_that_block(orphans: dict[str, int], contract: Contract) -> dict[str, Any] | None:
-    blocking = [f"{count} {kind}" for kind, count in orphans.items() if kind in contract.orphans_block]
+    blocking = [orphans_text(count, kind) for kind, count in orphans.items() if kind in contract.orphans_block]
     return {"rule": "orphans", "message": ", ".join(blocking)} if blocking else None
 
 

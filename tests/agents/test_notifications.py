@@ -65,7 +65,7 @@ async def test_orphans_are_told_as_blocked_after_the_set_was_ready() -> None:
         await agents.run()
 
     assert [one.type for one in found] == ["set_ready", "set_blocked"]
-    assert found[1].reason == "version 1 is blocked by orphans: 1 transactions without an account."
+    assert found[1].reason == "version 1 is blocked by orphans: 1 transaction without an account."
     assert told(world) == found
 
 

@@ -101,7 +101,14 @@ async def test_a_batch_that_was_dead_lettered_shows_in_status_until_it_is_replay
     assert values_of(messages, of=files) == files.outbound
 
 
-def test_a_letter_that_is_not_there_is_wrong_usage(dataharvest: Command) -> None:
-    done = dataharvest("dead-letters", "show", "work:0:123456789")
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("show", "work:0:123456789"), "there is no dead letter work:0:123456789"),
+        (("list", "--rule", "nosuch"), "no rule of a message is called 'nosuch'"),
+    ],
+)
+def test_what_is_not_there_is_wrong_usage(dataharvest: Command, words: tuple[str, ...], sentence: str) -> None:
+    done = dataharvest("dead-letters", *words)
     assert done.returncode == 2
-    assert "there is no dead letter work:0:123456789" in done.stderr
+    assert sentence in " ".join(done.stderr.split())

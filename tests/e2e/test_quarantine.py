@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from tests.conftest import PROGRAM, Command, RunWorkers
+from tests.conftest import Command, RunWorkers
 from tests.e2e.outside import Outside
 from tests.kills.world import eventually
+from tests.programs import PROGRAM
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "acme"
 FILES = {path.name: path.read_bytes() for path in sorted(EXAMPLES.iterdir())}

@@ -94,6 +94,12 @@ class PostgresWebhookCalls:
         async with self._database.connection() as connection:
             return [dict(row) for row in await connection.fetch(_SQL["list_calls"], tenant)]
 
+    async def accepted_count(self, tenant: str | None) -> int:
+        """How many calls were accepted."""
+        async with self._database.connection() as connection:
+            count: int = await connection.fetchval(_SQL["accepted_count"], tenant)
+        return count
+
     async def _execute(self, query: str, *arguments: Any) -> None:
         async with self._database.connection() as connection:
             await connection.execute(_SQL[query], *arguments)
