@@ -146,6 +146,11 @@ class Fold:
     async def _make_version(self, locked: LockedSet, view: SetView, key: SetKey, contract: Contract, *, settle_s: float) -> bool:
         """Make the version that is due; whether one was."""
         threshold = contract.quarantine_threshold
+        # Whether it is a repeat does not depend on what comes next, so nothing has to settle.
+        chosen = versions.due_version(view, required=contract.required, quarantine_threshold=threshold)
+        if chosen is not None and view.versions and await locked.end_repeats(chosen):
+            logger.info("content came again, no version", extra=key_details(key))
+            view = await locked.view()
         due = versions.due_version(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
         wait_s = versions.due_in_s(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
         if wait_s is not None:
