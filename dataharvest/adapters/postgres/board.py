@@ -114,11 +114,11 @@ class Boards:
             return Cells([], {}, frozenset())
         async with self._beside(connection) as other:
             # The two longest questions, put at the same time.
-            touched, found = await asyncio.gather(
-                other.fetch(_SQL["board_unsettled"], dates[-1], dates[0]),
+            counting, found = await asyncio.gather(
+                self._sets.counting(other, dates, part_of_tenant=part_of_tenant),
                 self._sets.read(connection, dates, part_of_tenant=part_of_tenant),
             )
-        open_sets = await self._sets.open_ones(connection, found, dates, touched=set(map(tuple, touched)))
+        open_sets = await self._sets.open_ones(connection, found, dates, counting=counting)
         states, held = await read_states(connection, open_sets, required=self._required, rules=self._rules, ruled=self._ruled)
         return Cells(dates, _filled(found, dates, states), held)
 

@@ -11,8 +11,8 @@ from dataharvest.deliveries import SetKey
 from dataharvest.sql import queries
 
 _SQL = queries("status")
-_VERSIONS_KEPT = 200_000
-"""Versions whose entities are kept, at about a hundred bytes each."""
+_VERSIONS_KEPT = 100_000
+"""Versions of which it is kept what they are made of, at about five hundred bytes each."""
 
 
 NewestVersion: TypeAlias = tuple[int, int, int, bool, bool]
@@ -27,12 +27,22 @@ class TenantSets(NamedTuple):
     sets: list[NewestVersion | None]
 
 
+class Counting(NamedTuple):
+    """Deliveries of the board's dates that count or may."""
+
+    clean: Sequence[int]
+    """Complete, and nothing of them in quarantine."""
+    others: Sequence[int]
+
+
 class BoardSets:
     """Reads them; what a version is made of is read once, for that never changes."""
 
     def __init__(self, required: Collection[str]) -> None:
         self._required = frozenset(required)
         self._entities: dict[int, frozenset[str]] = {}
+        self._in_versions: set[int] = set()
+        """Deliveries of these versions."""
 
     async def read(self, connection: Connection, dates: Sequence[date], *, part_of_tenant: str) -> list[TenantSets]:
         """The sets of these dates, the newest first, of every tenant whose name has that part, in order of the name."""
@@ -40,12 +50,23 @@ class BoardSets:
         places = {(day - dates[-1]).days: place for place, day in enumerate(dates)}
         return [TenantSets(tenant, _newest(columns, places)) for tenant, *columns in rows]
 
+    async def counting(self, connection: Connection, dates: Sequence[date], *, part_of_tenant: str) -> Counting:
+        """The deliveries of these dates and tenants that count or may."""
+        [row] = await connection.fetch(_SQL["board_counting"], dates[-1], dates[0], part_of_tenant)
+        return Counting(*row)
+
     async def open_ones(
-        self, connection: Connection, found: Sequence[TenantSets], dates: Sequence[date], *, touched: set[tuple[str, date]]
+        self, connection: Connection, found: Sequence[TenantSets], dates: Sequence[date], *, counting: Counting
     ) -> list[SetKey]:
-        """The sets of which the rule has to be asked: not out, touched, or with a contract that has come to require more."""
+        """The sets of which the rule has to be asked.
+
+        They are not out; or have a delivery that is on its way, may have records in quarantine, or is in no version; or their
+        contract has come to require more.
+        """
         contracts = await newest_contracts(connection, {one.tenant for one in found})
         await self._learn(connection, [each[2] for one in found for each in one.sets if each and each[4]])
+        moving = [*counting.others, *set(counting.clean).difference(self._in_versions)]
+        touched = set(map(tuple, await connection.fetch(_SQL["sets_of_deliveries"], moving)))
         wanted = []
         for tenant, sets in found:
             required = frozenset(contracts[tenant].required) if tenant in contracts else self._required
@@ -60,9 +81,13 @@ class BoardSets:
     async def _learn(self, connection: Connection, versions: Sequence[int]) -> None:
         if len(self._entities) > _VERSIONS_KEPT:
             self._entities.clear()
+            self._in_versions.clear()
         unknown = [one for one in versions if one not in self._entities]
-        for row in await connection.fetch(_SQL["entities_of_versions"], unknown) if unknown else ():
-            self._entities[row[0]] = _entities(tuple(row[1]))
+        for version_id, entities, delivery_ids in (
+            await connection.fetch(_SQL["entities_of_versions"], unknown) if unknown else ()
+        ):
+            self._entities[version_id] = _entities(tuple(entities))
+            self._in_versions.update(delivery_ids)
 
 
 def _newest(columns: Sequence[Any], places: dict[int, int]) -> list[NewestVersion | None]:
