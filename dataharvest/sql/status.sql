@@ -147,9 +147,6 @@ SELECT clock_timestamp()
 -- name: pulse
 SELECT pg_current_wal_insert_lsn()::text
 
--- name: export_snapshot
-SELECT pg_export_snapshot()
-
 -- name: board_dates
 SELECT DISTINCT business_date FROM business_set WHERE $1::date IS NULL OR business_date <= $1 ORDER BY business_date DESC LIMIT $2
 

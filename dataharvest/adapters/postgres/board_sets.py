@@ -27,14 +27,6 @@ class TenantSets(NamedTuple):
     sets: list[NewestVersion | None]
 
 
-class Counting(NamedTuple):
-    """Deliveries of the board's dates that count or may."""
-
-    clean: Sequence[int]
-    """Complete, and nothing of them in quarantine."""
-    others: Sequence[int]
-
-
 class BoardSets:
     """Reads them; what a version is made of is read once, for that never changes."""
 
@@ -50,13 +42,8 @@ class BoardSets:
         places = {(day - dates[-1]).days: place for place, day in enumerate(dates)}
         return [TenantSets(tenant, _newest(columns, places)) for tenant, *columns in rows]
 
-    async def counting(self, connection: Connection, dates: Sequence[date], *, part_of_tenant: str) -> Counting:
-        """The deliveries of these dates and tenants that count or may."""
-        [row] = await connection.fetch(_SQL["board_counting"], dates[-1], dates[0], part_of_tenant)
-        return Counting(*row)
-
     async def open_ones(
-        self, connection: Connection, found: Sequence[TenantSets], dates: Sequence[date], *, counting: Counting
+        self, connection: Connection, found: Sequence[TenantSets], dates: Sequence[date], *, part_of_tenant: str
     ) -> list[SetKey]:
         """The sets of which the rule has to be asked.
 
@@ -65,7 +52,8 @@ class BoardSets:
         """
         contracts = await newest_contracts(connection, {one.tenant for one in found})
         await self._learn(connection, [each[2] for one in found for each in one.sets if each and each[4]])
-        moving = [*counting.others, *set(counting.clean).difference(self._in_versions)]
+        [(clean, others)] = await connection.fetch(_SQL["board_counting"], dates[-1], dates[0], part_of_tenant)
+        moving = [*others, *set(clean).difference(self._in_versions)]
         touched = set(map(tuple, await connection.fetch(_SQL["sets_of_deliveries"], moving)))
         wanted = []
         for tenant, sets in found:
@@ -74,7 +62,7 @@ class BoardSets:
                 if each is None:
                     continue
                 _, _, version_id, _, is_out = each
-                if not is_out or (tenant, day) in touched or not required <= self._entities[version_id]:
+                if not is_out or (tenant, day) in touched or not required <= self._entities.get(version_id, frozenset()):
                     wanted.append(SetKey(tenant, day))
         return wanted
 
