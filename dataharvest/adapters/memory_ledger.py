@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -132,6 +133,8 @@ class StoredVersion:
     """Announced rules; whether the readiness was sent."""
     batches: dict[str, list[StoredBatch]] = field(default_factory=dict)
     links: list[dict[str, str | None]] = field(default_factory=list)
+    orphans: Counter[str] = field(default_factory=Counter)
+    """Number by kind, of all slices related so far."""
     values: dict[tuple[str, int], list[dict[str, str]]] = field(default_factory=dict)
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
     logic_versions: dict[str, set[int]] = field(default_factory=dict)

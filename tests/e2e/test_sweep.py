@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,8 +17,9 @@ from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.topics import load_topics
 from tests.kills.sets import FileSet, make_set
-from tests.kills.workers import PROGRAM, Worker
+from tests.kills.workers import Worker
 from tests.kills.world import World, eventually, world
+from tests.programs import run_program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 WAIT_S = 90
@@ -35,10 +34,7 @@ async def made() -> AsyncIterator[World]:
 
 async def run(made: World, *words: str) -> str:
     """A command's output."""
-    command = [str(PROGRAM), *words]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env={**os.environ, **made.environment}, capture_output=True, text=True, check=False
-    )
+    done = await asyncio.to_thread(run_program, *words, environment=made.environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

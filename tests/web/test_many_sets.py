@@ -17,7 +17,7 @@ from dataharvest.board import Board, BoardQuery
 from dataharvest.deliveries import SetKey
 from dataharvest.rulebook import all_rules, required_entities
 from dataharvest.rules.standing import State
-from tests.conftest import PROGRAM
+from tests.programs import PROGRAM
 from tests.web.conftest import Visit, serving
 from tests.web.many_sets import DATES, SET_COUNT, TENANTS, fill
 

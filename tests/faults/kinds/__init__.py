@@ -12,7 +12,8 @@ from tests.faults.kinds.processes import F1, F2, F3
 from tests.faults.kinds.services import F4, F5
 from tests.faults.kinds.tables import F9, F14, F18
 
-ORDER = (F1, F2, F3, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F16, F17, F18, OUTAGE)
+# F18 last: whoever looks for doubled rows reads whole tables, and it leaves a gigabyte of them.
+ORDER = (F1, F2, F3, F4, F5, F6, F7, F8, F9, F10, F11, F12, F13, F14, F16, F17, OUTAGE, F18)
 ALL = {one.name: one for one in ORDER}
 
 __all__ = ["ALL", "SCALES", "Kind", "Scale"]
