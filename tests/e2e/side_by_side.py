@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from aiokafka import TopicPartition
 
-from tests.conftest import PROGRAM
 from tests.e2e.outside import Outside
 from tests.kills.world import eventually
+from tests.programs import PROGRAM
 
 _END_S = 60
 

@@ -15,7 +15,6 @@ from tests.conftest import Command, RunWorkers
 from tests.e2e.outside import Outside
 from tests.e2e.side_by_side import SlowReplay, all_read, at_once, under_way
 from tests.kills.world import eventually
-from tests.programs import PROGRAM
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "acme"
 FILES = {path.name: path.read_bytes() for path in sorted(EXAMPLES.iterdir())}

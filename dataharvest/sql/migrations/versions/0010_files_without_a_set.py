@@ -5,7 +5,7 @@ from alembic import op
 from dataharvest.sql import migration_statements
 
 revision = "0010"
-down_revision = "0008"
+down_revision = "0009"
 
 
 def upgrade() -> None:
