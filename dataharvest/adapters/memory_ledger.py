@@ -170,7 +170,7 @@ class StoredRecompute(NamedTuple):
 class StoredNotification:
     """A notification's row."""
 
-    key: SetKey
+    key: SetKey | tuple[str, None]
     note: Note
     created_at: datetime
     traceparent: str | None = None
@@ -208,7 +208,7 @@ class MemoryLedger:
 
     clock: Callable[[], float] = time.monotonic
 
-    def notify(self, key: SetKey, note: Note) -> None:
+    def notify(self, key: SetKey | tuple[str, None], note: Note) -> None:
         """Leave a notification to be sent, unless there is one with its id."""
         stored = StoredNotification(key, note, datetime.now(UTC), tracing.traceparent())
         self.notifications.setdefault(note.notification_id, stored)

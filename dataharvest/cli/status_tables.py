@@ -102,6 +102,14 @@ def print_reasons(show: Show, sets: "list[SetStatus]", *, limit: int | None = _R
         show(f"\n… and {more:,} more sets that are not published: `dataharvest status --why --limit 0` has them all")
 
 
+def print_unusable(show: Show, deliveries: "list[DeliveryStatus]") -> None:
+    """Why files that belong to no set can't be used."""
+    for one in deliveries:
+        failure = one.failure or {}
+        said = visible(f"{one.file} belongs to no set, rule {failure.get('rule')}: {failure.get('message')}".rstrip("."))
+        show(f"\n{said}.\n  Upload it again under a name that says its kind and date; this one is never read.")
+
+
 def way_out(why: "Why") -> str:
     """What to do, the command, and what its words in capitals stand for; a line each."""
     said = [f"    {word}: {meaning}" for word, meaning in why.placeholders.items()]

@@ -1,16 +1,14 @@
 """The board from PostgreSQL: cheap for sets that are plainly published, by the rule for all others."""
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cache
 from itertools import chain
 from typing import NamedTuple
 
 from dataharvest.adapters.postgres.board_sets import BoardSets, TenantSets
-from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.status_rows import Ruled, read_states
 from dataharvest.board import LATE, NOT_PUBLISHED, BoardQuery, BoardRow, Cell
 from dataharvest.deliveries import SetKey
@@ -96,8 +94,7 @@ def _matches(cell: Cell, filtered: str) -> bool:
 class Boards:
     """Reads boards; what never changes is read once."""
 
-    def __init__(self, database: Database, *, required: Collection[str], rules: Collection[Rule]) -> None:
-        self._database = database
+    def __init__(self, *, required: Collection[str], rules: Collection[Rule]) -> None:
         self._required = required
         self._rules = rules
         self._sets = BoardSets(required)
@@ -112,26 +109,10 @@ class Boards:
         """The sets of these dates, the newest first, without one left out that has a set."""
         if not dates:
             return Cells([], {}, frozenset())
-        async with self._beside(connection) as other:
-            # The two longest questions, put at the same time.
-            touched, found = await asyncio.gather(
-                other.fetch(_SQL["board_unsettled"], dates[-1], dates[0]),
-                self._sets.read(connection, dates, part_of_tenant=part_of_tenant),
-            )
-        open_sets = await self._sets.open_ones(connection, found, dates, touched=set(map(tuple, touched)))
+        found = await self._sets.read(connection, dates, part_of_tenant=part_of_tenant)
+        open_sets = await self._sets.open_ones(connection, found, dates, part_of_tenant=part_of_tenant)
         states, held = await read_states(connection, open_sets, required=self._required, rules=self._rules, ruled=self._ruled)
         return Cells(dates, _filled(found, dates, states), held)
-
-    @asynccontextmanager
-    async def _beside(self, connection: Connection) -> AsyncIterator[Connection]:
-        """Another connection that sees the database as this one does."""
-        snapshot = await connection.fetchval(_SQL["export_snapshot"])
-        async with (
-            self._database.connection() as other,
-            other.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            await other.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
-            yield other
 
 
 def _filled(found: Sequence[TenantSets], dates: Sequence[date], states: Mapping[SetKey, State]) -> dict[str, list[Cell | None]]:

@@ -11,8 +11,8 @@ from dataharvest.deliveries import SetKey
 from dataharvest.sql import queries
 
 _SQL = queries("status")
-_VERSIONS_KEPT = 200_000
-"""Versions whose entities are kept, at about a hundred bytes each."""
+_VERSIONS_KEPT = 100_000
+"""Versions of which it is kept what they are made of, at about five hundred bytes each."""
 
 
 NewestVersion: TypeAlias = tuple[int, int, int, bool, bool]
@@ -33,6 +33,8 @@ class BoardSets:
     def __init__(self, required: Collection[str]) -> None:
         self._required = frozenset(required)
         self._entities: dict[int, frozenset[str]] = {}
+        self._in_versions: set[int] = set()
+        """Deliveries of these versions."""
 
     async def read(self, connection: Connection, dates: Sequence[date], *, part_of_tenant: str) -> list[TenantSets]:
         """The sets of these dates, the newest first, of every tenant whose name has that part, in order of the name."""
@@ -41,11 +43,18 @@ class BoardSets:
         return [TenantSets(tenant, _newest(columns, places)) for tenant, *columns in rows]
 
     async def open_ones(
-        self, connection: Connection, found: Sequence[TenantSets], dates: Sequence[date], *, touched: set[tuple[str, date]]
+        self, connection: Connection, found: Sequence[TenantSets], dates: Sequence[date], *, part_of_tenant: str
     ) -> list[SetKey]:
-        """The sets of which the rule has to be asked: not out, touched, or with a contract that has come to require more."""
+        """The sets of which the rule has to be asked.
+
+        They are not out; or have a delivery that is on its way, may have records in quarantine, or is in no version; or their
+        contract has come to require more.
+        """
         contracts = await newest_contracts(connection, {one.tenant for one in found})
         await self._learn(connection, [each[2] for one in found for each in one.sets if each and each[4]])
+        [(clean, others)] = await connection.fetch(_SQL["board_counting"], dates[-1], dates[0], part_of_tenant)
+        moving = [*others, *set(clean).difference(self._in_versions)]
+        touched = set(map(tuple, await connection.fetch(_SQL["sets_of_deliveries"], moving)))
         wanted = []
         for tenant, sets in found:
             required = frozenset(contracts[tenant].required) if tenant in contracts else self._required
@@ -53,16 +62,20 @@ class BoardSets:
                 if each is None:
                     continue
                 _, _, version_id, _, is_out = each
-                if not is_out or (tenant, day) in touched or not required <= self._entities[version_id]:
+                if not is_out or (tenant, day) in touched or not required <= self._entities.get(version_id, frozenset()):
                     wanted.append(SetKey(tenant, day))
         return wanted
 
     async def _learn(self, connection: Connection, versions: Sequence[int]) -> None:
         if len(self._entities) > _VERSIONS_KEPT:
             self._entities.clear()
+            self._in_versions.clear()
         unknown = [one for one in versions if one not in self._entities]
-        for row in await connection.fetch(_SQL["entities_of_versions"], unknown) if unknown else ():
-            self._entities[row[0]] = _entities(tuple(row[1]))
+        for version_id, entities, delivery_ids in (
+            await connection.fetch(_SQL["entities_of_versions"], unknown) if unknown else ()
+        ):
+            self._entities[version_id] = _entities(tuple(entities))
+            self._in_versions.update(delivery_ids)
 
 
 def _newest(columns: Sequence[Any], places: dict[int, int]) -> list[NewestVersion | None]:

@@ -16,7 +16,7 @@ from dataharvest.sql import queries
 _SQL = queries("notifications")
 
 
-async def add_notification(connection: Connection, key: SetKey, note: Note) -> None:
+async def add_notification(connection: Connection, key: SetKey | tuple[str, None], note: Note) -> None:
     """Leave a notification to be sent, in the transaction of what it is about; one with its id stays as it is."""
     told = (note.kind, note.version, note.reason, tracing.traceparent())
     await connection.execute(_SQL["add"], note.notification_id, *key, *told)

@@ -55,7 +55,7 @@ class PostgresStatus:
         self._database = database
         self._required = required
         self._rules = rules
-        self._boards = Boards(database, required=required, rules=rules)
+        self._boards = Boards(required=required, rules=rules)
 
     async def now(self) -> datetime:
         """The database's clock."""
