@@ -6,20 +6,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from dataharvest.stack import Stack
 
 _RESULTS = Path(__file__).parent / "results"
+_PROGRAM = str(Path(sys.executable).parent / "dataharvest")
 
 
 class Site:
-    """Services under one folder; workers that belong to it."""
+    """Services under one folder; workers that belong to it.
 
-    def __init__(self, home: Path) -> None:
+    Args:
+        home: the folder.
+        program: what starts the program; its commands follow.
+    """
+
+    def __init__(self, home: Path, *, program: Sequence[str] = (_PROGRAM,)) -> None:
         self.home = home
+        self._program = program
         self.stack = Stack(home)
         self.environment = {**os.environ, "DATAHARVEST_HOME": str(home)}
 
@@ -60,14 +67,14 @@ class Site:
             log.close()
 
     def _words(self, *words: str) -> list[str]:
-        return [str(Path(sys.executable).parent / "dataharvest"), *words]
+        return [*self._program, *words]
 
 
 @contextmanager
-def fresh_site() -> Iterator[tuple[Site, Path]]:
+def fresh_site(*, program: Sequence[str] = (_PROGRAM,)) -> Iterator[tuple[Site, Path]]:
     """A site that is up, and a folder for files; both are gone after the block."""
     with tempfile.TemporaryDirectory(prefix="dataharvest-bench-") as folder:
-        site = Site(Path(folder) / "home")
+        site = Site(Path(folder) / "home", program=program)
         try:
             site.up()
             yield site, Path(folder)

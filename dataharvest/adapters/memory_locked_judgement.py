@@ -83,7 +83,9 @@ class MemoryLockedJudgement:
         newer = [
             one
             for one in self._ledger.of_set(SetKey(self.subject.tenant, self.subject.business_date))
-            if one.entity == self._row.entity and one.state == "complete" and one.order > self._row.order
+            if one.entity == self._row.entity
+            and one.order > self._row.order
+            and (one.state == "complete" or one.state == "repeat" and one.repeat_of != self._row.delivery_id)
         ]
         self._row.state = "superseded" if newer else "complete"
         return self._row.state

@@ -47,10 +47,13 @@ def decompressor_for(object_key: str, *, max_ratio: int = 200, max_content_bytes
         max_content_bytes: longest content.
     """
     limits = _Limits(max_ratio=max_ratio, max_content_bytes=max_content_bytes)
-    key = object_key.lower()
-    if key.endswith(".gz"):
-        return _Gzip(limits)
-    return _Zstd(limits) if key.endswith(".zst") else _Plain(limits)
+    kinds = (kind for ending, kind in _BY_ENDING.items() if object_key.lower().endswith(ending))
+    return next(kinds, _Plain)(limits)
+
+
+def is_compressed(object_key: str) -> bool:
+    """Whether the content of an object is other bytes than the object's."""
+    return object_key.lower().endswith(tuple(_BY_ENDING))
 
 
 class _Limits:
@@ -162,6 +165,9 @@ class _Zstd:
             raise _corrupt("zstd", error) from error
         self._in_frame = not self._frame.eof
         return content
+
+
+_BY_ENDING: dict[str, type[_Gzip | _Zstd]] = {".gz": _Gzip, ".zst": _Zstd}
 
 
 def _truncated(name: str) -> Rejected:

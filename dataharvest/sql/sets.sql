@@ -36,12 +36,10 @@ FROM delivery d
 WHERE d.tenant = $1 AND d.business_date = $2
   AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')
 
--- name: since_seal
-SELECT coalesce(extract(epoch FROM clock_timestamp() - max(sealed_at)), 'infinity')::float8
-FROM delivery WHERE tenant = $1 AND business_date = $2
-
--- name: edition
-SELECT edition FROM business_set WHERE tenant = $1 AND business_date = $2
+-- name: of_set
+SELECT coalesce((SELECT edition FROM business_set WHERE tenant = $1 AND business_date = $2), 0) AS edition,
+       (SELECT coalesce(extract(epoch FROM clock_timestamp() - max(sealed_at)), 'infinity')::float8
+        FROM delivery WHERE tenant = $1 AND business_date = $2) AS since_seal_s
 
 -- name: publishing_version
 -- What was not cancelled goes out.
@@ -98,10 +96,10 @@ WHERE v.tenant = $1 AND v.business_date = $2 AND v.state IN ('open', 'blocked')
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id
                   AND b.rule LIKE 'outbound.%' AND b.computed_at IS NOT NULL)
 
--- name: mark_manifests_decided
-UPDATE manifest SET decided_at = clock_timestamp() WHERE (tenant, business_date) = ($1, $2) AND decided_at IS NULL
-
 -- name: set_totals_problem
+-- The manifests known by now are decided about.
+WITH decided AS (
+    UPDATE manifest SET decided_at = clock_timestamp() WHERE (tenant, business_date) = ($1, $2) AND decided_at IS NULL)
 UPDATE business_set SET problem = $3
 WHERE (tenant, business_date) = ($1, $2) AND problem IS DISTINCT FROM $3
   AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required', 'stored_manifest'))
@@ -146,6 +144,28 @@ WITH stuck AS (
     FOR UPDATE OF old SKIP LOCKED)
 UPDATE delivery SET state = 'superseded', completed_at = clock_timestamp(), announced_at = NULL
 FROM stuck WHERE delivery.delivery_id = stuck.delivery_id
+
+-- name: repeats
+SELECT new.delivery_id, new.entity, old.delivery_id AS repeat_of
+FROM set_version v
+JOIN business_set s ON (s.tenant, s.business_date) = (v.tenant, v.business_date) AND s.edition = v.edition
+JOIN set_version_delivery sd USING (set_version_id)
+JOIN delivery old ON old.delivery_id = sd.delivery_id AND old.state = 'complete'
+JOIN delivery new ON new.entity = sd.entity AND new.delivery_id = ANY($3) AND new.delivery_id <> old.delivery_id
+ AND new.state = 'complete' AND new.content_sha256 = old.content_sha256 AND new.contract_version = old.contract_version
+WHERE (v.tenant, v.business_date) = ($1, $2) AND v.state <> 'cancelled'
+  AND v.version = (SELECT max(version) FROM set_version w WHERE (w.tenant, w.business_date) = ($1, $2))
+ORDER BY new.delivery_id
+FOR UPDATE OF new
+
+-- name: supersede_between
+-- Nobody has seen them, and now nobody will; one that is still being read or judged finds so itself when it is done.
+UPDATE delivery d SET state = 'superseded'
+FROM delivery old, delivery new
+WHERE old.delivery_id = $1 AND new.delivery_id = $2 AND d.state = 'complete'
+  AND (d.tenant, d.business_date, d.entity) = (new.tenant, new.business_date, new.entity)
+  AND (d.last_modified, d.object_key, d.delivery_id) > (old.last_modified, old.object_key, old.delivery_id)
+  AND (d.last_modified, d.object_key, d.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
 
 -- name: since_arrival
 SELECT coalesce(extract(epoch FROM clock_timestamp() - max(d.registered_at)), 0)::float8

@@ -128,6 +128,10 @@ class Kafka(Service):
             f"-Xms{HEAP}",
             f"-Xmx{HEAP}",
             "-XX:+ExitOnOutOfMemoryError",
+            # Next to other services on few cores: compiling a second time and collecting side by side cost twice what the broker
+            # itself uses, and to the usual collector every chunk is an object too large for its regions.
+            "-XX:TieredStopAtLevel=1",
+            "-XX:+UseSerialGC",
             # Java would keep its counters in the machine's /tmp, and unpack compression libraries there.
             "-XX:-UsePerfData",
             f"-Djava.io.tmpdir={self.directory / 'tmp'}",

@@ -12,7 +12,7 @@ from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, Deliveries, Sender
-from dataharvest.rules.decompression import decompressor_for
+from dataharvest.rules.decompression import decompressor_for, is_compressed
 from dataharvest.rules.header import Header, read_header
 from dataharvest.rules.splitting import Piece, RecordSplitter
 from dataharvest.rules.transcoding import transcoder_for
@@ -92,7 +92,9 @@ class Reading:
         self._transcoder = transcoder_for(contract.encoding)
         self._decompressor = decompressor_for(lease.source.key, max_content_bytes=max_content_bytes)
         self._content_hash = sha256()
-        self._object_hash = sha256()
+        is_as_sent = contract.encoding == "utf-8" and not is_compressed(lease.source.key)
+        # Of content that is the object as it is, one hash says it all.
+        self._object_hash = None if is_as_sent else sha256()
         self._header: Header | None = None
         self._end = 0
 
@@ -110,7 +112,7 @@ class Reading:
             content_end=self._end,
             chunk_count=chunk_count,
             ignored_columns=self.header.ignored,
-            object_sha256=self._object_hash.digest(),
+            object_sha256=(self._object_hash or self._content_hash).digest(),
         )
 
     async def pieces(self) -> AsyncIterator[Piece]:
@@ -136,7 +138,8 @@ class Reading:
 
     async def _content(self) -> AsyncIterator[bytes]:
         async for compressed in self._objects.read(self._lease.source):
-            self._object_hash.update(compressed)
+            if self._object_hash is not None:
+                self._object_hash.update(compressed)
             for data in self._decompressor.feed(compressed):
                 yield self._taken(self._transcoder.feed(data))
         self._decompressor.finish()

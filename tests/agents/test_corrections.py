@@ -133,6 +133,58 @@ async def test_back_to_the_first_content_publishes_the_first_values_again(key: s
     assert story.held() == await values_of(FILES)
 
 
+async def read_in_turn(story: Story, *uploads: dict[str, bytes], turns: tuple[int, ...]) -> None:
+    """Upload, and read what is new in another order, each to its end before the next one is begun."""
+    world = story.world
+    async with world.agents() as agents:
+        for files in uploads:
+            await agents.upload(files)
+        leases = [await world.services.deliveries.lease() for _ in uploads]
+        for turn in turns:
+            lease = leases[turn]
+            assert lease is not None
+            await world.services.splitter.split(lease)
+            await agents.run()
+            story.clock.now += 2 * SETTLE_S
+            await agents.run()
+
+
+@pytest.mark.parametrize("turns", [(0, 1), (1, 0)], ids=["older first", "newer first"])
+async def test_the_same_content_twice_while_both_are_read_makes_no_version(turns: tuple[int, ...]) -> None:
+    story = Story()
+    await story.upload(FILES)
+    await read_in_turn(story, {ACCOUNTS: FILES[ACCOUNTS]}, {ACCOUNTS: FILES[ACCOUNTS]}, turns=turns)
+    assert story.version_states() == ["published"]
+    assert story.delivery_states()[-2:] in (["repeat", "repeat"], ["superseded", "repeat"])
+
+
+async def test_the_same_content_twice_as_the_first_of_its_kind_makes_one_version() -> None:
+    story = Story()
+    await story.upload({key: content for key, content in FILES.items() if key != ACCOUNTS})
+    await read_in_turn(story, {ACCOUNTS: FILES[ACCOUNTS]}, {ACCOUNTS: FILES[ACCOUNTS]}, turns=(0, 1))
+    assert story.version_states() == ["published"]
+
+
+async def test_a_repeat_and_a_correction_read_at_once_make_one_version() -> None:
+    story = Story()
+    await story.upload(FILES)
+    again = {ACCOUNTS: FILES[ACCOUNTS]}
+    await read_in_turn(story, again, again, {CLIENTS: CORRECTED[CLIENTS]}, turns=(0, 1, 2))
+    assert story.version_states() == ["published", "published"]
+    assert story.held() == await values_of({**FILES, CLIENTS: CORRECTED[CLIENTS]})
+
+
+@pytest.mark.parametrize("turns", [(0, 1), (1, 0)], ids=["correction first", "newer first"])
+async def test_a_correction_that_the_first_content_overtook_while_it_was_read_never_counts(turns: tuple[int, ...]) -> None:
+    story = Story()
+    await story.upload(FILES)
+    await read_in_turn(story, {ACCOUNTS: CORRECTED[ACCOUNTS]}, {ACCOUNTS: FILES[ACCOUNTS]}, turns=turns)
+    assert story.held() == await values_of(FILES)
+    if turns == (1, 0):
+        assert story.version_states() == ["published"]
+        assert story.delivery_states()[-2:] == ["superseded", "repeat"]
+
+
 @pytest.mark.parametrize("versioned", [True, False])
 @pytest.mark.parametrize("seed", range(25))
 async def test_corrections_at_any_moment_end_in_the_last_files_values(seed: int, versioned: bool) -> None:

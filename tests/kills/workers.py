@@ -1,20 +1,18 @@
 """Workers as the operating system sees them: started, watched and killed by process id."""
 
 import asyncio
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
+from tests.programs import start_program
+
 STUCK = 75
 """What a worker's watchdog ends it with."""
-PROGRAM = Path(sys.executable).parent / "dataharvest"
 
 
 class Worker:
@@ -24,10 +22,7 @@ class Worker:
         self.log = log
         self.started_at = time.monotonic()
         self.was_asked = False
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [PROGRAM, *words], env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
-            )
+        self._process = start_program(*words, environment=environment, output=log)
 
     @property
     def pid(self) -> int:

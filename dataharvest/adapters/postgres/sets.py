@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.delivery_ends import end_delivery
 from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest, newest_manifest_put_at
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import SetKey, set_is_publishing
@@ -85,6 +86,7 @@ class LockedSet:
         """See the port."""
         deliveries = await self._connection.fetch(_SQL["deliveries"], *self._key)
         versions = await self._connection.fetch(_SQL["versions"], *self._key)
+        of_set: Any = await self._connection.fetchrow(_SQL["of_set"], *self._key)
         return SetView(
             deliveries=tuple(DeliveryView(**row) for row in deliveries),
             versions=tuple(
@@ -98,8 +100,8 @@ class LockedSet:
                 )
                 for row in versions
             ),
-            since_seal_s=await self._connection.fetchval(_SQL["since_seal"], *self._key),
-            edition=await self._connection.fetchval(_SQL["edition"], *self._key) or 0,
+            since_seal_s=of_set["since_seal_s"],
+            edition=of_set["edition"],
         )
 
     async def manifest(self) -> Manifest | None:
@@ -117,7 +119,6 @@ class LockedSet:
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """See the port."""
         await self._connection.execute(_SQL["set_totals_problem"], *self._key, problem)
-        await self._connection.execute(_SQL["mark_manifests_decided"], *self._key)
 
     async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
         """See the port."""
@@ -132,6 +133,14 @@ class LockedSet:
         await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
         await execute(_SQL["supersede_stuck"], list(deliveries.values()))
+
+    async def end_repeats(self, deliveries: Mapping[str, int]) -> bool:
+        """See the port."""
+        repeats = await self._connection.fetch(_SQL["repeats"], *self._key, list(deliveries.values()))
+        for row in repeats:
+            await self._connection.execute(_SQL["supersede_between"], row["repeat_of"], row["delivery_id"])
+            await end_delivery(self._connection, row["delivery_id"], row["entity"], "repeat", repeat_of=row["repeat_of"])
+        return bool(repeats)
 
     async def since_arrival_s(self, version: int) -> float:
         """See the port."""

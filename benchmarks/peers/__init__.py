@@ -1,0 +1,1 @@
+"""Programs of other people that load a file, each in an environment of its own."""
