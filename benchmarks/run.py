@@ -49,6 +49,7 @@ BENCHMARKS = (
     Benchmark(
         "schemas", "schemas", short=("--rows", "1000000", "--tenants", "100", "--days", "50", "--own-days", "5", "--rounds", "1")
     ),
+    Benchmark("explain", "explains", short=("--rows", "6000000")),
     Benchmark("swept load", "swept_load", short=("--megabytes", "300")),
 )
 
