@@ -1,8 +1,8 @@
 """Whether questions about one set stay quick beside many millions of rows of others: EXPLAIN (ANALYZE, BUFFERS) of each.
 
 ``python -m benchmarks.explains [--rows 30000000]`` prints a line for each question and writes
-``benchmarks/results/explains.json`` with the plans. The table of transactions holds deliveries of 300,000 rows and, among the newest, those of one small set. It ends
-with 1 when a plan reads all of a table that is not small.
+``benchmarks/results/explains.json`` with the plans. The table of transactions holds deliveries of 300,000 rows and, among the
+newest, those of one small set. It ends with 1 when a plan reads all of a table that is not small.
 """
 
 import argparse
