@@ -35,10 +35,13 @@ test-kills: $(READY) ## Workers killed under load, services cut off: nothing los
 pictures: $(READY) ## The screenshots in docs/pictures, of real data in a real browser
 	PICTURES=1 $(BIN)/python -m pytest tests/web/test_pictures.py
 
-test-faults-short: $(READY) ## Every kind of fault once and three planted bugs
-	$(BIN)/python -m pytest tests/e2e/test_faults.py
+# Small disks that can be filled need mounts of our own; without them F13 is left out, and the report says so.
+OWN_MOUNTS = $(shell unshare -m true 2>/dev/null && echo env DATAHARVEST_FAULTS_OWN_MOUNTS=1 unshare -m)
 
-test-faults: $(READY) ## Every kind of fault under load, 215 in all, then the planted bugs (about an hour)
+test-faults-short: $(READY) ## Every kind of fault once and three planted bugs
+	$(OWN_MOUNTS) $(BIN)/python -m pytest -n 3 --dist loadgroup tests/e2e/test_faults.py
+
+test-faults: $(READY) ## Every kind of fault under load, about 215 in all, then the planted bugs (about forty minutes)
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.faults --bugs
 

@@ -62,13 +62,15 @@ def main() -> int:
     options = parser.parse_args()
     chosen = [one for one in BENCHMARKS if options.only is None or one.name in options.only]
     end = time.monotonic() + _BUDGET_S[options.budget]
-    rows, failed = [], False
+    rows, failed = _kept_rows(_RESULTS), False
     for one in chosen:
         found, passed = _run(one, options.budget, left_s=end - time.monotonic())
         print(f"{one.name}: {found}", flush=True)
-        rows.append(f"| {one.name} | {found.replace('|', '/')} | {_load()} |")
+        rows[one.name] = (
+            f"| {one.name} | {found.replace('|', '/')} | {options.budget}, {datetime.now(UTC):%Y-%m-%d %H:%M} | {_load()} |"
+        )
         failed = failed or not passed
-    _RESULTS.write_text(_page(rows, budget=options.budget), encoding="utf-8")
+        _RESULTS.write_text(_page([rows[one.name] for one in BENCHMARKS if one.name in rows]), encoding="utf-8")
     return 1 if failed else 0
 
 
@@ -82,12 +84,18 @@ def _run(one: Benchmark, budget: str, *, left_s: float) -> tuple[str, bool]:
     return "; ".join(lines), running.returncode == 0
 
 
+def _kept_rows(results: Path) -> dict[str, str]:
+    """The rows of the page by name: what is not run now stays as it was found."""
+    lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
+    return {line.split("|")[1].strip(): line for line in lines if line.startswith("| ")}
+
+
 def _load() -> str:
     # Other work beside a benchmark makes its seconds worthless and its ratios weak: the table says how much there was.
     return f"{os.getloadavg()[1]:.1f}"
 
 
-def _page(rows: Sequence[str], *, budget: str) -> str:
+def _page(rows: Sequence[str]) -> str:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     machine = (
         f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
@@ -97,12 +105,12 @@ def _page(rows: Sequence[str], *, budget: str) -> str:
         [
             "# Results",
             "",
-            f"The newest run of `make bench BENCH={budget}`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
+            "What `make bench` found last, by benchmark, with the size of the run and when it ended (UTC).",
             "",
             f"Machine: {machine}. Versions: {versions}.",
             "",
-            "| id | result | load average over the last five minutes of it |",
-            "|---|---|---|",
+            "| id | result | run | load average over the last five minutes of it |",
+            "|---|---|---|---|",
             *rows,
             "",
         ]

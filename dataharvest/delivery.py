@@ -15,9 +15,11 @@ import faust
 from faust.types import EventT, StreamT
 
 from dataharvest import metrics, tracing
+from dataharvest.disk_trouble import is_disk_trouble, stop_for_the_disk
 from dataharvest.errors import Misconfigured, Rejected, Unavailable
 from dataharvest.faust_repairs import EXIT_BUG, Tripwire, discard, halted
 from dataharvest.ports import DeadLetters, Position
+from dataharvest.replaying.dead_letters import was_sent_again
 from dataharvest.suspects import Suspects
 from dataharvest.watchdog import Vitals
 
@@ -68,6 +70,9 @@ class Delivery:
             with tracing.span(stage, position._asdict(), parent=parent), metrics.STAGE_SECONDS.labels(stage).time():
                 handled = await self._handle_or_dead_letter(event, position, handle, stage)
         except Exception as error:  # a bug: nobody may go on as if nothing had happened
+            if is_disk_trouble(error):
+                await self._withdraw(position)
+                stop_for_the_disk(f"stage {stage}", error)
             try:
                 await self.suspects.record_crash(position, error)
             finally:
@@ -111,6 +116,12 @@ class Delivery:
         try:
             if crashes >= CRASHES_ALLOWED:
                 raise Rejected(f"the message ended its worker {CRASHES_ALLOWED} times", rule="crashed_worker")
+            # Whoever had it sent again wants it tried, and may not have noted yet that it was.
+            asked_for = was_sent_again(event.message.headers)
+            if not asked_for and await self.suspects.is_given_up(position, event.message.key):
+                logger.warning("copy of a dead letter passed", extra={"stage": stage, **position._asdict()})
+                await self.suspects.clear(position)
+                return
             await self.suspects.note(position)
             if event.message.value is None:
                 raise Rejected("the message has no value", rule="empty_message")
@@ -122,6 +133,8 @@ class Delivery:
             metrics.DEAD_LETTERED.labels(stage, rejected.rule).inc()
             if rejected.rule == "crashed_worker":
                 # Its offset is not committed yet: if the worker ends now, the message must be known when it comes again.
+                # And copies of it may come next.
+                self.suspects.forget()
                 return
         await self.suspects.clear(position)
 

@@ -2,7 +2,8 @@
 
 ``DATAHARVEST_FAILPOINT`` lists them, parted by commas: ``NAME=ACTION@N`` acts when the place is reached for the N-th time,
 ``NAME=ACTION%N`` at every N-th time. Actions: ``kill`` (SIGKILL), ``stop`` (SIGSTOP, goes on after SIGCONT), ``sleep:SECONDS``
-(blocks the whole process), ``hang`` (for ever), ``raise`` (an exception that nobody expects).
+(blocks the whole process), ``hang`` (for ever), ``raise`` (an exception that nobody expects). ``DATAHARVEST_FAILPOINT_ARMED_BY``
+may name a file: before it is there, nothing is counted.
 """
 
 import os
@@ -13,10 +14,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dataharvest.errors import Misconfigured
 
-VARIABLE = "DATAHARVEST_FAILPOINT"
+VARIABLE, ARMED_BY = "DATAHARVEST_FAILPOINT", "DATAHARVEST_FAILPOINT_ARMED_BY"
 FAILPOINTS = {
     "register.received": "an event is received",
     "register.registered": "a delivery is registered",
@@ -61,20 +63,21 @@ class Failpoints:
     """What happens at which place; made from the environment's text."""
 
     plans: Mapping[str, _Plan]
+    armed_by: Path | None = None
     _reached: Counter[str] = field(default_factory=Counter)
 
     def reach(self, name: str) -> None:
         """The place is reached once more: do what is planned for this time."""
         plan = self.plans.get(name)
-        if plan is None:
+        if plan is None or (self.armed_by is not None and not self.armed_by.exists()):
             return
         self._reached[name] += 1
         if plan.is_due(self._reached[name]):
             _act(plan, name)
 
 
-def parse_failpoints(text: str) -> Failpoints | None:
-    """The plan that the text describes; None when it is empty.
+def parse_failpoints(text: str, *, armed_by: str = "") -> Failpoints | None:
+    """The plan that the text describes; None when it is empty. ``armed_by`` is the path of the file without which nothing counts.
 
     Raises:
         Misconfigured: it can't be read, or names a place that does not exist.
@@ -87,7 +90,7 @@ def parse_failpoints(text: str) -> Failpoints | None:
         plans[found["name"]] = _Plan(
             found["action"].partition(":")[0], int(found["n"]), found["when"] == "%", float(found["sleep_s"] or 0)
         )
-    return Failpoints(plans) if plans else None
+    return Failpoints(plans, Path(armed_by) if armed_by else None) if plans else None
 
 
 def _act(plan: _Plan, name: str) -> None:
@@ -106,7 +109,7 @@ def _act(plan: _Plan, name: str) -> None:
 
 
 try:
-    _active = parse_failpoints(os.environ.get(VARIABLE, ""))
+    _active = parse_failpoints(os.environ.get(VARIABLE, ""), armed_by=os.environ.get(ARMED_BY, ""))
 except Misconfigured as error:
     sys.exit(f"dataharvest: {error}")
 

@@ -18,22 +18,25 @@ Base64 = Annotated[
 ]
 
 
-class Message(BaseModel):
-    """A message about one set; its key keeps what belongs to a set in order."""
-
+class _Encoded(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     tenant: str
+
+    def encode(self) -> bytes:
+        """The message as JSON; ``decode`` gives back an equal message."""
+        return self.model_dump_json().encode()
+
+
+class Message(_Encoded):
+    """A message about one set; its key keeps what belongs to a set in order."""
+
     business_date: date
 
     @property
     def key(self) -> bytes:
         """Key of the set, ``tenant|date``."""
         return f"{self.tenant}|{self.business_date.isoformat()}".encode()
-
-    def encode(self) -> bytes:
-        """The message as JSON; ``decode`` gives back an equal message."""
-        return self.model_dump_json().encode()
 
 
 class DeliverySealed(Message):
@@ -131,14 +134,21 @@ class Judgement(Message):
         return f"{self.tenant}|{self.business_date.isoformat()}|judge|{self.delivery_id}".encode()
 
 
-class Notification(Message):
-    """Something happened to a set that its tenant may want to know."""
+class Notification(_Encoded):
+    """Something happened to a set, or to a file that belongs to none, that the tenant may want to know."""
 
-    type: Literal["set_ready", "set_blocked", "set_late"]
+    type: Literal["set_ready", "set_blocked", "set_late", "file_rejected"]
+    business_date: date | None
+    """None for a file whose name says no date."""
     notification_id: UUID
     version: int | None
     reason: str
     at: AwareDatetime
+
+    @property
+    def key(self) -> bytes:
+        """Key of the set, ``tenant|date``; without a set ``tenant|``."""
+        return f"{self.tenant}|{self.business_date or ''}".encode()
 
 
 class ChunkMetadata(Message):

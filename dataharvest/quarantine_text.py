@@ -12,6 +12,7 @@ from dataharvest.rules.text import counted
 from dataharvest.stages.repair_report import Outcome, Report
 
 _SHOWN_BYTES, _SHOWN_OUTCOMES, _BRIEF_CHARACTERS = 4_000, 50, 200
+_NOTHING = "nothing to do: no record that is selected is in quarantine"
 _SUMMED = {"left": "still in quarantine"}
 _RESULTS = {
     "fixed": ("stored", "would be stored"),
@@ -76,7 +77,7 @@ def report_lines(report: Report, *, plan: bool) -> Iterator[str]:
     if len(report.outcomes) > _SHOWN_OUTCOMES:
         yield f"… and {len(report.outcomes) - _SHOWN_OUTCOMES:,} more; --json names them"
     counts = Counter(one.result for one in report.outcomes)
-    summary = ", ".join(f"{count:,} {_SUMMED.get(result, result)}" for result, count in counts.items()) or "nothing to do"
+    summary = ", ".join(f"{count:,} {_SUMMED.get(result, result)}" for result, count in counts.items()) or _NOTHING
     yield f"planned, nothing was changed: {summary}" if plan else summary
     for key in sorted(report.editions):
         verb = "would get" if plan else "gets"

@@ -33,7 +33,9 @@ class Why(Report):
     remedy: str
     """What to do next; that nothing has to be done is said too."""
     command: str
-    """The command that does it, or that shows how it goes on; ``FOLDER`` and ``FILE`` stand for what only you know."""
+    """The command that does it, or that shows how it goes on; words in capitals stand for what only you know."""
+    placeholders: dict[str, str] = {}
+    """What each of these words stands for."""
 
 
 class RuleStatus(Report):

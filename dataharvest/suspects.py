@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from dataharvest.errors import Unavailable
 from dataharvest.ports import AttemptJournal, Position
 
+_COPIED = "chunks"
 CAUTIOUS_MESSAGES = 64
 """Messages per partition, after a worker died without a word, before which an attempt is written down."""
 
@@ -23,6 +24,7 @@ class Suspects:
 
     journal: AttemptJournal
     _known: dict[Position, int] = field(default_factory=dict)
+    _given_up: set[bytes] = field(default_factory=set)
     _loaded: bool = False
     _cautious: bool = False
     _seen: Counter[tuple[str, int]] = field(default_factory=Counter)
@@ -37,9 +39,22 @@ class Suspects:
         """How often this message was in hand when its worker ended."""
         if not self._loaded:
             self._known, self._cautious = await self.journal.load()
+            self._given_up = await self.journal.given_up()
             self._seen.clear()
             self._loaded = True
         return self._known.get(position, 0)
+
+    async def is_given_up(self, position: Position, key: bytes | None) -> bool:
+        """Whether another copy of this chunk was dead-lettered because it ended its workers, and nobody has replayed it.
+
+        A splitter that dies with its worker sends what it had sent before: each copy would end three workers more.
+        Asked after ``crashes_before``.
+        """
+        if position.topic != _COPIED or key not in self._given_up:
+            return False
+        # Somebody may have replayed it meanwhile: then this copy is to be tried.
+        self._given_up = await self.journal.given_up()
+        return key in self._given_up
 
     async def note(self, position: Position) -> None:
         """Write down that the message is in hand, where caution is needed."""

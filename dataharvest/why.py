@@ -1,13 +1,13 @@
 """Why a set is not further, in one sentence that names what is in the way, and the command that repairs it."""
 
-import shlex
 from collections.abc import Callable, Mapping
 
 from dataharvest.rules.causes import Cause
-from dataharvest.rules.text import visible
+from dataharvest.rules.text import orphans_text, visible
 from dataharvest.rules.versions import IN_PROGRESS
 from dataharvest.status import RuleStatus, SetStatus, Why
 from dataharvest.why_batches import batches_done, lost_batches
+from dataharvest.why_commands import GOES_ON, apply_contract, fix, goes_on, replay, selected, upload
 from dataharvest.why_files import absences, file_name, in_one_sentence, rejected, what_broke, what_it_does
 
 _BY_ITSELF = frozenset(
@@ -21,7 +21,6 @@ _BY_ITSELF = frozenset(
     }
 )
 """What a worker brings to its end without anybody's help."""
-_GOES_ON = "Nothing has to be done; it goes on by itself."
 
 
 def why(one: SetStatus, *, worker_count: int | None) -> Why:
@@ -35,7 +34,7 @@ def why(one: SetStatus, *, worker_count: int | None) -> Why:
     if lost is not None:
         return _lost_batch(one, lost)
     found = _SENTENCES[one.cause](one)
-    waits_for_a_worker = one.cause in _BY_ITSELF or (one.cause is Cause.DELIVERY_MOVES and found.remedy == _GOES_ON)
+    waits_for_a_worker = one.cause in _BY_ITSELF or (one.cause is Cause.DELIVERY_MOVES and found.remedy == GOES_ON)
     if waits_for_a_worker and worker_count == 0:
         sentence = f"{found.sentence} No worker is running."
         return Why(sentence=sentence, remedy="Start a worker.", command="dataharvest worker")
@@ -50,39 +49,38 @@ def _moves(one: SetStatus) -> Why:
         return Why(sentence=sentence, remedy="Resume the tenant.", command=f"dataharvest tenant resume {one.tenant}")
     sentence = in_one_sentence(*map(what_it_does, moving), *absences(one))
     if any(delivery.contract_trouble for delivery in moving):
-        return _apply_contract(one, sentence)
+        return apply_contract(one, sentence)
     if lost := next((each for each in moving if each.state != "waiting" and each.dead_letter_count), None):
         if lost.dead_letter_is_discarded:
-            return _upload(one, sentence, "What was discarded never comes: upload a corrected file.")
-        return _replay(sentence, lost.dead_letter_rule)
-    if any(delivery.state == "waiting" or (delivery.state == "sealed" and delivery.failure) for delivery in moving):
+            return upload(one, sentence, "What was discarded never comes: upload a corrected file.", files=[lost.file])
+        return replay(sentence, lost.dead_letter_rule)
+    if stuck := [each.file for each in moving if each.state == "waiting" or (each.state == "sealed" and each.failure)]:
         remedy = "It is tried again by itself; make the object readable, or upload the file again."
-        return _upload(one, sentence, remedy)
-    return _goes_on(one, sentence)
+        return upload(one, sentence, remedy, files=stuck)
+    return goes_on(one, sentence)
 
 
 def _unaccounted(one: SetStatus) -> Why:
     broken = [each for each in one.deliveries if each.state in IN_PROGRESS and (each.failure or {}).get("rule") == "conservation"]
     said = (f"{file_name(each)} does not add up: {visible(str((each.failure or {}).get('message')))}" for each in broken)
     remedy = "This is a fault of the program: keep its log, look at the statement, and upload the file again."
-    return Why(sentence=in_one_sentence(*said), remedy=remedy, command=f"dataharvest reconcile {_selected(one)}")
+    return Why(sentence=in_one_sentence(*said), remedy=remedy, command=f"dataharvest reconcile {selected(one)}")
 
 
 def _quarantine(one: SetStatus) -> Why:
     newest = {each.entity: each for each in one.deliveries if each.state == "complete"}
     said = [what_broke(each) for entity, each in newest.items() if f"quarantine of {entity}" in one.waits_for]
     remedy = "Correct these records with this command, or upload the corrected file."
-    command = f"dataharvest quarantine fix --edit {_selected(one)} --reason WHY"
-    return Why(sentence=in_one_sentence(*said, *absences(one)), remedy=remedy, command=command)
+    return fix(one, in_one_sentence(*said, *absences(one)), remedy)
 
 
 def _file_missing(one: SetStatus) -> Why:
     remedy = "Correct the rejected file and upload it again." if any(rejected(one)) else "Ask the sender for it, and upload it."
-    return _upload(one, in_one_sentence(*absences(one)), remedy)
+    return upload(one, in_one_sentence(*absences(one)), remedy, files=list(one.missing_files.values()))
 
 
 def _version_due(one: SetStatus) -> Why:
-    return _goes_on(one, f"All files are stored; version {(one.version or 0) + 1} is about to be made.")
+    return goes_on(one, f"All files are stored; version {(one.version or 0) + 1} is about to be made.")
 
 
 def _manifest_missing(one: SetStatus) -> Why:
@@ -90,71 +88,67 @@ def _manifest_missing(one: SetStatus) -> Why:
     if unusable:
         message = visible(str((unusable[-1].failure or {}).get("message", "no reason kept")))
         sentence = f"The contract requires control totals, and {visible(unusable[-1].file)} can't be used: {message}"
-        return _upload(one, in_one_sentence(sentence), "Correct the manifest and upload it again.")
+        return upload(one, in_one_sentence(sentence), "Correct the manifest and upload it again.", files=[unusable[-1].file])
     key = f"{one.tenant}/manifest_{one.business_date:%Y%m%d}.json"
     sentence = f"The contract requires control totals, and {key} has not arrived."
-    return _upload(one, sentence, "Ask the sender for it, and upload it.")
+    return upload(one, sentence, "Ask the sender for it, and upload it.", files=[key])
 
 
 def _contract_unreadable(one: SetStatus) -> Why:
-    return _apply_contract(one, in_one_sentence(visible(str((one.problem or {}).get("message", one.reason)))))
-
-
-def _apply_contract(one: SetStatus, sentence: str) -> Why:
-    remedy = "Replace the contract; what waits goes on by itself then."
-    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest contract apply FILE --tenant {shlex.quote(one.tenant)}")
+    return apply_contract(one, in_one_sentence(visible(str((one.problem or {}).get("message", one.reason)))))
 
 
 def _control_totals(one: SetStatus) -> Why:
     if (one.problem or {}).get("rule") == "stored_manifest":
-        return _upload(one, in_one_sentence(visible(str((one.problem or {}).get("message")))), "Upload the manifest again.")
+        sentence = in_one_sentence(visible(str((one.problem or {}).get("message"))))
+        return upload(one, sentence, "Upload the manifest again.", files=[each.file for each in one.manifests[-1:]])
     files = [each for each in one.manifests if each.state == "read"]
     source = f"{visible(files[-1].file)} says something else than the files" if files else "Control totals differ from the files"
     message = visible(str((one.problem or {}).get("message", "no reason kept")))
     stands = f"; version {one.version} stands" if one.cause is Cause.CONTROL_TOTALS_DISPUTED and one.version else ""
     remedy = "Look at the statement, then upload the corrected file or manifest."
     sentence = in_one_sentence(f"{source}: {message}{stands}")
-    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest reconcile {_selected(one)}")
+    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest reconcile {selected(one)}")
 
 
 def _version_blocked(one: SetStatus) -> Why:
     sentence = one.reason.rstrip(".")
     for kind in one.orphans:
-        sentence = sentence.replace(kind.kind, f"{kind.kind} ({', '.join(map(visible, kind.sample))})")
+        said = orphans_text(kind.count, kind.kind)
+        sentence = sentence.replace(said, f"{said} ({', '.join(map(visible, kind.sample))})")
     allowed = ", ".join({"orphans": "orphans_block"}.get(rule, rule) for rule in one.waits_for)
-    allowing = f"`dataharvest contract apply FILE --tenant {shlex.quote(one.tenant)}` with another `{allowed}`"
-    remedy = f"Correct the files and upload them again, or allow it: {allowing}."
-    return _upload(one, in_one_sentence(f"{sentence[:1].upper()}{sentence[1:]}"), remedy)
+    remedy = f"Correct the files and upload them again, or allow it: `dataharvest contract apply` with another `{allowed}`."
+    return upload(one, in_one_sentence(f"{sentence[:1].upper()}{sentence[1:]}"), remedy)
 
 
 def _relating(one: SetStatus) -> Why:
     done = batches_done(one.rules, one.waits_for)
-    return _goes_on(one, f"All files are stored; {', '.join(one.waits_for)} of version {one.version} comes next{done}.")
+    return goes_on(one, f"All files are stored; {', '.join(one.waits_for)} of version {one.version} comes next{done}.")
 
 
 def _computing(one: SetStatus) -> Why:
-    return _goes_on(one, f"Version {one.version} waits for {', '.join(one.waits_for)}{batches_done(one.rules, one.waits_for)}.")
+    return goes_on(one, f"Version {one.version} waits for {', '.join(one.waits_for)}{batches_done(one.rules, one.waits_for)}.")
 
 
 def _older_version(one: SetStatus) -> Why:
     older = ", ".join(one.waits_for).capitalize()
-    return _goes_on(one, f"{older} has begun to go out and finishes before version {one.version}.")
+    return goes_on(one, f"{older} has begun to go out and finishes before version {one.version}.")
 
 
 def _about_to_go_out(one: SetStatus) -> Why:
-    return _goes_on(one, f"Version {one.version} is computed; {', '.join(one.waits_for)} comes next.")
+    return goes_on(one, f"Version {one.version} is computed; {', '.join(one.waits_for)} comes next.")
 
 
 def _going_out(one: SetStatus) -> Why:
     named = ", ".join(one.waits_for) or "all messages"
-    return _goes_on(one, f"Version {one.version} goes out: {named}{batches_done(one.rules, one.waits_for)}.")
+    return goes_on(one, f"Version {one.version} goes out: {named}{batches_done(one.rules, one.waits_for)}.")
 
 
 def _nothing(one: SetStatus) -> Why:
     return Why(
         sentence=f"Version {one.version} is published; nothing is in the way.",
         remedy="Nothing has to be done; the statement has every figure.",
-        command=f"dataharvest reconcile {_selected(one)}",
+        command=f"dataharvest reconcile {selected(one)}",
     )
 
 
@@ -180,21 +174,4 @@ _SENTENCES: Mapping[Cause, Callable[[SetStatus], Why]] = {
 
 def _lost_batch(one: SetStatus, lost: RuleStatus) -> Why:
     sentence = f"Version {one.version} waits for {', '.join(one.waits_for)}: {lost_batches(lost)}."
-    return _replay(sentence, lost.dead_letter_rule)
-
-
-def _replay(sentence: str, rule: str | None) -> Why:
-    remedy = "See why, repair it, and send it again; nothing does so by itself."
-    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay --rule {rule}")
-
-
-def _selected(one: SetStatus) -> str:
-    return f"--tenant {shlex.quote(one.tenant)} --date {one.business_date}"
-
-
-def _upload(one: SetStatus, sentence: str, remedy: str) -> Why:
-    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest harvest FOLDER --tenant {shlex.quote(one.tenant)}")
-
-
-def _goes_on(one: SetStatus, sentence: str) -> Why:
-    return Why(sentence=sentence, remedy=_GOES_ON, command=f"dataharvest status {_selected(one)} --watch")
+    return replay(sentence, lost.dead_letter_rule)

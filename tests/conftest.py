@@ -12,9 +12,7 @@
 """
 
 import asyncio
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,16 +30,13 @@ from dataharvest.adapters.postgres.schema import migrate
 from dataharvest.harvest.workers import member_count
 from dataharvest.stack import Stack
 from dataharvest.topics import difference, load_topics
+from tests.programs import Program, run_program, start_program
 
 # A slow machine is not a failure: what takes too long is stopped by pytest-timeout.
 settings.register_profile("dataharvest", deadline=None)
 settings.register_profile("drill", deadline=None, max_examples=20_000)
 settings.load_profile("dataharvest")
 
-# Brokers of tests live for minutes: to compile their code twice costs more time than the better code saves.
-os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-
-PROGRAM = str(Path(sys.executable).with_name("dataharvest"))
 NO_BROWSER = "browser tests NOT RUN"
 _START_S, _END_S = 60.0, 20.0
 _worker_numbers = count()
@@ -52,7 +47,7 @@ _TESTS = Path(__file__).parent
 class Worker:
     """A worker process that a test started."""
 
-    process: subprocess.Popen[bytes]
+    process: Program
     log: Path
 
     def terminate(self) -> int:
@@ -122,9 +117,7 @@ def running_workers(stack_environment: dict[str, str]) -> RunWorkers:
 
 def _start(environment: dict[str, str]) -> Worker:
     log = Path(environment["DATAHARVEST_HOME"], "logs", f"test-worker-{next(_worker_numbers)}.log")
-    with log.open("wb") as output:
-        process = subprocess.Popen([PROGRAM, "worker"], env={**os.environ, **environment}, stdout=output, stderr=output)
-    return Worker(process, log)
+    return Worker(start_program("worker", environment=environment, output=log), log)
 
 
 def _wait_until_joined(environment: dict[str, str], workers: list[Worker]) -> None:
@@ -150,10 +143,8 @@ def _end(workers: list[Worker]) -> None:
 @pytest.fixture(scope="session")
 def dataharvest(stack_environment: dict[str, str]) -> Command:
     def run(*arguments: str, timeout_s: float = 120, **variables: str) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "DATAHARVEST_HOME": stack_environment["DATAHARVEST_HOME"], **variables}
-        return subprocess.run(
-            [PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=timeout_s, check=False
-        )
+        environment = {"DATAHARVEST_HOME": stack_environment["DATAHARVEST_HOME"], **variables}
+        return run_program(*arguments, environment=environment, timeout_s=timeout_s)
 
     return run
 

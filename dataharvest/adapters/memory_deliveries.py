@@ -12,7 +12,7 @@ from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, SPLITTER_VER
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
-from dataharvest.rules.notifying import rejected_note
+from dataharvest.rules.notifying import rejected_note, unusable_note
 from dataharvest.rules.versions import IN_PROGRESS
 
 _TO_SPLIT = ("registered", "waiting", "splitting")
@@ -61,7 +61,10 @@ class MemoryDeliveries:
         tenant = str(reason.details.get("tenant", ""))
         row = StoredDelivery(len(self._rows) + 1, tenant, None, None, source, "rejected", is_announced=True)
         row.failure = {"rule": reason.rule}
-        return self._insert(row)
+        delivery_id = self._insert(row)
+        if delivery_id is not None and tenant:
+            self._ledger.notify((tenant, None), unusable_note(tenant, delivery_id=delivery_id, reason=reason.message))
+        return delivery_id
 
     async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:
         """See the port."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -132,6 +133,8 @@ class StoredVersion:
     """Announced rules; whether the readiness was sent."""
     batches: dict[str, list[StoredBatch]] = field(default_factory=dict)
     links: list[dict[str, str | None]] = field(default_factory=list)
+    orphans: Counter[str] = field(default_factory=Counter)
+    """Number by kind, of all slices related so far."""
     values: dict[tuple[str, int], list[dict[str, str]]] = field(default_factory=dict)
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
     logic_versions: dict[str, set[int]] = field(default_factory=dict)
@@ -167,7 +170,7 @@ class StoredRecompute(NamedTuple):
 class StoredNotification:
     """A notification's row."""
 
-    key: SetKey
+    key: SetKey | tuple[str, None]
     note: Note
     created_at: datetime
     traceparent: str | None = None
@@ -205,7 +208,7 @@ class MemoryLedger:
 
     clock: Callable[[], float] = time.monotonic
 
-    def notify(self, key: SetKey, note: Note) -> None:
+    def notify(self, key: SetKey | tuple[str, None], note: Note) -> None:
         """Leave a notification to be sent, unless there is one with its id."""
         stored = StoredNotification(key, note, datetime.now(UTC), tracing.traceparent())
         self.notifications.setdefault(note.notification_id, stored)

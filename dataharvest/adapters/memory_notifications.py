@@ -118,9 +118,10 @@ class MemoryCaller:
 
 
 def _notification(row: StoredNotification) -> Notification:
+    tenant, business_date = row.key
     return Notification(
-        tenant=row.key.tenant,
-        business_date=row.key.business_date,
+        tenant=tenant,
+        business_date=business_date,
         type=row.note.kind,
         notification_id=row.note.notification_id,
         version=row.note.version,

@@ -11,6 +11,7 @@ class MemoryJournal:
 
     attempts: dict[Position, int] = field(default_factory=dict)
     dead_lately: bool = False
+    given_up_keys: set[bytes] = field(default_factory=set)
 
     async def load(self) -> tuple[dict[Position, int], bool]:
         """See the port."""
@@ -23,3 +24,7 @@ class MemoryJournal:
     async def remove(self, position: Position) -> None:
         """See the port."""
         self.attempts.pop(position, None)
+
+    async def given_up(self) -> set[bytes]:
+        """See the port."""
+        return set(self.given_up_keys)

@@ -11,6 +11,7 @@ import polars as pl
 
 from dataharvest.adapters.memory_frames import Row, frame_of, rows_of
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredBatch, StoredVersion
+from dataharvest.adapters.memory_relating import LINKED, relate_rows
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.messages import Batch, RuleReady
@@ -19,8 +20,6 @@ from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.transformers import all_transformers
 from dataharvest.transformers.model import Per, Reads
-
-_LINKED = ("client_reference", "portfolio_reference", "account_number")
 
 
 class MemoryWork:
@@ -152,21 +151,16 @@ class MemoryLockedBatch:
             found.setdefault(link["client_reference"], set()).add(currency[link["account_number"]])
         return sum(len(currencies) > 1 for currencies in found.values())
 
-    async def relate(self) -> dict[str, int]:
+    async def relate(self) -> dict[str, int] | None:
         """See the port."""
-        clients, portfolios, accounts, transactions = map(self._rows, ("clients", "portfolios", "accounts", "transactions"))
-        known_accounts = {one["account_number"] for one in accounts}
-        known_clients = {one["client_reference"] for one in clients}
-        good = [one for one in portfolios if one["account_number"] in known_accounts and one["client_reference"] in known_clients]
-        self._version.links = [{name: one[name] for name in _LINKED} for one in good]
-        owned = {one["account_number"] for one in portfolios}
-        orphans = {
-            "portfolios without an account": sum(one["account_number"] not in known_accounts for one in portfolios),
-            "portfolios without a client": sum(one["client_reference"] not in known_clients for one in portfolios),
-            "transactions without an account": sum(one["account_number"] not in known_accounts for one in transactions),
-            "accounts without a portfolio": sum(one["account_number"] not in owned for one in accounts),
-        }
-        return {kind: count for kind, count in orphans.items() if count}
+        related = relate_rows(*map(self._rows, ("clients", "portfolios", "accounts", "transactions")), mine=self._is_in_part)
+        self._version.links += related.links
+        self._version.orphans += related.orphans
+        others = [one for one in self._version.batches[self._batch.rule] if one is not self._stored]
+        return dict(self._version.orphans) if all(one.is_computed for one in others) else None
+
+    def _is_in_part(self, index: int) -> bool:
+        return index % self._batch.batch_count == self._batch.batch
 
     async def block(self, failure: dict[str, Any]) -> None:
         """See the port."""
@@ -218,10 +212,10 @@ class MemoryLockedBatch:
 
     def _concerned(self, entity: str, columns: tuple[str, ...], per: Per) -> Iterator[Row]:
         mine = [link for link in self._version.links if self._in_slice(str(link[f"{per}_reference"]))]
-        if entity == "portfolios" and set(columns) <= set(_LINKED):
+        if entity == "portfolios" and set(columns) <= set(LINKED):
             yield from mine
             return
-        linked = [column.name for column in all_entities()[entity].columns if column.name in _LINKED]
+        linked = [column.name for column in all_entities()[entity].columns if column.name in LINKED]
         for row in self._rows(entity):
             if self._batch.batch_count == 1 or (
                 self._in_slice(str(row[f"{per}_reference"]))

@@ -11,7 +11,7 @@ import click
 
 from dataharvest.cli import Failure
 from dataharvest.cli.asking import CONSUMED_TOPIC, STAGE, NotEmpty, by_option, json_option, plan_option
-from dataharvest.cli.dead_letters_work import act_on, letters_named, with_box
+from dataharvest.cli.dead_letters_work import act_on, letters_named, nothing_open, require_rule, with_box
 from dataharvest.errors import Rejected
 
 if TYPE_CHECKING:
@@ -45,18 +45,16 @@ def list_letters(topic: str | None, stage: str | None, rule: str | None, state: 
 
     choice = LetterChoice(topic=topic, stage=stage, rule=rule, state=None if state == "all" else state)  # type: ignore[arg-type]
 
-    async def look(box: "DeadLetterBox", _: "Resender") -> "tuple[list[DeadLetter], list[str]]":
-        found = list(await box.find(choice))
-        return found, [] if found else sorted({one.rule for one in await box.find(LetterChoice())})
+    async def look(box: "DeadLetterBox", _: "Resender") -> "list[DeadLetter]":
+        await require_rule(box, rule)
+        return await box.find(choice)
 
-    found, others = asyncio.run(with_box(look))
+    found = asyncio.run(with_box(look))
     if as_json:
         click.echo(json.dumps([as_row(one) for one in found], indent=1, ensure_ascii=False))
         return
     if not found:
         click.echo("no dead letters" if state == "all" else f"no {state} dead letters")
-        if rule and others:
-            click.echo(f"none broke a rule called {rule!r}; those there are broke {', '.join(others)}")
     for (stage_name, rule_name), count in sorted(Counter((one.stage, one.rule) for one in found).items()):
         click.echo(f"{count:,} of stage {stage_name}, rule {rule_name}")
     for one in found:
@@ -150,14 +148,20 @@ def _do(names: Sequence[str], choice: dict[str, Any], act: Any, *, plan: str | N
     every = choice.pop("every")
     if bool(names) == (every or any(choice.values())):
         raise click.UsageError("name the messages, or choose them with --all, --topic, --stage or --rule")
-    outcomes = asyncio.run(with_box(lambda box, sender: act_on(box, sender, names, choice, act, plan=plan)))
+
+    async def work(box: "DeadLetterBox", sender: "Resender") -> "tuple[list[Outcome], str]":
+        await require_rule(box, choice["rule"])
+        outcomes = await act_on(box, sender, names, choice, act, plan=plan)
+        return outcomes, "" if outcomes else await nothing_open(box, choice)
+
+    outcomes, remark = asyncio.run(with_box(work))
     if as_json:
         rows = [{"message": ":".join(map(str, one.position)), "done": one.done, "outcome": one.sentence} for one in outcomes]
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
         for one in outcomes:
             click.echo(one.sentence)
-        if not outcomes:
-            click.echo("no open dead letter is meant")
+        if remark:
+            click.echo(remark)
     if any(one.failed for one in outcomes):
         sys.exit(1)

@@ -1,5 +1,6 @@
 """What the commands of `dataharvest dead-letters` do to the letters that were named or chosen."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,33 @@ async def act_on(
             # The bytes of one are gone; the others can still be sent.
             outcomes.append(Outcome(one.position, False, reason.message, failed=True))
     return outcomes
+
+
+async def nothing_open(box: "DeadLetterBox", choice: dict[str, Any]) -> str:
+    """A sentence for a choice of no open letter: what has become of those that were."""
+    from dataharvest.replaying.dead_letters import LetterChoice
+
+    settled = Counter(one.state for one in await box.find(LetterChoice(**choice)))
+    if not settled:
+        return "no dead letter is meant"
+    became = " and ".join(f"{count:,} {'was' if count == 1 else 'were'} {state}" for state, count in sorted(settled.items()))
+    return f"no open dead letter is meant: {became} before; `dataharvest dead-letters history` says by whom"
+
+
+async def require_rule(box: "DeadLetterBox", rule: str | None) -> None:
+    """Wrong usage when no message can have broken a rule of this name: a slip of the pen is not "no dead letters"."""
+    from dataharvest.replaying.dead_letters import LetterChoice
+    from dataharvest.rules.rejections import REJECTIONS, names_a_rejection
+
+    if rule is None or names_a_rejection(rule):
+        return
+    # A transformer that was installed has rules of its own.
+    broken = {one.rule for one in await box.find(LetterChoice())}
+    if rule not in broken:
+        known = (
+            f"the letters there are broke {', '.join(sorted(broken))}" if broken else f"there are {', '.join(sorted(REJECTIONS))}"
+        )
+        raise click.BadParameter(f"no rule of a message is called {rule!r}; {known}", param_hint="'--rule'")
 
 
 async def letters_named(box: "DeadLetterBox", names: Iterable[str]) -> "list[DeadLetter]":

@@ -7,13 +7,13 @@ from zoneinfo import ZoneInfo
 
 from dataharvest.rules.attention import report_order
 from dataharvest.rules.standing import State
-from dataharvest.rules.text import visible
+from dataharvest.rules.text import orphans_text, visible
 from dataharvest.rules.versions import IN_PROGRESS
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from dataharvest.status import DeliveryStatus, DuplicateKey, SetStatus, StatusReport
+    from dataharvest.status import DeliveryStatus, DuplicateKey, SetStatus, StatusReport, Why
 
 _COUNTS = ("read", "persisted", "quarantined", "duplicate", "accepted")
 _REASONS_SHOWN = 20
@@ -97,9 +97,23 @@ def print_reasons(show: Show, sets: "list[SetStatus]", *, limit: int | None = _R
     for one in shown:
         if one.why:
             show(f"\n{one.tenant} {one.business_date}: {one.state}: {one.why.sentence}")
-            show(f"  {one.why.remedy}\n  $ {one.why.command}")
+            show(f"  {way_out(one.why)}")
     if more := max(0, (len(sets) if count is None else count) - len(shown)):
         show(f"\n… and {more:,} more sets that are not published: `dataharvest status --why --limit 0` has them all")
+
+
+def print_unusable(show: Show, deliveries: "list[DeliveryStatus]") -> None:
+    """Why files that belong to no set can't be used."""
+    for one in deliveries:
+        failure = one.failure or {}
+        said = visible(f"{one.file} belongs to no set, rule {failure.get('rule')}: {failure.get('message')}".rstrip("."))
+        show(f"\n{said}.\n  Upload it again under a name that says its kind and date; this one is never read.")
+
+
+def way_out(why: "Why") -> str:
+    """What to do, the command, and what its words in capitals stand for; a line each."""
+    said = [f"    {word}: {meaning}" for word, meaning in why.placeholders.items()]
+    return "\n".join((why.remedy, f"  $ {why.command}", *said))
 
 
 def _urgency(one: "SetStatus") -> tuple[int, int, str]:
@@ -113,11 +127,11 @@ def _print_set(show: Show, one: "SetStatus") -> None:
     if one.waits_for:
         show(f"  waits for: {', '.join(one.waits_for)}")
     if one.why and one.state is not State.PUBLISHED:
-        show(f"  why: {one.why.sentence}\n  {one.why.remedy}\n  $ {one.why.command}")
+        show(f"  why: {one.why.sentence}\n  {way_out(one.why)}")
     for warning in one.warnings:
         show(f"  warning: {warning}")
     for kind in one.orphans:
-        show(f"  {kind.count:,} {kind.kind}: {', '.join(kind.sample)}{', …' if kind.count > len(kind.sample) else ''}")
+        show(f"  {orphans_text(kind.count, kind.kind)}: {', '.join(kind.sample)}{', …' if kind.count > len(kind.sample) else ''}")
     show(_table(one.deliveries))
     _print_details(show, one.deliveries)
     for manifest in one.manifests:

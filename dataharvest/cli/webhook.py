@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -43,9 +43,14 @@ def list_calls(tenant: str | None) -> None:
     """Show the calls that wait or were given up, the oldest first."""
     from dataharvest.adapters.postgres.notifications import PostgresWebhookCalls
 
-    found = asyncio.run(_with_database(lambda database: PostgresWebhookCalls(database).pending(tenant)))
+    async def look(database: "Database") -> "tuple[list[dict[str, Any]], int]":
+        calls = PostgresWebhookCalls(database)
+        return await calls.pending(tenant), await calls.accepted_count(tenant)
+
+    found, accepted_count = asyncio.run(_with_database(look))
     if not found:
-        click.echo("every call was accepted")
+        was_made = f"every call was accepted: {accepted_count:,}" if accepted_count else "no call was ever made"
+        click.echo(was_made)
     for one in found:
         attempts = f"{one['attempt_count']} {'attempt' if one['attempt_count'] == 1 else 'attempts'}"
         failure = f": {one['last_failure']}" if one["last_failure"] else ""

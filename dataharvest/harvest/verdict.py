@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from dataharvest.rules.standing import State
+from dataharvest.rules.text import orphans_text
 from dataharvest.rules.versions import IN_PROGRESS
 from dataharvest.status import DeliveryStatus, ManifestStatus, SetStatus, StatusReport
 
@@ -63,7 +64,7 @@ def _of_set(one: SetStatus) -> Iterator[str]:
     if not _blamed(one):
         for kind in one.orphans:
             sample = ", ".join(kind.sample) + (", …" if kind.count > len(kind.sample) else "")
-            yield f"{one.business_date}: {kind.count:,} {kind.kind}: {sample}"
+            yield f"{one.business_date}: {orphans_text(kind.count, kind.kind)}: {sample}"
 
 
 def _way_out(one: SetStatus) -> str:

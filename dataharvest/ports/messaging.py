@@ -66,6 +66,9 @@ class AttemptJournal(Protocol):
     async def remove(self, position: Position) -> None:
         """Forget the message."""
 
+    async def given_up(self) -> set[bytes]:
+        """Keys of the chunks that were dead-lettered because they ended their workers, and not replayed since."""
+
 
 class DeadLetters(Protocol):
     """Keeps what can never succeed."""

@@ -31,8 +31,13 @@ class LockedBatch(Protocol):
     async def mixed_currency_count(self) -> int:
         """Clients of the version with accounts in more than one currency; to be asked after ``relate``."""
 
-    async def relate(self) -> dict[str, int]:
-        """Link clients, portfolios and accounts of the version; returns the number of orphans by kind."""
+    async def relate(self) -> dict[str, int] | None:
+        """Link clients, portfolios and accounts of the slice.
+
+        Returns:
+            The number of orphans of the whole version by kind, if every other slice is related; else None: whoever is last
+            has to judge. Of two slices at work at once the second waits here for the first one's end.
+        """
 
     async def block(self, failure: dict[str, Any]) -> None:
         """Keep the version from going on, with the reason."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from dataharvest.deliveries import SetKey
-from dataharvest.messages import Batch, ChunkMetadata, Judgement, Message, RuleReady
+from dataharvest.messages import Batch, ChunkMetadata, Judgement, Message, Notification, RuleReady
 from dataharvest.replaying.log import LoggedMessage
 from dataharvest.replaying.ports import ReplayLedger
 from dataharvest.replaying.subjects import set_of, subject_of
@@ -71,6 +71,9 @@ class Foreteller:
         await self._look_at_keys({key for keys in subjects if isinstance(keys, tuple) for key in keys})
         said = [one for one in subjects if isinstance(one, Message)]
         self.effects.sets |= set(map(set_of, said))
+        # A notification leads to no more than a call, and to none that was made before.
+        told = [one for one in subjects if isinstance(one, Notification)]
+        self.effects.sets |= {SetKey(one.tenant, one.business_date) for one in told if one.business_date}
         self.effects.deliveries |= {number for one in said if (number := getattr(one, "delivery_id", None)) is not None}
         await self._look_at_chunks([one for one in said if isinstance(one, ChunkMetadata)])
         await self._look_at_work(said)

@@ -5,8 +5,6 @@ from typing import NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from dataharvest.deliveries import SetKey
-
 REPLAYABLE = ("uploads", "chunks", "progress", "readiness", "work", "notifications")
 """Topics whose readers take every message twice without harm."""
 
@@ -55,9 +53,9 @@ class Request(BaseModel):
         """Whether only messages about some sets are meant."""
         return self.tenant is not None or self.business_date is not None
 
-    def means(self, key: SetKey) -> bool:
-        """Whether messages about this set are meant."""
-        return self.tenant in (None, key.tenant) and self.business_date in (None, key.business_date)
+    def means(self, tenant: str, business_date: date | None) -> bool:
+        """Whether messages about this set are meant; without a date, about a file of the tenant that belongs to none."""
+        return self.tenant in (None, tenant) and self.business_date in (None, business_date)
 
 
 def _why_not(topic: str) -> str:

@@ -8,6 +8,7 @@ from dataharvest.errors import Rejected
 from dataharvest.messages import (
     ChunkMetadata,
     Message,
+    Notification,
     RuleReady,
     decode_chunk_metadata,
     decode_notification,
@@ -21,8 +22,8 @@ from dataharvest.replaying.requests import Request
 from dataharvest.rules.events import objects_in
 
 ObjectKeys: TypeAlias = tuple[str, ...]
-Subject: TypeAlias = Message | ObjectKeys
-"""What is said, or the keys of the objects that an event may mean."""
+Subject: TypeAlias = Message | Notification | ObjectKeys
+"""What is said, what a tenant is told, or the keys of the objects that an event may mean."""
 
 _DECODERS = {
     "chunks": decode_chunk_metadata,
@@ -41,7 +42,7 @@ def subject_of(message: LoggedMessage) -> Subject | None:
     try:
         if topic == "uploads":
             return tuple(key for one in objects_in(value) for key in one.keys)
-        decoded: Message = _DECODERS[topic](value)
+        decoded: Message | Notification = _DECODERS[topic](value)
     except Rejected:
         return None
     return decoded
@@ -83,7 +84,7 @@ class Wanted:
         subject = subject_of(message)
         if isinstance(subject, tuple):
             return any(key in self._object_keys for key in subject)
-        return subject is not None and self._request.means(set_of(subject))
+        return subject is not None and self._request.means(subject.tenant, subject.business_date)
 
 
 __all__ = ["ChunkMetadata", "RuleReady", "Subject", "Wanted", "set_of", "subject_of"]

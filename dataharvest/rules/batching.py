@@ -1,4 +1,4 @@
-"""How many batches a rule of a set is worked in."""
+"""How many batches a rule of a set is worked in, and which rows a slice goes through."""
 
 from collections.abc import Mapping
 
@@ -6,17 +6,34 @@ from dataharvest.rules.needs import Work
 
 RECORDS_PER_BATCH = 1_000_000
 """Records of a set that one transform batch covers, about; a batch scans the set's rows once."""
+RECORDS_PER_SLICE = 1_000_000
+"""Records of a set that one slice of relating goes through, about."""
 MESSAGES_PER_BATCH = 50_000
 """Clients and portfolios that one publishing batch covers, about."""
 
+_NO_BLOCK = 0xFFFF_FFFF
+"""The number that no block of a table has; all are below it."""
+
 
 def batch_count(record_counts: Mapping[str, int], *, work: Work) -> int:
-    """Number of batches, at least 1; relating sees the whole set at once."""
+    """Number of batches, at least 1."""
     if work is Work.RELATE:
-        return 1
+        return _parts(sum(record_counts.values()), RECORDS_PER_SLICE)
     if work is Work.TRANSFORM:
         return _parts(sum(record_counts.values()), RECORDS_PER_BATCH)
     return _parts(max(record_counts.get("clients", 0), record_counts.get("portfolios", 0)), MESSAGES_PER_BATCH)
+
+
+def block_range(first: int, last: int, *, part: int, part_count: int) -> tuple[int, int]:
+    """Blocks of a table that a part goes through, from the first to before the second.
+
+    The parts divide the blocks from ``first`` to ``last`` evenly; together they are the whole table, for a row may have been
+    added elsewhere since.
+    """
+    length = last - first + 1
+    start = first + length * part // part_count if part else 0
+    stop = first + length * (part + 1) // part_count if part + 1 < part_count else _NO_BLOCK
+    return start, stop
 
 
 def _parts(count: int, size: int) -> int:

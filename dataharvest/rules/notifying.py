@@ -6,8 +6,12 @@ from typing import Literal, NamedTuple
 from uuid import UUID, uuid5
 
 from dataharvest.rules.standing import Standing, State
+from dataharvest.rules.text import visible
 
-Kind = Literal["set_ready", "set_blocked", "set_late"]
+Kind = Literal["set_ready", "set_blocked", "set_late", "file_rejected"]
+Event = Literal["ready", "blocked", "late"]
+EVENTS: Mapping[Kind, Event] = {"set_ready": "ready", "set_blocked": "blocked", "set_late": "late", "file_rejected": "blocked"}
+"""What a contract calls it: whoever wants to know what is blocked is also told of a file that can't be used."""
 NAMESPACE = UUID("3b0f7b0e-53a1-5c55-8d5e-0b1f6a1c2d77")
 """Namespace of notification ids; a constant of the contract, never to be changed."""
 GIVE_UP_AFTER_S = 24 * 3600.0
@@ -56,6 +60,12 @@ def rejected_note(tenant: str, business_date: date, *, delivery_id: int, entity:
     return Note(identity, "set_blocked", None, reason)
 
 
+def unusable_note(tenant: str, *, delivery_id: int, reason: str) -> Note:
+    """A file was rejected whose name says no date or no kind of file: there is no set that it could hold up."""
+    # It quotes the name and nothing else, for the file was not read.
+    return Note(_identity(tenant, None, "file_rejected", str(delivery_id)), "file_rejected", None, visible(reason))
+
+
 def late_note(tenant: str, business_date: date, *, due_at: datetime) -> Note:
     """The cut-off has passed, and the set has no version."""
     reason = f"the set had no version at its cut-off, {due_at.isoformat()}"
@@ -69,8 +79,8 @@ def pause_after(attempt: int) -> float:
     return min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 16))
 
 
-def _identity(tenant: str, business_date: date, kind: Kind, about: str) -> UUID:
-    return uuid5(NAMESPACE, f"{tenant}|{business_date.isoformat()}|{kind}|{about}")
+def _identity(tenant: str, business_date: date | None, kind: Kind, about: str) -> UUID:
+    return uuid5(NAMESPACE, f"{tenant}|{business_date or ''}|{kind}|{about}")
 
 
 def _sorted(texts: Iterable[str]) -> str:

@@ -12,6 +12,12 @@ def counted(count: int, one: str, more: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else more or f'{one}s'}"
 
 
+def orphans_text(count: int, kind: str) -> str:
+    """So many records of a kind of orphan: "1 transaction without an account", "2 transactions without an account"."""
+    records, without, what = kind.partition(" ")
+    return counted(count, f"{records.removesuffix('s')}{without}{what}", kind)
+
+
 def visible(text: str) -> str:
     """The text with every control, direction and other unseen character written as an escape, the way Python writes it."""
     return text if text.isascii() and text.isprintable() else "".join(map(_visible, text))

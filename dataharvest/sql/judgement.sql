@@ -165,6 +165,6 @@ SET state = CASE WHEN EXISTS (
           AND (newer.last_modified, newer.object_key, newer.delivery_id) > (d.last_modified, d.object_key, d.delivery_id)
     ) THEN 'superseded' ELSE 'complete' END,
     completed_at = clock_timestamp(), failure = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4, duplicate_count = $5,
-    accepted_count = $6, sums = $7
+    accepted_count = $6, sums = $7, first_block = $8, last_block = $9
 WHERE d.delivery_id = $1
 RETURNING d.state

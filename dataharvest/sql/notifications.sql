@@ -50,3 +50,6 @@ WHERE state <> 'accepted' AND ($1::text IS NULL OR tenant = $1) RETURNING notifi
 SELECT w.notification_id, w.tenant, n.business_date, n.kind, w.state, w.attempt_count, w.queued_at, w.next_try_at, w.last_failure
 FROM webhook_call w LEFT JOIN notification n USING (notification_id)
 WHERE w.state <> 'accepted' AND ($1::text IS NULL OR w.tenant = $1) ORDER BY w.queued_at LIMIT 200
+
+-- name: accepted_count
+SELECT count(*) FROM webhook_call WHERE state = 'accepted' AND ($1::text IS NULL OR tenant = $1)

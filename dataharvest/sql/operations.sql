@@ -32,6 +32,11 @@ DO UPDATE SET attempt_count = attempt.attempt_count + 1, last_error = coalesce($
 -- name: remove_attempt
 DELETE FROM attempt WHERE (topic, topic_partition, topic_offset) = ($1, $2, $3)
 
+-- name: given_up_chunks
+-- A splitter that died with its worker has sent them again: another copy may lie behind the one that was dead-lettered.
+SELECT DISTINCT delivery_id, chunk_index FROM dead_letter
+WHERE topic = 'chunks' AND rule = 'crashed_worker' AND state <> 'replayed' AND delivery_id IS NOT NULL AND chunk_index IS NOT NULL
+
 -- name: add_dead_letter
 INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason, delivery_id, chunk_index, chunk_sha256)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)

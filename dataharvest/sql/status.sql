@@ -151,26 +151,26 @@ SELECT pg_current_wal_insert_lsn()::text
 SELECT DISTINCT business_date FROM business_set WHERE $1::date IS NULL OR business_date <= $1 ORDER BY business_date DESC LIMIT $2
 
 -- name: board_sets
--- $1 and $2: oldest and newest date. is_out: the newest version is published, and neither an edition nor a problem has come since.
-SELECT s.tenant, s.business_date, s.late_at IS NOT NULL AS late, newest.set_version_id, newest.version,
-       coalesce(s.problem IS NULL AND newest.state = 'published' AND newest.edition = s.edition, false) AS is_out
-FROM business_set s
-LEFT JOIN (
-    SELECT DISTINCT ON (tenant, business_date) tenant, business_date, set_version_id, version, state, edition
-    FROM set_version WHERE business_date BETWEEN $1 AND $2 ORDER BY tenant, business_date, version DESC) newest USING (tenant, business_date)
+-- $1 and $2: oldest and newest date. A row for each tenant, its sets side by side; one with several versions is there several times.
+-- is_out: the version is published, and neither an edition nor a problem has come since.
+SELECT s.tenant, array_agg(s.business_date - $1::date) AS days, array_agg(coalesce(v.version, 0)) AS versions,
+       array_agg(coalesce(v.set_version_id, 0)) AS version_ids, array_agg(s.late_at IS NOT NULL) AS late,
+       array_agg(coalesce(s.problem IS NULL AND v.state = 'published' AND v.edition = s.edition, false)) AS is_out
+FROM business_set s LEFT JOIN set_version v USING (tenant, business_date)
 WHERE s.business_date BETWEEN $1 AND $2 AND ($3 = '' OR strpos(lower(s.tenant), lower($3)) > 0)
-ORDER BY s.tenant, s.business_date
+GROUP BY s.tenant ORDER BY s.tenant
 
--- name: board_unsettled
--- Sets with a delivery that is on its way or may have records in quarantine, and those with a complete one that is in no version.
-SELECT tenant, business_date FROM delivery
-WHERE business_date BETWEEN $1 AND $2
-  AND (state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging') OR (state = 'complete' AND quarantined_count > 0))
-UNION
-SELECT d.tenant, d.business_date FROM delivery d
-WHERE d.business_date BETWEEN $1 AND $2 AND d.state = 'complete' AND NOT EXISTS (
-    SELECT FROM set_version_delivery v WHERE v.delivery_id = d.delivery_id
-        AND v.set_version_id >= (SELECT min(set_version_id) FROM set_version WHERE business_date BETWEEN $1 AND $2))
+-- name: board_counting
+-- Deliveries of these dates that count or may: complete and clean ones, and those on their way or with records in quarantine. $3: part
+-- of the tenant's name. Whether a clean one is in a version is known without asking: that is far less work than joining the two.
+SELECT coalesce(array_agg(delivery_id) FILTER (WHERE is_clean), '{}') AS clean,
+       coalesce(array_agg(delivery_id) FILTER (WHERE NOT is_clean), '{}') AS others
+FROM (SELECT delivery_id, state = 'complete' AND coalesce(quarantined_count, 0) = 0 AS is_clean FROM delivery
+      WHERE business_date BETWEEN $1 AND $2 AND ($3 = '' OR strpos(lower(tenant), lower($3)) > 0)
+        AND state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')) counting
+
+-- name: sets_of_deliveries
+SELECT DISTINCT tenant, business_date FROM delivery WHERE delivery_id = ANY($1)
 
 -- name: board_deliveries
 -- $1 and $2 as $3 and $4 above. What says in which state a set is, and whether its files are held up; nothing else.
@@ -185,7 +185,7 @@ ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
 -- name: entities_of_versions
 -- What a version is made of never changes.
-SELECT set_version_id, array_agg(entity ORDER BY entity) AS entities FROM set_version_delivery
+SELECT set_version_id, array_agg(entity ORDER BY entity) AS entities, array_agg(delivery_id) AS delivery_ids FROM set_version_delivery
 WHERE set_version_id = ANY($1) GROUP BY set_version_id
 
 -- name: dead_letter_count

@@ -75,41 +75,5 @@ ORDER BY message_id
 UPDATE outbound SET sent_at = clock_timestamp()
 WHERE set_version_id = $1 AND kind = $2 AND batch_index = $3 AND sent_at IS NULL AND message_id = ANY($4)
 
--- name: relate_links
-INSERT INTO link (set_version_id, client_reference, portfolio_reference, account_number)
-SELECT $1, p.client_reference, p.portfolio_reference, p.account_number
-FROM row_portfolios p
-WHERE p.delivery_id = $2
-  AND EXISTS (SELECT FROM row_clients c WHERE c.delivery_id = $3 AND c.client_reference = p.client_reference)
-  AND EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $4 AND a.account_number = p.account_number)
-
--- name: orphans
--- $1 portfolios, $2 clients, $3 accounts, $4 transactions: the deliveries of one set version.
-WITH orphans AS (
-    SELECT 'portfolios without an account' AS kind, p.portfolio_reference::text AS reference
-    FROM row_portfolios p WHERE p.delivery_id = $1
-      AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $3 AND a.account_number = p.account_number)
-    UNION ALL
-    SELECT 'portfolios without a client', p.portfolio_reference::text
-    FROM row_portfolios p WHERE p.delivery_id = $1
-      AND NOT EXISTS (SELECT FROM row_clients c WHERE c.delivery_id = $2 AND c.client_reference = p.client_reference)
-    UNION ALL
-    SELECT 'transactions without an account', t.transaction_reference
-    FROM row_transactions t WHERE t.delivery_id = $4
-      AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $3 AND a.account_number = t.account_number)
-    UNION ALL
-    SELECT 'accounts without a portfolio', a.account_number
-    FROM row_accounts a WHERE a.delivery_id = $3
-      AND NOT EXISTS (SELECT FROM row_portfolios p WHERE p.delivery_id = $1 AND p.account_number = a.account_number)
-)
-SELECT kind, count(*) AS record_count, (array_agg(reference ORDER BY reference COLLATE "C"))[1:100] AS sample
-FROM orphans GROUP BY kind
-
--- name: add_orphan_count
-INSERT INTO orphan_count (set_version_id, kind, record_count) VALUES ($1, $2, $3)
-
--- name: add_orphans
-INSERT INTO orphan (set_version_id, kind, reference) SELECT $1, $2, unnest($3::text[])
-
 -- name: block
 UPDATE set_version SET state = 'blocked', failure = $2 WHERE set_version_id = $1

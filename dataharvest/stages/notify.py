@@ -4,6 +4,7 @@ from dataharvest import tracing
 from dataharvest.messages import decode_notification
 from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.ports import Contracts, Sender
+from dataharvest.rules.notifying import EVENTS
 
 
 async def send_notifications(notifications: Notifications, *, sender: Sender, age_s: float = 0.0) -> int:
@@ -31,5 +32,5 @@ async def notify(value: bytes, *, contracts: Contracts, calls: WebhookCalls) -> 
     """
     notification = decode_notification(value)
     _, contract = await contracts.current(notification.tenant)
-    if contract.webhook is not None and notification.type.removeprefix("set_") in contract.webhook.events:
+    if contract.webhook is not None and EVENTS[notification.type] in contract.webhook.events:
         await calls.queue(notification, value)

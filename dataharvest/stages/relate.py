@@ -1,4 +1,4 @@
-"""Relate: link clients, portfolios, accounts and transactions of a set version, and report what hangs in the air."""
+"""Relate: link clients, portfolios, accounts and transactions of a set version by slices, and report what hangs in the air."""
 
 import logging
 from typing import Any
@@ -8,13 +8,16 @@ from dataharvest.errors import ContractTrouble
 from dataharvest.messages import Batch
 from dataharvest.ports import LockedBatch, Work
 from dataharvest.rules.notifying import blocked_version_note
+from dataharvest.rules.text import orphans_text
 from dataharvest.stages.judge import ContractOf, default_contract
 
 logger = logging.getLogger(__name__)
 
 
 async def relate(batch: Batch, *, work: Work, contract_of: ContractOf = default_contract) -> bool:
-    """Store the links and the orphans; False when the version is cancelled, or blocked by what its contract does not allow.
+    """Store the slice's links and orphans; False when the version is cancelled, or blocked by what its contract does not allow.
+
+    What it allows is asked after the last slice, whichever that is.
 
     While its contract can't be read the batch stays undone, and the sweep sends it again.
     """
@@ -34,7 +37,8 @@ async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf) -> bool:
         contract = await contract_of(batch.tenant, locked.opened.contract_version)
         orphans = await locked.relate()
         await locked.mark_computed()
-        if failure := _orphans_that_block(orphans, contract) or await _mixed_currency(locked, contract):
+        # Only the last slice knows.
+        if orphans is not None and (failure := await _failure(orphans, locked, contract)):
             await locked.block(failure)
             key = batch.tenant, batch.business_date
             await locked.notify(blocked_version_note(*key, version=batch.version, failure=failure))
@@ -44,8 +48,12 @@ async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf) -> bool:
     return True
 
 
+async def _failure(orphans: dict[str, int], locked: LockedBatch, contract: Contract) -> dict[str, Any] | None:
+    return _orphans_that_block(orphans, contract) or await _mixed_currency(locked, contract)
+
+
 def _orphans_that_block(orphans: dict[str, int], contract: Contract) -> dict[str, Any] | None:
-    blocking = [f"{count} {kind}" for kind, count in orphans.items() if kind in contract.orphans_block]
+    blocking = [orphans_text(count, kind) for kind, count in orphans.items() if kind in contract.orphans_block]
     return {"rule": "orphans", "message": ", ".join(blocking)} if blocking else None
 
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.messages import EditionRaised
@@ -73,10 +73,8 @@ class Repairs:
         Raises:
             Rejected: rule ``no_such_entry``; ``settled``: one of the entries named was fixed.
         """
-        found = await self._entries(selection)
-        if selection.ids is not None:
-            require_known(selection.ids, found)
-        report, deliveries = Report(), by_delivery(found)
+        found = await self._selected(selection)
+        report, deliveries = await self._begun(selection, found), by_delivery(found)
         for entries in deliveries:
             with refusals(report, is_only_one=len(deliveries) == 1):
                 async with self.quarantine.repair(entries[0].delivery_id, plan=plan) as locked:
@@ -91,10 +89,8 @@ class Repairs:
         Raises:
             Rejected: rule ``no_such_entry``; ``other_encoding``: the whole file has to be read again.
         """
-        found = await self._entries(selection)
-        if selection.ids is not None:
-            require_known(selection.ids, found)
-        report, deliveries = Report(), by_delivery(found)
+        found = await self._selected(selection)
+        report, deliveries = await self._begun(selection, found), by_delivery(found)
         for entries in deliveries:
             with refusals(report, is_only_one=len(deliveries) == 1):
                 report.outcomes += [unchanged(one) for one in entries if one.state != "open"]
@@ -105,6 +101,19 @@ class Repairs:
     async def _replayed(self, wanted: Sequence[Entry]) -> Attempt:
         copies = await self._entries(Selection(delivery_id=wanted[0].delivery_id, rule=DUPLICATE, with_superseded=True))
         return await read_replayed(await self._anew(wanted[0]), await self._as_read(wanted[0]), wanted, copies=copies)
+
+    async def _selected(self, selection: Selection) -> list[Entry]:
+        found = await self._entries(selection)
+        if selection.ids is not None:
+            require_known(selection.ids, found)
+        return found
+
+    async def _begun(self, selection: Selection, found: Sequence[Entry]) -> Report:
+        """A report of nothing yet; where nothing open is left, of what somebody else has made of the records meanwhile."""
+        if found or selection.state is None:
+            return Report()
+        settled = await self.quarantine.entries(replace(selection, state=None), limit=MAX_ENTRIES)
+        return Report(outcomes=[unchanged(one) for one in settled if one.state != "open"])
 
     async def _entries(self, selection: Selection) -> list[Entry]:
         found = await self.quarantine.entries(selection, limit=MAX_ENTRIES + 1)

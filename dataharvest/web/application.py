@@ -33,7 +33,7 @@ def build_application(parts: Parts, *, hosts: list[str]) -> FastAPI:
     application.include_router(pages.router, include_in_schema=False)
     application.mount("/static", StaticFiles(directory=STATIC))
     failures.attach(application)
-    application.add_middleware(GZipMiddleware, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=5)
+    application.add_middleware(GZipMiddleware, minimum_size=_COMPRESSED_FROM_BYTES, compresslevel=1)
     application.add_middleware(SafeHeaders)
     application.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
     return application

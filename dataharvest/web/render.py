@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -11,8 +12,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from starlette.responses import HTMLResponse
 
-from dataharvest.board import BoardQuery, BoardRow, Cell
-from dataharvest.rules.text import visible
+from dataharvest.board import BoardQuery, BoardRow
+from dataharvest.rules.text import orphans_text, visible
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -59,18 +60,32 @@ def set_link(tenant: str, day: date) -> str:
     return f"/sets/{quote(tenant, safe='')}/{day}"
 
 
-def board_cells(row: BoardRow, dates: Sequence[date]) -> Markup:
+def board_cells(row: BoardRow, days: Sequence[str]) -> Markup:
     """The cells of a row. Written by hand, as there are thousands on a page: a template takes ten times as long."""
     tenant, link = str(escape(visible(row.tenant))), str(escape(f"/sets/{quote(row.tenant, safe='')}/"))
+    cells, last, opening, ending = [], None, "", ""
+    for cell, day in zip(row.cells, days, strict=True):
+        if cell is None:
+            cells.append("<td></td>")
+            continue
+        if cell is not last:
+            last, (opening, ending) = cell, _around(cell.state, cell.late)
+        cells.append(f'{opening}{link}{day}" title="{tenant} {day}{ending}')
     # All that is put in here is escaped or our own.
-    return Markup("".join([_board_cell(cell, str(day), tenant, link) for cell, day in zip(row.cells, dates, strict=True)]))
+    return Markup("".join(cells))
 
 
-def _board_cell(cell: Cell | None, day: str, tenant: str, link: str) -> str:
-    if cell is None:
-        return "<td></td>"
-    kind, said = (" late", ", late") if cell.late else ("", "")
-    return f'<td><a class="s-{cell.state}{kind}" href="{link}{day}" title="{tenant} {day}: {cell.state}{said}"></a></td>'
+@cache
+def _around(state: str, late: bool) -> tuple[str, str]:
+    """What stands around a cell's address and name."""
+    kind, said = (" late", ", late") if late else ("", "")
+    return f'<td><a class="s-{state}{kind}" href="', f': {state}{said}"></a></td>'
+
+
+def with_code(text: str) -> Markup:
+    """A sentence of ours in which commands and names stand between backticks."""
+    parts = [str(escape(visible(part))) for part in text.split("`")]
+    return Markup("".join(f"<code>{part}</code>" if number % 2 else part for number, part in enumerate(parts)))
 
 
 def size_text(size_bytes: int) -> str:
@@ -95,6 +110,8 @@ _ENVIRONMENT.filters |= {
     "short": short,
     "long_day": long_day,
     "count": lambda n: f"{n:,}",
+    "orphans": orphans_text,
     "size": size_text,
+    "with_code": with_code,
 }
 _ENVIRONMENT.globals |= {"board_link": board_link, "set_link": set_link, "board_cells": board_cells}

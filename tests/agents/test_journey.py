@@ -172,7 +172,7 @@ async def test_records_that_hang_in_the_air_block_the_set() -> None:
     world = await harvested({**FILES, TRANSACTIONS: FILES[TRANSACTIONS] + b"99,99999999,t99,1,DEPOSIT\n"})
     assert world.outbound() == []
     [version] = next(iter(world.ledger.versions.values()))
-    assert (version.state, version.failure) == ("blocked", {"rule": "orphans", "message": "1 transactions without an account"})
+    assert (version.state, version.failure) == ("blocked", {"rule": "orphans", "message": "1 transaction without an account"})
 
 
 async def test_a_header_alone_is_a_complete_delivery_of_nothing() -> None:

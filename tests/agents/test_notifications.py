@@ -56,6 +56,20 @@ async def test_a_rejected_file_is_told_as_blocked_at_once_and_the_corrected_one_
     assert [one.type for one in found] == ["set_blocked", "set_ready"]
 
 
+async def test_a_file_whose_name_says_no_date_is_told_of_once_to_whoever_wants_what_is_blocked() -> None:
+    world = World()
+    await world.services.contracts.apply("acme", Contract(webhook=Webhook(url=URL, events=("blocked",))))
+    async with world.agents() as agents:
+        [told_of] = await run(world, agents, {"acme/accounts.csv": b"record_id\n", "no tenant/x.csv": b"?"})
+        await world.services.sweep.once()
+        await agents.run()
+
+    assert (told_of.type, told_of.tenant, told_of.business_date, told_of.key) == ("file_rejected", "acme", None, b"acme|")
+    assert told_of.reason.startswith("'acme/accounts.csv' does not name a file we know")
+    assert told(world) == [told_of]
+    assert list(world.webhook_calls.rows) == [told_of.notification_id]
+
+
 async def test_orphans_are_told_as_blocked_after_the_set_was_ready() -> None:
     world, files = World(), example_files()
     [key] = [key for key in files if "transactions" in key]
@@ -65,7 +79,7 @@ async def test_orphans_are_told_as_blocked_after_the_set_was_ready() -> None:
         await agents.run()
 
     assert [one.type for one in found] == ["set_ready", "set_blocked"]
-    assert found[1].reason == "version 1 is blocked by orphans: 1 transactions without an account."
+    assert found[1].reason == "version 1 is blocked by orphans: 1 transaction without an account."
     assert told(world) == found
 
 

@@ -13,6 +13,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import EditionRaised
 from dataharvest.quarantine import Entry, Selection, Signature
+from dataharvest.quarantine_text import report_lines
 from dataharvest.stages.repair_report import Report
 from tests.agents.test_corrections import Story, values_of
 from tests.agents.worlds import BUCKET, example_files
@@ -95,6 +96,26 @@ async def test_the_same_again_changes_nothing() -> None:
     assert results(replayed) == {bad.quarantine_id: "unchanged"}
     assert story.version_states() == ["published"]
     assert len(await story.world.quarantine.history(EVERYTHING)) == 1
+
+
+async def test_whoever_selects_what_somebody_else_has_settled_is_told_by_whom() -> None:
+    story = await blocked()
+    [bad] = await entries(story)
+    still_open = Selection(tenant="acme", business_date=KEY.business_date, state="open")
+    await story.world.repairs.fix({bad.quarantine_id: GOOD}, by=ANNA)
+    for report in (
+        await story.world.repairs.replay(still_open, by=BEN),
+        await story.world.repairs.accept(still_open, by=BEN),
+    ):
+        told, summary = report_lines(report, plan=False)
+        assert f"entry {bad.quarantine_id}, the record of transactions from line {bad.line}: unchanged: fixed by anna at " in told
+        assert summary == "1 unchanged"
+
+
+async def test_where_nothing_was_ever_in_quarantine_that_is_said() -> None:
+    story = await blocked(FILES)
+    report = await story.world.repairs.replay(Selection(tenant="acme", state="open"), by=BEN)
+    assert list(report_lines(report, plan=False)) == ["nothing to do: no record that is selected is in quarantine"]
 
 
 async def test_a_plan_changes_nothing_and_says_what_would_become() -> None:

@@ -132,6 +132,16 @@ async def test_a_delivery_that_can_not_be_read_is_kept_and_known(ledger: Ledger)
     assert await ledger.deliveries.unannounced() == []
     assert await ledger.deliveries.known("contract", [source.key, "acme/other.csv"]) == {(source.key, source.etag)}
     assert await ledger.deliveries.known("elsewhere", [source.key]) == set()
+    async with ledger.notifications.to_send() as turn:
+        [told] = turn.notifications
+    assert (told.type, told.tenant, told.business_date, told.version, told.reason) == ("file_rejected", "acme", None, None, "?")
+
+
+async def test_of_a_file_in_nobody_s_folder_nobody_is_told(ledger: Ledger) -> None:
+    delivery_id = await ledger.deliveries.register_rejected(source_of("a b", "nonsense"), Rejected("?", rule="tenant_name"))
+    assert delivery_id is not None
+    async with ledger.notifications.to_send() as turn:
+        assert turn.notifications == []
 
 
 async def test_only_the_newest_content_of_a_key_is_known(ledger: Ledger) -> None:

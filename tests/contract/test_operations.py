@@ -54,3 +54,19 @@ async def test_what_ended_its_workers_is_forgotten_a_day_after_its_dead_letter(r
     async with real_ledger.database.connection() as connection:
         await connection.execute("UPDATE attempt SET last_at = last_at - interval '2 days'")
     assert (await journal.load())[0] == {SECOND: 1}
+
+
+async def test_chunks_that_ended_their_workers_are_named_until_they_are_replayed(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    journal = PostgresJournal(real_ledger.database, run_id="me")
+    async with real_ledger.database.connection() as connection:
+        for offset, (rule, index) in enumerate((("crashed_worker", 7), ("chunk_damaged", 8), ("crashed_worker", 9))):
+            await connection.execute(
+                "INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason, delivery_id, chunk_index)"
+                " VALUES ('chunks', 0, $1, 'persist', $2, '', 4, $3)",
+                *(offset, rule, index),
+            )
+    assert await journal.given_up() == {b"4:7", b"4:9"}
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("UPDATE dead_letter SET state = 'replayed' WHERE chunk_index = 9")
+    assert await journal.given_up() == {b"4:7"}

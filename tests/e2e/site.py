@@ -15,10 +15,10 @@ from dataharvest.adapters.postgres.schema import migrate
 from dataharvest.harvest.workers import member_count
 from dataharvest.stack import Stack
 from dataharvest.topics import difference, load_topics
-from tests.conftest import PROGRAM
 from tests.e2e.outside import GROUP, Outside
 from tests.kills.workers import Worker
 from tests.kills.world import eventually
+from tests.programs import PROGRAM, run_program
 
 CONSUMED = ("uploads", "chunks", "progress", "readiness", "work", "notifications")
 STORED = (
@@ -38,14 +38,12 @@ class Site(Outside):
 
     async def run(self, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """A command of the program, to its end."""
-        return await self._run([PROGRAM, *words], variables)
+        return await asyncio.to_thread(run_program, *words, environment={"DATAHARVEST_HOME": str(self._home), **variables})
 
     async def run_through_faust(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """The same, called as a command of Faust's own program."""
-        return await self._run([str(Path(PROGRAM).with_name("faust")), "-A", "dataharvest", *words], {})
-
-    async def _run(self, command: list[str], variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
-        environment = {**os.environ, "DATAHARVEST_HOME": str(self._home), **variables}
+        command = [str(Path(PROGRAM).with_name("faust")), "-A", "dataharvest", *words]
+        environment = {**os.environ, "DATAHARVEST_HOME": str(self._home)}
         return await asyncio.to_thread(
             subprocess.run, command, env=environment, capture_output=True, text=True, timeout=120, check=False
         )

@@ -1,4 +1,4 @@
-"""The short cut of ``python -m tests.faults``: every kind of fault once, and planted bugs that have to be found."""
+"""The short cut of ``python -m tests.faults``: every kind of fault once, and planted bugs to be found; on three stacks."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,11 +7,12 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.bugs.running import run_with
-from tests.faults.kinds import ALL, SCALES
+from tests.faults.kinds import ALL, LANES, SCALES
 from tests.faults.run import Plan, play_together
 from tests.faults.site import Site, site
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
+on_one_loop = pytest.mark.asyncio(loop_scope="module")
 SEED = 7
 
 
@@ -21,15 +22,12 @@ async def made() -> AsyncIterator[Site]:
         yield one
 
 
-@pytest.mark.parametrize("bug", ["insert twice", "swallow a row error", "republish unchanged"])
-async def test_a_planted_bug_turns_the_run_red(made: Site, bug: str) -> None:
-    found = await run_with(bug, made, seed=SEED)
-
-    assert found.violations, f"{bug} was not found"
-
-
-async def test_every_kind_of_fault_once_loses_doubles_and_delays_nothing(made: Site, tmp_path: Path) -> None:
-    plan = Plan([ALL[name] for name in ALL if name not in LEFT_OUT], SCALES["short"], SEED)
+@on_one_loop
+@pytest.mark.parametrize("kinds", [pytest.param(kinds, marks=pytest.mark.xdist_group(kinds[0])) for kinds in LANES])
+async def test_every_kind_of_fault_once_loses_doubles_and_delays_nothing(
+    made: Site, tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    plan = Plan([ALL[name] for name in kinds], SCALES["short"], SEED)
 
     outcome = await play_together(plan, made, report=tmp_path)
 
@@ -38,5 +36,14 @@ async def test_every_kind_of_fault_once_loses_doubles_and_delays_nothing(made: S
     assert outcome.exit_code == 0, outcome.summary
 
 
-LEFT_OUT = {"F12", "F13"}
-"""The corpus has a test of its own; a full disk needs mounts of our own."""
+@on_one_loop
+@pytest.mark.xdist_group("bugs")
+@pytest.mark.parametrize("bug", ["insert twice", "swallow a row error", "republish unchanged"])
+async def test_a_planted_bug_turns_the_run_red(made: Site, bug: str) -> None:
+    found = await run_with(bug, made, seed=SEED)
+
+    assert found.violations, f"{bug} was not found"
+
+
+def test_the_lanes_have_every_kind() -> None:
+    assert sorted(name for lane in LANES for name in lane) == sorted(ALL)

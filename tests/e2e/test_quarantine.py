@@ -4,17 +4,16 @@ import asyncio
 import csv
 import io
 import json
-import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
-from tests.conftest import PROGRAM, Command, RunWorkers
+from tests.conftest import Command, RunWorkers
 from tests.e2e.outside import Outside
+from tests.e2e.side_by_side import SlowReplay, all_read, at_once, under_way
 from tests.kills.world import eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "acme"
@@ -39,7 +38,7 @@ class Operator:
     def __init__(self, tenant: str, folder: Path, command: Command) -> None:
         self.tenant = tenant
         self.folder = folder
-        self._command = command
+        self.command = command
 
     def send(self, files: dict[str, bytes]) -> "subprocess.CompletedProcess[str]":
         """Harvest these files."""
@@ -47,14 +46,14 @@ class Operator:
         folder.mkdir(exist_ok=True)
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        done = self._command("harvest", str(folder), "--tenant", self.tenant)
+        done = self.command("harvest", str(folder), "--tenant", self.tenant)
         for path in folder.iterdir():
             path.unlink()
         return done
 
     def run(self, *arguments: str, code: int = 0) -> str:
         """What `dataharvest quarantine …` prints; an AssertionError when it exits otherwise."""
-        done = self._command("quarantine", *arguments)
+        done = self.command("quarantine", *arguments)
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stderr
         return done.stdout if code == 0 else done.stderr
@@ -66,20 +65,20 @@ class Operator:
 
     def status(self) -> dict[str, Any]:
         """Where the set stands."""
-        answer = self._command("status", "--tenant", self.tenant, "--json")
+        answer = self.command("status", "--tenant", self.tenant, "--json")
         [found] = json.loads(answer.stdout)["sets"]
         assert isinstance(found, dict)
         return found
 
     def reconcile(self) -> int:
         """Exit code of the statement."""
-        return self._command("reconcile", "--tenant", self.tenant, "--date", DATE).returncode
+        return self.command("reconcile", "--tenant", self.tenant, "--date", DATE).returncode
 
     def apply(self, contract: str) -> None:
         """Store a contract."""
         path = self.folder / "contract.yaml"
         path.write_text(contract)
-        done = self._command("contract", "apply", str(path), "--tenant", self.tenant, "--yes")
+        done = self.command("contract", "apply", str(path), "--tenant", self.tenant, "--yes")
         assert done.returncode == 0, done.stderr
 
 
@@ -100,9 +99,11 @@ async def test_a_bad_file_from_alarm_to_published(operator: Operator, stack_envi
     assert done.returncode == 3, done.stderr
     assert f"`dataharvest quarantine list --tenant {operator.tenant} --date {DATE}`" in done.stderr
 
+    replay = SlowReplay(stack_environment, operator.tenant)
     entries = operator.listed()
     assert {line: one["rule"] for line, one in entries.items()} == RULES
     await asyncio.to_thread(_look, operator, entries)
+    await under_way(outside, operator.tenant)
     await asyncio.to_thread(_repair, operator, entries, stack_environment)
 
     await outside.published([operator.tenant])
@@ -114,15 +115,33 @@ async def test_a_bad_file_from_alarm_to_published(operator: Operator, stack_envi
     # In the file itself 1000.0001 in 2 transactions; 1, 100000, 4.25 and 8 were repaired.
     assert (portfolio["number_of_transactions"], portfolio["sum_of_deposits"]) == (6, "101013.2501")
 
-    before = await _stored(outside, operator.tenant)
-    await _send_chunks_again(outside, operator.tenant)
-    assert await _stored(outside, operator.tenant) == before
+    await _correct_while_replaying(operator, outside, entries)
+    corrected = await _stored(outside, operator.tenant)
+    messages = (await outside.outbound(operator.tenant))[operator.tenant]
+    number = replay.interrupt()
+    resumed = await asyncio.to_thread(operator.command, "replay", "--resume", number, "--rate", "1000")
+    assert resumed.returncode == 0, resumed.stderr
+    await all_read(outside, "chunks")
+    assert await _stored(outside, operator.tenant) == corrected
     assert (await outside.outbound(operator.tenant))[operator.tenant] == messages
 
+
+async def _correct_while_replaying(operator: Operator, outside: Outside, entries: dict[int, dict[str, Any]]) -> None:
+    """A corrected file comes while the old one is replayed: whoever repairs the old one meanwhile is told so."""
     operator.apply('decimal_mark: "."\n')
-    corrected = await asyncio.to_thread(operator.send, {TRANSACTIONS: FILES[TRANSACTIONS]})
-    assert corrected.returncode == 0, corrected.stderr
-    assert "dropped repairs: delivery" in corrected.stderr
+    assert operator.command("tenant", "pause", operator.tenant).returncode == 0
+    await outside.put(f"{operator.tenant}/{TRANSACTIONS}", FILES[TRANSACTIONS])
+
+    async def registered() -> bool:
+        return [one["state"] for one in await outside.deliveries(operator.tenant)].count("registered") == 1
+
+    await eventually(registered, what="the corrected file registered", within_s=60)
+    number = str(entries[ENCODING]["quarantine_id"])
+    refused = operator.run("accept", str(entries[COMMA]["quarantine_id"]), number, "--reason", "too late", code=1)
+    assert "is being read (registered) and will replace delivery" in refused
+    assert operator.command("tenant", "resume", operator.tenant).returncode == 0
+    await outside.published([operator.tenant], version=2)
+    assert "dropped repairs: delivery" in " ".join(operator.status()["warnings"])
     assert operator.run("history", "--tenant", operator.tenant).count(" drop by dataharvest ") == 5
 
 
@@ -146,7 +165,7 @@ def _repair(operator: Operator, entries: dict[int, dict[str, Any]], environment:
     operator.run("accept", ids[ENCODING], *why)
     assert set(operator.listed()) == {COMMA}
     operator.apply('decimal_mark: ","\n')
-    assert "1 fixed" in operator.run("replay", "--tenant", operator.tenant, "--date", DATE)
+    _fix_while_replaying(ids[COMMA], operator, environment)
 
 
 def _fix_by_spreadsheet(operator: Operator, why: tuple[str, ...]) -> None:
@@ -167,16 +186,28 @@ def _fix_by_spreadsheet(operator: Operator, why: tuple[str, ...]) -> None:
 
 def _two_at_once(number: str, operator: Operator, environment: dict[str, str]) -> None:
     assert "Nothing was changed: entry" in operator.run("fix", number, "--record", "97,1,t97,1E+5,FEE", "--reason", "x", code=2)
-    home = {"DATAHARVEST_HOME": environment["DATAHARVEST_HOME"]}
-    commands = [
-        [PROGRAM, "quarantine", "fix", number, "--reason", "both", "--by", who, "--record", f"97,23456789,{key},100000,DEPOSIT"]
-        for who, key in (("anna", "t97"), ("ben", "t-97"))
-    ]
-    pipes: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
-    both = [subprocess.Popen(one, env={**os.environ, **home}, **pipes) for one in commands]
-    said = [process.communicate(timeout=120)[1] for process in both]
-    assert sorted(process.returncode for process in both) == [0, 1], said
-    assert "nothing was changed; `dataharvest quarantine history" in "".join(said)
+    both = at_once(
+        environment,
+        *(
+            ["quarantine", "fix", number, "--reason", "both", "--by", who, "--record", f"97,23456789,{key},100000,DEPOSIT"]
+            for who, key in (("anna", "t97"), ("ben", "t-97"))
+        ),
+    )
+    won, lost = sorted(both, key=lambda one: one.returncode)
+    assert (won.returncode, lost.returncode) == (0, 1), won.stderr + lost.stderr
+    assert "nothing was changed; `dataharvest quarantine history" in lost.stderr
+
+
+def _fix_while_replaying(number: str, operator: Operator, environment: dict[str, str]) -> None:
+    """Whichever comes first, the other says whose the record is; which of its ways it says so depends on the moment."""
+    selection = ["--tenant", operator.tenant, "--date", DATE]
+    fix = ["quarantine", "fix", number, "--record", "98,23456789,t98,4.25,DEPOSIT", "--reason", "both", "--by", "anna"]
+    fixed, replayed = at_once(environment, fix, ["quarantine", "replay", *selection, "--by", "ben"])
+    [first] = [one for one in (fixed, replayed) if "1 fixed" in one.stdout]
+    other, who = (replayed, "anna") if first is fixed else (fixed, "ben")
+    assert first.returncode == 0, first.stderr
+    assert f"fixed by {who} at " in other.stdout + other.stderr
+    assert other.returncode == (0 if "1 unchanged" in other.stdout else 1)
 
 
 def _counts(read: int, persisted: int, *, accepted: int) -> dict[str, int]:
@@ -194,25 +225,3 @@ async def _stored(outside: Outside, tenant: str) -> list[Any]:
         f"SELECT * FROM row_transactions WHERE delivery_id IN {delivery} ORDER BY transaction_reference",
     )
     return [await outside.query(statement, tenant) for statement in statements]
-
-
-async def _send_chunks_again(outside: Outside, tenant: str) -> None:
-    deliveries = {one["delivery_id"] for one in await outside.deliveries(tenant)}
-    chunks = [one for one in await outside.records("chunks") if one.key and int(one.key.partition(b":")[0]) in deliveries]
-    assert chunks
-    producer = AIOKafkaProducer(bootstrap_servers=outside.broker)
-    await producer.start()
-    try:
-        sent = [await producer.send_and_wait("chunks", one.value, key=one.key, partition=one.partition) for one in chunks]
-    finally:
-        await producer.stop()
-
-    async def handled() -> bool:
-        committed = await outside._committed()
-        return all(offset > one.offset for one in sent for place, offset in committed.items() if _is_at(place, one))
-
-    await eventually(handled, what="the chunks sent again are handled", within_s=60)
-
-
-def _is_at(place: Any, sent: Any) -> bool:
-    return bool((place.topic, place.partition) == (sent.topic, sent.partition))

@@ -16,10 +16,11 @@ from dataharvest.adapters.kafka_admin import existing_topics
 from dataharvest.adapters.postgres.schema import migrate
 from dataharvest.harvest.workers import member_count
 from dataharvest.topics import topics_directory
-from tests.conftest import PROGRAM, Command
+from tests.conftest import Command
 from tests.e2e.outside import GROUP, Outside, execute, scratch_database
 from tests.e2e.sets import make_set, values_of
 from tests.kills.world import eventually
+from tests.programs import PROGRAM
 
 EXIT_MISCONFIGURED = 78
 FAUST_WORKER = [str(Path(PROGRAM).with_name("faust")), "-A", "dataharvest", "worker"]

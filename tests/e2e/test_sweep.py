@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,8 +17,9 @@ from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.topics import load_topics
 from tests.kills.sets import FileSet, make_set
-from tests.kills.workers import PROGRAM, Worker
+from tests.kills.workers import Worker
 from tests.kills.world import World, eventually, world
+from tests.programs import run_program
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 WAIT_S = 90
@@ -35,10 +34,7 @@ async def made() -> AsyncIterator[World]:
 
 async def run(made: World, *words: str) -> str:
     """A command's output."""
-    command = [str(PROGRAM), *words]
-    done = await asyncio.to_thread(
-        subprocess.run, command, env={**os.environ, **made.environment}, capture_output=True, text=True, check=False
-    )
+    done = await asyncio.to_thread(run_program, *words, environment=made.environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -54,12 +50,6 @@ async def ask(made: World, statement: str, *arguments: object) -> object:
         return await connection.fetchval(statement, *arguments)
     finally:
         await connection.close()
-
-
-async def stored_chunk_count(made: World) -> int:
-    count = await ask(made, "SELECT count(*) FROM chunk")
-    assert isinstance(count, int)
-    return count
 
 
 async def bounds(made: World, topic: str) -> dict[TopicPartition, int]:
@@ -144,18 +134,6 @@ async def test_a_tenant_is_paused_in_the_middle_of_a_file(made: World) -> None:
     assert await ask(made, "SELECT state FROM delivery WHERE tenant = 'middle' AND entity = 'transactions'") == "splitting"
     await run(made, "tenant", "resume", "middle")
     await sound(made, one)
-
-
-async def test_a_sweep_every_second_under_load_sends_no_chunk_again(made: World) -> None:
-    await end_workers(made)
-    before = sum((await bounds(made, "chunks")).values())
-    stored = await stored_chunk_count(made)
-    made.crew.start(DATAHARVEST_SWEEP_INTERVAL_S="1")
-    sets = [a_set(f"swept-{number}", file_bytes=700_000) for number in range(3)]
-    await made.upload(sets)
-    await sound(made, *sets)
-
-    assert sum((await bounds(made, "chunks")).values()) - before == await stored_chunk_count(made) - stored
 
 
 async def test_a_sweep_every_second_while_a_large_file_is_loaded_sends_no_chunk_again(made: World, tmp_path: Path) -> None:

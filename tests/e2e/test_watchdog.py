@@ -2,18 +2,17 @@
 
 import asyncio
 import json
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from dataharvest.failpoints import VARIABLE
 from dataharvest.watchdog import EXIT_STUCK
-from tests.conftest import PROGRAM, RunWorkers
+from tests.conftest import RunWorkers
 from tests.e2e.outside import Outside
 from tests.e2e.sets import make_set
 from tests.faults.bugs import planted
+from tests.programs import Program, start_program
 
 WAIT_S = 60
 QUICK = {"DATAHARVEST_WATCHDOG_S": "4", "DATAHARVEST_SESSION_TIMEOUT_S": "6", "DATAHARVEST_LOG_FORMAT": "json"}
@@ -65,7 +64,5 @@ async def test_a_splitter_of_its_own_that_hangs_ends_itself_and_another_goes_on(
     assert [line["reason"] for line in lines if line["level"] == "CRITICAL"] == ["the event loop is blocked"]
 
 
-def _splitter(environment: dict[str, str], log: Path, **variables: str) -> subprocess.Popen[bytes]:
-    with log.open("wb") as output:
-        known = {**os.environ, **environment, **QUICK, **variables}
-        return subprocess.Popen([PROGRAM, "split"], env=known, stdout=output, stderr=output)
+def _splitter(environment: dict[str, str], log: Path, **variables: str) -> Program:
+    return start_program("split", environment={**environment, **QUICK, **variables}, output=log)

@@ -22,6 +22,8 @@ class Fault:
     """What the system did."""
     recovery_s: float | None = None
     """From the end of the fault until the work went on; None when it did not in time."""
+    waiting: int | None = None
+    """Chunks on their way when the fault ended; None when it was not looked."""
     redelivered: int = 0
     """Chunks that were stored and whose offset was not committed: they come again."""
 
@@ -29,7 +31,8 @@ class Fault:
     def line(self) -> str:
         """In one line."""
         recovery = "" if self.recovery_s is None else f", {self.recovery_s:.1f} s"
-        return f"{self.kind} {self.what}: {self.did if self.has_happened else f'did not hit: {self.did}'}{recovery}"
+        did = self.did if self.has_happened else f"did not hit: {self.did}"
+        return f"{self.at:%H:%M:%S} {self.kind} {self.what}: {did}{recovery}"
 
     def as_json(self) -> dict[str, Any]:
         """For the report."""

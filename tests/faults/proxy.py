@@ -44,6 +44,8 @@ class Proxy:
     """By a part of a request's path: the HTTP answer that it gets instead, and how often."""
     lost_answers: int = 0
     """COMMITs that were passed on and whose answers were not."""
+    touched: int = 0
+    """Pieces of data that were held up, slowed down or cut off."""
     resets: int = 0
     """Connections that were reset, refused or half-closed, and answers that were replaced or lost."""
     _links: set[Link] = field(default_factory=set)
@@ -87,6 +89,7 @@ class Proxy:
     def half_close(self) -> None:
         """Tell every client that the server has ended its side."""
         for link in self._links:
+            self.touched += 1
             self.resets += 1
             if link.client.can_write_eof() and not link.client.is_closing():
                 link.client.write_eof()
@@ -107,6 +110,7 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.is_refusing:
+            self.touched += 1
             self.resets += 1
             writer.transport.abort()
             return
@@ -142,6 +146,7 @@ class Proxy:
             return
 
     async def _delay(self, byte_count: int) -> None:
+        self.touched += bool(self.latency_s or self.bytes_per_s or not self._flows.is_set())
         await self._flows.wait()
         if self.latency_s:
             await asyncio.sleep(self.latency_s)
@@ -182,5 +187,6 @@ class Proxy:
         return passed
 
     def _cut(self, link: Link) -> None:
+        self.touched += 1
         self.resets += 1
         link.reset()

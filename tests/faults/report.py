@@ -81,17 +81,17 @@ def _page(outcome: Outcome) -> Iterator[str]:
     yield f"{outcome.duration_s:.0f} s, {outcome.rows_stored:,} of {outcome.rows_planned:,} records stored, "
     yield f"{outcome.looks:,} looks of the witness, {outcome.sent_again:,} outbound messages sent again, each the same as before."
     yield ""
-    yield "| kind | faults | recovery p50 | p99 | chunks delivered again p50 | p99 |"
-    yield "|---|---|---|---|---|---|"
+    yield "| kind | faults | chunks were on their way at | recovery p50 | p99 | chunks delivered again p50 | p99 |"
+    yield "|---|---|---|---|---|---|---|"
     for name, faults in _by_kind(outcome.journal).items():
         figures = _figures(faults)
         hit = f"{figures['happened']} of {figures['planned']}"
         recovery = f"{_s(figures['recovery_p50_s'])} | {_s(figures['recovery_p99_s'])}"
         again = f"{figures['redelivered_p50']} | {figures['redelivered_p99']}"
-        yield f"| {name} {outcome.titles.get(name, '')} | {hit} | {recovery} | {again} |"
+        yield f"| {name} {outcome.titles.get(name, '')} | {hit} | {figures['met_work']} | {recovery} | {again} |"
     yield ""
-    yield "| kind | when (UTC) | fault | the system | recovery | again |"
-    yield "|---|---|---|---|---|---|"
+    yield "| kind | when (UTC) | fault | the system | on their way | recovery | again |"
+    yield "|---|---|---|---|---|---|---|"
     yield from (_line(one) for one in outcome.journal.faults)
     yield ""
     yield from (f"- {note}" for note in outcome.notes)
@@ -119,6 +119,7 @@ def _figures(faults: Sequence[Fault]) -> dict[str, float | None]:
     return {
         "planned": len(faults),
         "happened": len(hit),
+        "met_work": sum(bool(one.waiting) for one in hit),
         "recovery_p50_s": _rounded(percentile(recoveries, 0.5)),
         "recovery_p99_s": _rounded(percentile(recoveries, 0.99)),
         "redelivered_p50": percentile(again, 0.5),
@@ -136,4 +137,5 @@ def _s(seconds: float | None) -> str:
 
 def _line(one: Fault) -> str:
     did = one.did if one.has_happened else f"did not hit: {one.did}"
-    return f"| {one.kind} | {one.at:%H:%M:%S} | {one.what} | {did} | {_s(one.recovery_s)} | {one.redelivered} |"
+    waiting = "–" if one.waiting is None else one.waiting
+    return f"| {one.kind} | {one.at:%H:%M:%S} | {one.what} | {did} | {waiting} | {_s(one.recovery_s)} | {one.redelivered} |"

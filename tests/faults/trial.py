@@ -3,11 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 
-from tests.faults.health import complaints_about
+from dataharvest.errors import Unavailable
+from dataharvest.harvest.workers import member_count
+from tests.faults.health import complaints_about, holdings
 from tests.faults.journal import Fault, Journal
 from tests.faults.load import LoadedSet, apply_contract, make_load
 from tests.faults.pulse import Pulse
@@ -16,12 +18,17 @@ from tests.faults.site import Site
 from tests.faults.topics import lag
 from tests.faults.verdict import judge_load
 from tests.kills.rounds import Round
+from tests.kills.witness import GROUP
 from tests.kills.workers import Worker
 from tests.kills.world import NotInTime, eventually
 
 SETTLE_S = 120.0
 """How long everything may take to come to rest after the last fault."""
-SETTINGS = {"DATAHARVEST_CHUNK_BYTES": "512", "DATAHARVEST_CORRECTION_SETTLE_S": "1"}
+SETTINGS = {
+    "DATAHARVEST_CHUNK_BYTES": "512",
+    "DATAHARVEST_CORRECTION_SETTLE_S": "1",
+    "DATAHARVEST_SESSION_TIMEOUT_S": "3",
+}
 
 
 @dataclass
@@ -94,6 +101,16 @@ class Trial(Round):
                 one.kill()
         return kept
 
+    async def all_joined(self, *, within_s: float = 60) -> None:
+        """Wait until the group has as many members as workers are alive; NotInTime when it does not come to that."""
+
+        async def has_joined() -> bool:
+            with suppress(Unavailable):
+                return await member_count(self.world.environment["DATAHARVEST_BROKER"], GROUP) == len(self.world.crew.alive)
+            return False
+
+        await eventually(has_joined, what="every worker in the group", within_s=within_s)
+
     @asynccontextmanager
     async def fault(self, kind: str, what: str) -> AsyncIterator[Fault]:
         """Do something to the system inside the block, and end it there; the entry says how long the work stood still then.
@@ -119,7 +136,9 @@ class Trial(Round):
         if entry.recovery_s is None:
             ended = time.monotonic()
             entry.redelivered = await self.pulse.redelivered()
-            entry.recovery_s = await self.pulse.again(waiting=await self.pulse.waiting(), since=ended)
+            waiting = await self.pulse.waiting()
+            entry.waiting = len(waiting)
+            entry.recovery_s = await self.pulse.again(waiting=waiting, since=ended)
         entry.did = entry.did or ("went on" if entry.recovery_s is not None else "did not go on")
 
 
@@ -135,9 +154,10 @@ async def play_trial(trial: Trial, script: Script) -> str:
         except NotInTime as late:
             trial.notes.append(str(late))
         await come_to_rest(trial)
+        before = holdings(trial.world)
         await correct(trial)
     await judge_load(trial.sets, witness=trial.world.witness, expected_dead=trial.journal.expected_dead)
-    trial.world.witness.violations.other.update(await complaints_about(trial.world))
+    trial.world.witness.violations.other.update(await complaints_about(trial.world, before=before))
     await trial.world.crew.end_all()
     notes = "".join(f"; {note}" for note in trial.notes)
     return f"{trial.name}: {trial.hits} of {trial.planned} faults, {time.monotonic() - started:.0f} s{notes}"

@@ -72,6 +72,11 @@ class Ledger:
         query = "SELECT topic_offset FROM dead_letter WHERE topic = $1 AND topic_partition = $2"
         return {row[0] for row in await self.fetch(query, topic, partition)}
 
+    async def given_up(self) -> set[tuple[int, int]]:
+        """Chunks (delivery, index) that were dead-lettered because they ended their workers."""
+        query = "SELECT delivery_id, chunk_index FROM dead_letter WHERE rule = 'crashed_worker' AND chunk_index IS NOT NULL"
+        return {(row[0], row[1]) for row in await self.fetch(query)}
+
     async def published(self, tenants: Iterable[str]) -> set[str]:
         """Tenants with a published set."""
         query = "SELECT tenant FROM set_version WHERE state = 'published' AND tenant = ANY($1)"

@@ -70,7 +70,7 @@ class Round:
 
 def _is_settled(worker: Worker) -> bool:
     # A worker that is starting uses the processor too.
-    return time.monotonic() - worker.started_at > 4
+    return time.monotonic() - worker.started_at > 4 and worker.listens
 
 
 Script = Callable[[Round], Awaitable[None]]
@@ -179,7 +179,12 @@ def with_outage(service: str, *, length_s: float, times: int = 2) -> Script:
 
 async def _join_and_leave(one: Round, service: str, *, length_s: float) -> None:
     crew = one.world.crew
+
     # One that has only just been started does not listen yet.
+    async def any_listens() -> bool:
+        return any(map(_is_settled, crew.alive))
+
+    await eventually(any_listens, what="a worker that listens", within_s=PATIENCE_S)
     leaver = one.chance.choice([worker for worker in crew.alive if _is_settled(worker)])
     await one.world.kill_service(service)
     crew.start()

@@ -51,6 +51,9 @@ class ReportedJournal:
     async def remove(self, position: Position) -> None:
         self._report.add("forgotten", **position._asdict())
 
+    async def given_up(self) -> set[bytes]:
+        return set()
+
 
 class NoDeadLetters:
     """Nothing may end here."""

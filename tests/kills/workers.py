@@ -1,18 +1,15 @@
 """Workers as the operating system sees them: started, watched and killed by process id."""
 
 import asyncio
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
 
-PROGRAM = Path(sys.executable).parent / "dataharvest"
+from tests.programs import start_program
 
 
 class Worker:
@@ -21,10 +18,7 @@ class Worker:
     def __init__(self, *, environment: Mapping[str, str], log: Path, words: tuple[str, ...] = ("worker",)) -> None:
         self.log = log
         self.started_at = time.monotonic()
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [PROGRAM, *words], env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
-            )
+        self._process = start_program(*words, environment=environment, output=log)
 
     @property
     def pid(self) -> int:
@@ -40,6 +34,11 @@ class Worker:
     def exit_code(self) -> int | None:
         """What it ended with; negative: by which signal."""
         return self._process.poll()
+
+    @property
+    def listens(self) -> bool:
+        """Whether it has come so far that it ends by itself when it is asked to."""
+        return b"worker starts" in self.log.read_bytes()
 
     def cpu_s(self) -> float:
         """Processor time used so far, in seconds; 0 when it has ended."""

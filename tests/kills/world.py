@@ -1,14 +1,11 @@
 """A stack of its own with a schema and topics, workers on it, a witness beside it."""
 
 import asyncio
-import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,12 +15,13 @@ from dataharvest.stack import Stack
 from tests.kills.ledger import GONE
 from tests.kills.sets import ENTITIES, FileSet
 from tests.kills.witness import Violations, Witness
-from tests.kills.workers import PROGRAM, Crew
+from tests.kills.workers import Crew
+from tests.programs import run_program
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-POLL_S = 0.05
+SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
 
 # Few bytes make many chunks; no sweep helps; dead members and dead splitters are replaced quickly.
 WORKER_SETTINGS = {
@@ -52,9 +50,8 @@ class World:
 
     async def run(self, *words: str) -> str:
         """Run one of the program's commands as a user would; what it prints."""
-        call = partial(subprocess.run, [PROGRAM, *words], check=True, capture_output=True, text=True)
-        done = await asyncio.to_thread(call, env={**os.environ, **self.environment})
-        return str(done.stdout)
+        done = await asyncio.to_thread(run_program, *words, environment=self.environment, check=True)
+        return done.stdout
 
     async def upload(self, sets: Collection[FileSet]) -> None:
         """Put the files of all sets into the bucket, in turn, and wait until each has its event on Kafka."""
@@ -124,11 +121,13 @@ class World:
 
 async def eventually(condition: Callable[[], Awaitable[bool]], *, what: str, within_s: float) -> None:
     """Wait for the condition; NotInTime when it does not come true."""
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while not await condition():
-        if time.monotonic() > deadline:
+        waited_s = time.monotonic() - began
+        if waited_s > within_s:
             raise NotInTime(f"not within {within_s:g} s: {what}")
-        await asyncio.sleep(POLL_S)
+        # Conditions connect anew each time; asked too often they would keep a core from what they wait for.
+        await asyncio.sleep(min(max(SHORTEST_PAUSE_S, waited_s / 10), LONGEST_PAUSE_S))
 
 
 @asynccontextmanager

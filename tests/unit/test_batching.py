@@ -4,21 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataharvest.rules.batching import MESSAGES_PER_BATCH, RECORDS_PER_BATCH, batch_count
+from dataharvest.rules.batching import MESSAGES_PER_BATCH, RECORDS_PER_BATCH, RECORDS_PER_SLICE, batch_count, block_range
 from dataharvest.rules.needs import Work
 
 counts = st.dictionaries(st.sampled_from(["accounts", "clients", "portfolios", "transactions"]), st.integers(0, 10**8))
 
 
-@given(counts)
-def test_relating_sees_the_whole_set(record_counts: dict[str, int]) -> None:
-    assert batch_count(record_counts, work=Work.RELATE) == 1
-
-
-@given(counts, st.sampled_from([Work.TRANSFORM, Work.PUBLISH]))
+@given(counts, st.sampled_from(Work))
 def test_batches_are_as_few_as_hold_everything(record_counts: dict[str, int], work: Work) -> None:
     number = batch_count(record_counts, work=work)
-    size, total = RECORDS_PER_BATCH, sum(record_counts.values())
+    size, total = {Work.RELATE: RECORDS_PER_SLICE}.get(work, RECORDS_PER_BATCH), sum(record_counts.values())
     if work is Work.PUBLISH:
         size, total = MESSAGES_PER_BATCH, max(record_counts.get("clients", 0), record_counts.get("portfolios", 0))
     assert number >= 1
@@ -30,6 +25,8 @@ def test_batches_are_as_few_as_hold_everything(record_counts: dict[str, int], wo
     ("record_counts", "work", "expected"),
     [
         ({}, Work.TRANSFORM, 1),
+        ({"accounts": 2, "transactions": 999_998}, Work.RELATE, 1),
+        ({"accounts": 300_000, "portfolios": 300_000, "clients": 100_000, "transactions": 3_000_000}, Work.RELATE, 4),
         ({"accounts": 2, "transactions": 999_998}, Work.TRANSFORM, 1),
         ({"accounts": 3, "transactions": 999_998}, Work.TRANSFORM, 2),
         ({"transactions": 10_000_000, "clients": 50_000, "portfolios": 50_000}, Work.PUBLISH, 1),
@@ -39,3 +36,13 @@ def test_batches_are_as_few_as_hold_everything(record_counts: dict[str, int], wo
 )
 def test_examples(record_counts: dict[str, int], work: Work, expected: int) -> None:
     assert batch_count(record_counts, work=work) == expected
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 50))
+def test_parts_of_a_table_follow_each_other_and_are_even(first: int, length: int, part_count: int) -> None:
+    ranges = [block_range(first, first + length, part=part, part_count=part_count) for part in range(part_count)]
+    assert ranges[0][0] == 0
+    assert ranges[-1][1] == 0xFFFF_FFFF
+    assert all(stop == start for (_, stop), (start, _) in zip(ranges, ranges[1:], strict=False))
+    within = [min(stop, first + length + 1) - max(start, first) for start, stop in ranges]
+    assert max(within) - min(within) <= 1

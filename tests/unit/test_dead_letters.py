@@ -1,13 +1,18 @@
 """The words of `dataharvest dead-letters`, and what needs no service."""
 
+from dataclasses import replace
+
+import click
 import pytest
 from click.testing import CliRunner
 
+from dataharvest.adapters.memory_dead_letters import MemoryDeadLetterBox
 from dataharvest.cli.dead_letters import dead_letters
+from dataharvest.cli.dead_letters_work import nothing_open, require_rule
 from dataharvest.cli.letter_text import full_text, with_content
 from dataharvest.errors import Rejected
 from dataharvest.ports import Position
-from dataharvest.replaying.dead_letters import LetterContent, name_of, position_named, with_source
+from dataharvest.replaying.dead_letters import LetterContent, discard_letter, name_of, position_named, with_source
 from tests.agents.test_dead_letters import letter_of
 
 
@@ -62,3 +67,32 @@ def test_wrong_words_are_wrong_usage(arguments: list[str], sentence: str) -> Non
     result = CliRunner().invoke(dead_letters, arguments)
     assert result.exit_code == 2
     assert sentence in result.output
+
+
+def box_with(*rules: str) -> MemoryDeadLetterBox:
+    """Open letters that broke these rules."""
+    letters = [replace(letter_of(Position("work", 0, offset)), rule=rule) for offset, rule in enumerate(rules)]
+    return MemoryDeadLetterBox(letters={one.position: one for one in letters})
+
+
+@pytest.mark.parametrize("rule", [None, "crashed_worker", "sqlstate_22003", "of_a_plugin"])
+async def test_a_rule_that_a_message_can_break_may_be_asked_for(rule: str | None) -> None:
+    await require_rule(box_with("of_a_plugin"), rule)
+
+
+@pytest.mark.parametrize(
+    ("box", "hint"),
+    [(box_with("of_a_plugin"), "the letters there are broke of_a_plugin"), (box_with(), "there are chunk_conflict,")],
+)
+async def test_a_rule_that_nobody_knows_is_wrong_usage(box: MemoryDeadLetterBox, hint: str) -> None:
+    with pytest.raises(click.BadParameter, match=f"no rule of a message is called 'nosuch'; {hint}"):
+        await require_rule(box, "nosuch")
+
+
+async def test_where_nothing_is_open_it_is_said_what_became_of_it() -> None:
+    box = box_with("unreadable_message", "crashed_worker")
+    await discard_letter(Position("work", 0, 0), box=box, by="anna", reason="a test's")
+    assert await nothing_open(box, {"rule": "unreadable_message"}) == (
+        "no open dead letter is meant: 1 was discarded before; `dataharvest dead-letters history` says by whom"
+    )
+    assert await nothing_open(box, {"rule": "encoding"}) == "no dead letter is meant"

@@ -19,6 +19,7 @@ from dataharvest.delivery import CRASHES_ALLOWED, Delivery, Handler, delay_befor
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.metrics import REGISTRY
 from dataharvest.ports import Position, RawMessage
+from dataharvest.replaying.dead_letters import SOURCE_HEADER
 from dataharvest.suspects import Suspects
 
 
@@ -257,6 +258,29 @@ async def test_what_ended_its_workers_is_not_tried_again_when_the_worker_ends_be
     assert site.journal.attempts == {Position("work", 0, 7): CRASHES_ALLOWED}
 
 
+async def test_a_copy_of_a_chunk_that_ended_its_workers_ends_no_more_of_them() -> None:
+    class Journal(MemoryJournal):
+        async def given_up(self) -> set[bytes]:
+            return {b"4:7"} if site.dead_letters.kept else set()
+
+    first, copy, other = (FakeMessage(offset=offset, topic="chunks", key=b"4:7") for offset in (7, 8, 9))
+    other.key = b"4:8"
+    site = Site(journal=Journal(attempts={Position("chunks", 0, 7): CRASHES_ALLOWED, Position("chunks", 0, 8): 1}))
+    handle, calls = failing()
+    events = [FakeEvent(message) for message in (first, copy, other)]
+    await site.run(events, handle)
+    assert (calls, site.rules, [event.acks for event in events]) == ([b"value"], ["crashed_worker"], [1, 1, 1])
+    assert site.journal.attempts == {Position("chunks", 0, 7): CRASHES_ALLOWED}
+
+
+@pytest.mark.parametrize("headers", [{SOURCE_HEADER: b"chunks:0:7"}, [(SOURCE_HEADER, b"chunks:0:7")]])
+async def test_a_copy_that_somebody_asked_for_is_tried_before_the_letter_says_so(headers: Any) -> None:
+    site = Site(journal=MemoryJournal(given_up_keys={b"4:7"}))
+    handle, calls = failing()
+    await site.run([FakeEvent(FakeMessage(topic="chunks", key=b"4:7", headers=headers))], handle)
+    assert (calls, site.rules) == ([b"value"], [])
+
+
 async def test_a_message_that_ended_its_worker_twice_has_another_try() -> None:
     site, event = Site(), FakeEvent()
     site.journal.attempts[Position("work", 0, 7)] = CRASHES_ALLOWED - 1
@@ -351,6 +375,12 @@ def test_a_bug_ends_the_worker_at_once_and_is_written_down_before() -> None:
     assert ended.returncode == 70
     assert ended.stdout == "journal 7 ZeroDivisionError\n"
     assert "bug, the worker ends" in ended.stderr
+
+
+def test_a_full_disk_ends_the_worker_and_is_no_fault_of_the_message() -> None:
+    ended = end_of("full, _ = failing(OSError(28, 'No space left on device'))\nasyncio.run(site.run([event], full))")
+    assert (ended.returncode, ended.stdout) == (74, "")
+    assert "disk of the tables is full or broken, the worker ends" in ended.stderr
 
 
 @pytest.mark.parametrize("why", ["Unavailable('PostgreSQL')", "Rejected('NUL', rule='sqlstate_22021')", "KeyError('bug')"])

@@ -43,6 +43,16 @@ def test_a_place_acts_at_the_time_that_is_named_and_no_other() -> None:
     planned.reach("persist.copied")
 
 
+def test_nothing_is_counted_before_the_file_is_there_that_arms_the_places(tmp_path: Path) -> None:
+    planned = parse_failpoints("persist.copied=raise@1", armed_by=str(tmp_path / "armed"))
+    assert planned is not None
+
+    planned.reach("persist.copied")
+    (tmp_path / "armed").touch()
+    with pytest.raises(PlannedFailure):
+        planned.reach("persist.copied")
+
+
 def test_a_place_may_act_at_every_so_manieth_time() -> None:
     planned = parse_failpoints("persist.copied=raise%2")
     assert planned is not None

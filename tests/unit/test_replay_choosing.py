@@ -129,6 +129,10 @@ def test_a_copy_is_left_out_when_its_original_is_in_the_range(source: bytes | No
     assert choosing.wants(message(source=source)) is wanted
 
 
+TOLD = (
+    b'{"type":"file_rejected","notification_id":"3e9076ee-0b2e-5b90-af2c-3b4d5e6f7a8c","tenant":"acme","business_date":DAY,'
+    b'"version":null,"reason":"?","at":"2026-11-23T05:00:00Z"}'
+)
 EVENT = b'{"Records": [{"s3": {"bucket": {"name": "uploads"}, "object": {"key": "acme/accounts_20261123.csv"}}}]}'
 
 
@@ -153,6 +157,8 @@ EVENT = b'{"Records": [{"s3": {"bucket": {"name": "uploads"}, "object": {"key": 
             ),
             False,
         ),
+        (message(topic="notifications", value=TOLD.replace(b"DAY", b'"2026-11-23"')), True),
+        (message(topic="notifications", value=TOLD.replace(b"DAY", b"null")), False),
     ],
 )
 def test_only_messages_about_the_named_sets_are_meant(one: LoggedMessage, wanted: bool) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from dataharvest.cli.status_tables import print_reasons, print_report
+from dataharvest.cli.status_tables import print_reasons, print_report, print_unusable
 from dataharvest.rules.standing import State
 from dataharvest.status import Counts, StatusReport, Why
 from tests.unit.test_harvest_verdict import NOW, delivery, report
@@ -49,6 +49,27 @@ def test_why_and_the_command_follow_for_what_is_not_published() -> None:
 
     assert "t 2024-03-28: blocked: t/a.csv, line 3 breaks rule money.\n  Correct it.\n  $ dataharvest harvest FOLDER" in shown
     assert "money" not in printed(report(State.PUBLISHED, delivery(), why=WHY))
+
+
+def test_what_stands_in_capitals_is_explained_below_the_command() -> None:
+    folder = WHY.model_copy(update={"placeholders": {"FOLDER": "a folder with a.csv in it"}})
+
+    shown = printed(report(State.BLOCKED, delivery(), why=folder))
+
+    assert "  $ dataharvest harvest FOLDER --tenant t\n    FOLDER: a folder with a.csv in it\n" in shown
+
+
+def test_why_a_file_without_a_set_can_not_be_used_is_said_in_a_sentence() -> None:
+    said: list[str] = []
+
+    print_unusable(
+        said.append, [delivery(1, "rejected", file="t/\u202ex.csv", failure={"rule": "r", "message": "It names nothing."})]
+    )
+
+    assert said == [
+        "\nt/\\u202ex.csv belongs to no set, rule r: It names nothing.\n"
+        "  Upload it again under a name that says its kind and date; this one is never read."
+    ]
 
 
 def test_details_show_every_delivery_and_the_reason() -> None:

@@ -86,5 +86,17 @@ async def test_the_journal_is_read_again_after_partitions_were_assigned() -> Non
     assert await suspects.crashes_before(FIRST) == 2
 
 
+async def test_a_copy_of_a_chunk_that_was_given_up_is_known_until_somebody_replays_it() -> None:
+    journal = MemoryJournal(given_up_keys={b"4:7"})
+    suspects = Suspects(journal)
+    copy = Position("chunks", 0, 9)
+    await suspects.crashes_before(copy)
+    assert await suspects.is_given_up(copy, b"4:7")
+    assert not await suspects.is_given_up(copy, b"4:8")
+    assert not await suspects.is_given_up(Position("work", 0, 9), b"4:7")
+    journal.given_up_keys.clear()
+    assert not await suspects.is_given_up(copy, b"4:7")
+
+
 async def test_an_outage_does_not_keep_a_worker_from_ending() -> None:
     await Suspects(AbsentJournal()).record_crash(FIRST, ValueError("bug"))

@@ -6,7 +6,7 @@ import pytest
 
 from dataharvest.board import BoardQuery, BoardRow, Cell
 from dataharvest.rules.standing import State
-from dataharvest.web.render import board_cells, board_link, clock, local, page, set_link, short, size_text
+from dataharvest.web.render import board_cells, board_link, clock, local, page, set_link, short, size_text, with_code
 
 MOMENT = datetime(2026, 7, 1, 22, 30, 5, tzinfo=UTC)
 
@@ -39,10 +39,15 @@ def test_names_from_outside_stay_inside_their_links() -> None:
     hostile = BoardRow(tenant='"><script>', cells=[cell])
 
     assert set_link("a/b?c", date(2026, 7, 1)) == "/sets/a%2Fb%3Fc/2026-07-01"
-    assert "<script>" not in board_cells(hostile, [date(2026, 7, 1)])
+    assert "<script>" not in board_cells(hostile, ["2026-07-01"])
 
 
 def test_every_text_is_escaped_and_shows_what_is_unseen_without_being_told_to() -> None:
     shown = page("failure.html", {"title": "x", "message": "<i>\u202egpj", "status": 404})
 
     assert b"&lt;i&gt;\\u202egpj" in shown.body
+
+
+def test_what_stands_between_backticks_is_code_and_nothing_else_is_markup() -> None:
+    assert with_code("use `dataharvest <x>` & go") == "use <code>dataharvest &lt;x&gt;</code> &amp; go"
+    assert with_code("<b>no</b>") == "&lt;b&gt;no&lt;/b&gt;"

@@ -266,6 +266,21 @@ def test_the_command_is_one_of_the_programs_with_options_that_it_knows(cause: Ca
     group.make_context("it", with_folder)
 
 
+@every_case
+def test_what_only_a_person_knows_is_said_of_every_word_in_capitals(cause: Cause, case: Case) -> None:
+    found = why(case.status(cause), worker_count=1)
+
+    assert {word for word in shlex.split(found.command) if word.isupper()} == set(found.placeholders)
+
+
+def test_a_folder_is_said_to_hold_the_files_that_are_missing() -> None:
+    case = Case(state=State.INCOMPLETE, names=(), command="", fields=MISSING)
+
+    assert why(case.status(Cause.FILE_MISSING), worker_count=1).placeholders == {
+        "FOLDER": "a folder with clients_20240328.csv in it"
+    }
+
+
 def test_every_cause_and_every_state_is_walked() -> None:
     assert set(CASES) == set(Cause)
     assert {case.state for cases in CASES.values() for case in cases} == set(State)

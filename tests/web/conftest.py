@@ -22,7 +22,8 @@ from typing import Protocol
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
 
-from tests.conftest import NO_BROWSER, PROGRAM
+from tests.conftest import NO_BROWSER
+from tests.programs import PROGRAM
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 DESK, PHONE = ViewportSize(width=1280, height=800), ViewportSize(width=390, height=844)

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import expect
 
 from dataharvest.stack import Stack
-from tests.conftest import PROGRAM
+from tests.programs import PROGRAM
 from tests.web.conftest import Visit, serving
 
 WAIT_S = 20

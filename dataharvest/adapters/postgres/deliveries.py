@@ -15,7 +15,7 @@ from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announce
 from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
-from dataharvest.rules.notifying import rejected_note
+from dataharvest.rules.notifying import rejected_note, unusable_note
 from dataharvest.rules.versions import IN_PROGRESS
 from dataharvest.sql import queries
 
@@ -64,10 +64,13 @@ class PostgresDeliveries:
     async def register_rejected(self, source: ObjectVersion, reason: Rejected) -> int | None:
         """See the port."""
         tenant = str(reason.details.get("tenant", ""))
-        async with self._database.connection() as connection:
+        async with self._database.transaction() as connection:
             delivery_id: int | None = await connection.fetchval(
                 _SQL["register_rejected"], tenant, *object_columns(source), failure_of(reason)
             )
+            if delivery_id is not None and tenant:
+                note = unusable_note(tenant, delivery_id=delivery_id, reason=reason.message)
+                await add_notification(connection, (tenant, None), note)
         return delivery_id
 
     async def lease(self, *, per_tenant: int = LEASES_PER_TENANT, alone: bool = True) -> Lease | None:

@@ -32,6 +32,8 @@ class LockedJudgement:
         self._rule: DuplicateRule | None = None
         """None as long as there are no duplicates."""
         self._sums: dict[str, str] = {}
+        self._blocks: tuple[int | None, int | None] = (None, None)
+        """The first and the last block of the table that hold rows of the delivery."""
         self._listed: dict[str, int] = {}
         """Records of each key that is named by line."""
         self._copies: dict[int, list[Copy]] = {}
@@ -106,7 +108,7 @@ class LockedJudgement:
         totals = await self._ledger_totals()
         if self._rule is not None:
             await self._count(expected=totals.persisted_count)
-        state: str = await self._fetchval("complete", self.subject.delivery_id, *totals, self._sums)
+        state: str = await self._fetchval("complete", self.subject.delivery_id, *totals, self._sums, *self._blocks)
         return state
 
     async def _apply(self) -> None:
@@ -140,6 +142,7 @@ class LockedJudgement:
         if found["count"] != expected:
             raise ConservationBroken(f"{found['count']} rows are there, {expected} in the ledger")
         self._sums = found["sums"]
+        self._blocks = _block_of(found["first_place"]), _block_of(found["last_place"])
 
     async def _ledger_totals(self) -> Totals:
         ledger = [LedgerRow(*one) for one in await self._fetch("ledger", self.subject.delivery_id)]
@@ -157,3 +160,7 @@ class LockedJudgement:
     def _query(self, name: str) -> str:
         query = _SQL[name].replace("{hash}", self._hashing.of(self._entity))
         return query.replace("{table}", self._entity.table).replace("{key}", self._entity.natural_key)
+
+
+def _block_of(place: tuple[int, int] | None) -> int | None:
+    return None if place is None else place[0]

@@ -16,7 +16,7 @@ from dataharvest.sql import queries
 _SQL = queries("notifications")
 
 
-async def add_notification(connection: Connection, key: SetKey, note: Note) -> None:
+async def add_notification(connection: Connection, key: SetKey | tuple[str, None], note: Note) -> None:
     """Leave a notification to be sent, in the transaction of what it is about; one with its id stays as it is."""
     told = (note.kind, note.version, note.reason, tracing.traceparent())
     await connection.execute(_SQL["add"], note.notification_id, *key, *told)
@@ -93,6 +93,12 @@ class PostgresWebhookCalls:
         """Calls that wait or were given up, the oldest first, at most 200."""
         async with self._database.connection() as connection:
             return [dict(row) for row in await connection.fetch(_SQL["list_calls"], tenant)]
+
+    async def accepted_count(self, tenant: str | None) -> int:
+        """How many calls were accepted."""
+        async with self._database.connection() as connection:
+            count: int = await connection.fetchval(_SQL["accepted_count"], tenant)
+        return count
 
     async def _execute(self, query: str, *arguments: Any) -> None:
         async with self._database.connection() as connection:

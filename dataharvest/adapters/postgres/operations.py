@@ -43,3 +43,9 @@ class PostgresJournal:
         """See the port."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["remove_attempt"], *position)
+
+    async def given_up(self) -> set[bytes]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["given_up_chunks"])
+        return {f"{row['delivery_id']}:{row['chunk_index']}".encode() for row in rows}

@@ -100,7 +100,7 @@ class PostgresStatus:
         async with self._snapshot() as connection:
             dates = [day] if day else [row[0] for row in await connection.fetch(_SQL["board_dates"], None, None)]
             cells = await self._boards.cells(connection, dates, part_of_tenant=tenant or "")
-            found = {key: cell for key, cell in cells.by_set.items() if tenant in (None, key.tenant)}
+            found = {key: cell for key, cell in cells.each() if tenant in (None, key.tenant)}
             chosen = nsmallest(limit, found, key=lambda key: _order(key, found[key]))
             others = [] if day else [row[0] for row in await connection.fetch(_SQL["without_set"], limit, tenant)]
             wanted = Wanted(tenant=tenant, keys=chosen, delivery_ids=others)
@@ -145,7 +145,7 @@ class PostgresStatus:
             dates=cells.dates,
             rows=[cells.row(tenant) for tenant in tenants[first : first + query.per_page]],
             totals=cells.totals(),
-            late_count=sum(cell.late for cell in cells.by_set.values()),
+            late_count=sum(count for cell, count in cells.counted() if cell.late),
             tenant_count=len(tenants),
             page_count=page_count,
             attention=_attention(report, waiting[:_ATTENTION]),

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
@@ -22,6 +22,8 @@ _MANIFESTS = queries("manifests")
 
 Row = asyncpg.Record
 
+_RULED_KEPT = 10_000
+"""Sets of which it is kept what the rule has said, at some kilobytes each."""
 _OF_A_VIEW = tuple(DeliveryView.__annotations__)
 
 
@@ -138,16 +140,28 @@ async def read_sets(connection: Connection, wanted: Wanted) -> tuple[list[SetRow
     return await _by_set(connection, wanted, deliveries)
 
 
+Ruled: TypeAlias = dict[SetKey, tuple[SetRows, State]]
+"""What the rule has said of sets, and of which rows: of the same it says the same."""
+
+
 async def read_states(
-    connection: Connection, keys: Collection[SetKey], *, required: Collection[str], rules: Collection[Rule]
+    connection: Connection, keys: Collection[SetKey], *, required: Collection[str], rules: Collection[Rule], ruled: Ruled
 ) -> tuple[dict[SetKey, State], frozenset[SetKey]]:
-    """How far these sets are, and those whose files are not read now: their tenant is paused, or an object can't be read."""
+    """How far these sets are, and those whose files are not read now: their tenant is paused, or an object can't be read.
+
+    The rule is asked of sets that are not in ``ruled`` as they are now, and what it says is put there.
+    """
     if not keys:
         return {}, frozenset()
     wanted = Wanted(keys=keys)
     deliveries = await connection.fetch(_SQL["board_deliveries"], *wanted.arguments()[2:])
     sets, _ = await _by_set(connection, wanted, deliveries)
-    states = {one.key: one.state(required=required, rules=rules) for one in sets}
+    if len(ruled) > _RULED_KEPT:
+        ruled.clear()
+    for one in sets:
+        if one.key not in ruled or ruled[one.key][0] != one:
+            ruled[one.key] = one, one.state(required=required, rules=rules)
+    states = {one.key: ruled[one.key][1] for one in sets}
     return states, frozenset(one.key for one in sets if _is_held(one))
 
 

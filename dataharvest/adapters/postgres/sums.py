@@ -1,4 +1,4 @@
-"""Exact sums over the rows of a delivery, and how they are stored: as JSON of texts, for a JSON number may lose digits."""
+"""What one pass over a delivery's rows finds: their number, their place, and exact sums as text: a JSON number loses digits."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -7,7 +7,7 @@ from dataharvest.entities import Entity, Kind
 
 
 def sums_query(entity: Entity) -> str:
-    """A query for the number of rows of delivery ``$1`` and their exact sums: ``count``, and ``sums`` as JSON of texts."""
+    """A query over the rows of delivery ``$1``: ``count``, ``first_place`` and ``last_place``, and ``sums`` as JSON of texts."""
     return f"SELECT {_counts(entity)} FROM {entity.table} WHERE delivery_id = $1"
 
 
@@ -19,7 +19,7 @@ def weighing_query(entity: Entity, *, key_hash: str) -> str:
 
 def _counts(entity: Entity) -> str:
     pairs = ", ".join(f"'{name}', coalesce(sum({name}), 0)::text" for name in money_columns(entity))
-    return f"count(*) AS count, jsonb_build_object({pairs}) AS sums"
+    return f"count(*) AS count, min(ctid) AS first_place, max(ctid) AS last_place, jsonb_build_object({pairs}) AS sums"
 
 
 def money_columns(entity: Entity) -> list[str]:

@@ -10,6 +10,7 @@ import polars as pl
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
 from dataharvest.adapters.postgres.notifications import add_notification
+from dataharvest.adapters.postgres.relating import relate_slice
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
@@ -75,7 +76,8 @@ class PostgresWork:
                 return
             # The rows came a moment ago and have no statistics yet: the planner takes thousands for a few, and a nested loop
             # over them runs for minutes. What a batch joins is never small enough for one to be worth it.
-            await connection.execute("SET LOCAL enable_nestloop = off")
+            # And a hash of them fits: spilling it to disk for every batch would cost more than the batch.
+            await connection.execute("SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'")
             opened = OpenBatch(
                 row["set_version_id"], row["computed_at"] is not None, row["deliveries"], row["contract_version"] or 0
             )
@@ -140,18 +142,9 @@ class LockedBatch:
         count: int = await self._connection.fetchval(query, self.opened.set_version_id, self.opened.delivery_of("accounts"))
         return count
 
-    async def relate(self) -> dict[str, int]:
+    async def relate(self) -> dict[str, int] | None:
         """See the port."""
-        version = self.opened.set_version_id
-        portfolios, clients, accounts, transactions = map(
-            self.opened.delivery_of, ("portfolios", "clients", "accounts", "transactions")
-        )
-        await self._connection.execute(_SQL["relate_links"], version, portfolios, clients, accounts)
-        found = await self._connection.fetch(_SQL["orphans"], portfolios, clients, accounts, transactions)
-        for row in found:
-            await self._connection.execute(_SQL["add_orphan_count"], version, row["kind"], row["record_count"])
-            await self._connection.execute(_SQL["add_orphans"], version, row["kind"], row["sample"])
-        return {row["kind"]: row["record_count"] for row in found}
+        return await relate_slice(self._connection, self._batch, self.opened)
 
     async def block(self, failure: dict[str, Any]) -> None:
         """See the port."""

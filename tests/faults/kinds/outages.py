@@ -1,15 +1,13 @@
 """Long outages, counted apart: a service is gone for long; memory stays flat, `status` says what is waited for, work goes on."""
 
 import asyncio
-import os
-import subprocess
 from functools import partial
 
 import psutil
 
 from tests.faults.kinds.model import Kind, Scale, times
 from tests.faults.trial import Trial
-from tests.kills.workers import PROGRAM
+from tests.programs import run_program
 
 GROWTH_BYTES = 80 << 20
 """How much memory a worker may gain while a service is gone: what is on its way fills up, and no more."""
@@ -46,9 +44,7 @@ def _rss(pid: int) -> int:
 
 def _status(trial: Trial) -> str:
     """The sentence of the load's last tenant that says why it is not further, or the one that says what is wrong."""
-    words = [str(PROGRAM), "status", "--tenant", trial.sets[-1].tenant]
-    environment = {**os.environ, **trial.world.environment}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = run_program("status", "--tenant", trial.sets[-1].tenant, environment=trial.world.environment)
     if "Traceback" in done.stderr:
         trial.world.witness.violations.other.add(f"status ended with a traceback: {done.stderr[-300:]}")
     lines = [line.strip() for line in (done.stdout or done.stderr).splitlines() if line.strip()]

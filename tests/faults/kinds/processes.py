@@ -3,11 +3,14 @@
 import asyncio
 import signal
 import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 
 import psutil
 
-from dataharvest.failpoints import FAILPOINTS, VARIABLE
+from dataharvest.failpoints import ARMED_BY, FAILPOINTS, VARIABLE
 from tests.faults.journal import Fault
 from tests.faults.kinds.model import Kind, Scale, times
 from tests.faults.trial import Trial
@@ -15,44 +18,42 @@ from tests.kills.workers import Worker
 from tests.kills.world import NotInTime, eventually
 
 HIT_S = 60.0
-JOIN_S = 6.0
 SWEEPING = {"DATAHARVEST_SWEEP_INTERVAL_S": "5"}
 """What a frozen worker holds is found by those who wait for it in vain, or by the sweep."""
 _MOST = {"register": 8, "split.chunk_sent": 20, "persist": 25, "fold.table_changed": 25}
 """At which time a place kills, at most; the others are reached a few times per load."""
-_LATE = {"fold", "transform", "publish"}
-_LATE_ROWS = 1_200
+_ROWS = 1_200
+"""Records of the load that a worker meets which is killed at a named place."""
 _BUSY_SHARE = 5
 """A load that is uploaded in the middle of a kind is this part of a whole one."""
+_FROZEN_AT_ONCE = 5
 
 
 async def at_failpoints(trial: Trial, count: int, scale: Scale) -> None:
-    """Each named place in turn, in the order of the journey, kills the only worker; then another goes on."""
+    """Each named place in turn, in the order of the journey, kills the only worker; its successor goes on, and is the next."""
     names = list(FAILPOINTS)
     chosen = [names[index % len(names)] for index in range(count)]
     if count < len(names):
         chosen = sorted(trial.chance.sample(names, count), key=names.index)
-    for start in range(0, count, len(names)):
-        await trial.staff(0)
-        await trial.feed(max(1_500, scale.row_count * min(count, len(names)) // max(count, len(names))))
-        for name in chosen[start : start + len(names)]:
-            await _kill_at(trial, name)
+    plans = [(name, trial.chance.randint(1, _most(name))) for name in chosen]
+    settings = [_armed_later(trial, number, f"{name}=kill@{turn}") for number, (name, turn) in enumerate(plans)]
+    for number, (name, turn) in enumerate(plans):
+        [victim] = await trial.staff(1, **settings[number])
+        async with trial.fault("F1", f"SIGKILL at {name}, time {turn}: {FAILPOINTS[name]}") as entry:
+            Path(settings[number][ARMED_BY]).touch()
+            await trial.feed(_ROWS)
+            entry.has_happened = await victim.ended(within_s=HIT_S) == -signal.SIGKILL
+            entry.did = "" if entry.has_happened else "never came there"
+            await trial.staff(1, **(settings[number + 1] if number + 1 < count else {}))
 
 
-async def _kill_at(trial: Trial, name: str) -> None:
-    # The end of the journey comes once per set: what is under way may have passed it already.
-    if name.partition(".")[0] in _LATE:
-        await trial.staff(0)
-        await trial.feed(_LATE_ROWS)
-    await trial.keep_busy(_LATE_ROWS)
-    most = _MOST.get(name, _MOST.get(name.partition(".")[0], 2))
-    turn = trial.chance.randint(1, most)
-    async with trial.fault("F1", f"SIGKILL at {name}, time {turn}: {FAILPOINTS[name]}") as entry:
-        [victim] = await trial.staff(1, **{VARIABLE: f"{name}=kill@{turn}"})
-        entry.has_happened = await victim.ended(within_s=HIT_S) == -signal.SIGKILL
-        if not entry.has_happened:
-            entry.did = "never came there"
-        await trial.staff(1)
+def _most(name: str) -> int:
+    return _MOST.get(name, _MOST.get(name.partition(".")[0], 2))
+
+
+def _armed_later(trial: Trial, number: int, plan: str) -> dict[str, str]:
+    """Settings of a worker that is to die at a place, and not before the file is there."""
+    return {VARIABLE: plan, ARMED_BY: str(trial.world.stack.home.path / f"armed-{trial.name}-{number}")}
 
 
 async def at_random(trial: Trial, count: int, scale: Scale) -> None:
@@ -71,7 +72,7 @@ async def at_random(trial: Trial, count: int, scale: Scale) -> None:
 
 async def _settled_worker(trial: Trial) -> Worker:
     def settled() -> list[Worker]:
-        return [one for one in trial.world.crew.alive if time.monotonic() - one.started_at > 5]
+        return [one for one in trial.world.crew.alive if one.listens]
 
     async def any_settled() -> bool:
         return bool(settled())
@@ -81,32 +82,49 @@ async def _settled_worker(trial: Trial) -> Worker:
 
 
 async def frozen(trial: Trial, count: int, scale: Scale) -> None:
-    """A worker freezes with a chunk copied and its transaction open; the others must be done before it wakes up."""
-    for _ in range(count):
+    """Up to five workers freeze, each with a chunk copied and its transaction open; another is done before they wake up."""
+    waves = -(-count // _FROZEN_AT_ONCE)
+    for wave in range(waves):
         await trial.staff(1, **SWEEPING)
-        turn = trial.chance.randint(1, 4)
-        zombie = trial.start(**{VARIABLE: f"persist.copied=stop@{turn}"})
-        await asyncio.sleep(JOIN_S)
-        async with trial.fault("F3", f"SIGSTOP for {scale.frozen_s:g} s, a chunk copied and not committed") as entry:
-            await trial.feed(scale.row_count // max(1, count))
-            await eventually(partial(_is_frozen, zombie), what="a frozen worker", within_s=HIT_S)
-            since = time.monotonic()
-            try:
-                await _finish_without(trial, entry, since=since)
-                await asyncio.sleep(max(0.0, since + scale.frozen_s - time.monotonic()))
-            finally:
-                psutil.Process(zombie.pid).resume()
+        size = min(_FROZEN_AT_ONCE, count - wave * _FROZEN_AT_ONCE)
+        zombies = [trial.start(**{VARIABLE: f"persist.copied=stop@{trial.chance.randint(1, 4)}"}) for _ in range(size)]
+        await trial.all_joined()
+        async with AsyncExitStack() as faults:
+            what = f"SIGSTOP for {scale.frozen_s:g} s, a chunk copied and not committed"
+            entries = [await faults.enter_async_context(trial.fault("F3", what)) for _ in zombies]
+            await trial.feed(scale.row_count // waves)
+            await _stay_frozen(trial, zombies, entries, frozen_s=scale.frozen_s)
 
 
-async def _finish_without(trial: Trial, entry: Fault, *, since: float) -> None:
+async def _stay_frozen(trial: Trial, zombies: Sequence[Worker], entries: Sequence[Fault], *, frozen_s: float) -> None:
     try:
-        await eventually(trial.pulse.at_rest, what="everything published without the frozen worker", within_s=120)
+        await asyncio.gather(*(_until_frozen(*pair) for pair in zip(zombies, entries, strict=True)))
+        since = time.monotonic()
+        await _finish_without(trial, [one for one in entries if one.has_happened], since=since)
+        await asyncio.sleep(max(0.0, since + frozen_s - time.monotonic()))
+    finally:
+        for one in zombies:
+            if await _is_frozen(one):
+                psutil.Process(one.pid).resume()
+
+
+async def _until_frozen(zombie: Worker, entry: Fault) -> None:
+    try:
+        await eventually(partial(_is_frozen, zombie), what="a frozen worker", within_s=HIT_S)
+    except NotInTime as late:
+        entry.has_happened, entry.did = False, str(late)
+
+
+async def _finish_without(trial: Trial, entries: Sequence[Fault], *, since: float) -> None:
+    try:
+        await eventually(trial.pulse.at_rest, what="everything published without the frozen workers", within_s=120)
     except NotInTime as late:
         trial.world.witness.violations.unready.add(f"F3: {late}")
-        entry.did = "the others waited for it"
+        did, recovery_s = "the others waited for it", None
     else:
-        entry.recovery_s = time.monotonic() - since
-        entry.did = "the others finished without it"
+        did, recovery_s = "the others finished without it", time.monotonic() - since
+    for entry in entries:
+        entry.did, entry.recovery_s = did, recovery_s
 
 
 async def _is_frozen(worker: Worker) -> bool:

@@ -24,7 +24,7 @@ async def broker(trial: Trial, count: int, scale: Scale) -> None:
     strikes: dict[str, Strike] = {"restarted": _restart, "killed": _kill, f"gone for {scale.outage_s:g} s": _be_gone}
     for number in range(count):
         await trial.staff(2)
-        await trial.feed(scale.row_count)
+        await trial.feed(scale.row_count // max(1, count))
         await trial.until_stored(0.1)
         what = list(strikes)[number % len(strikes)]
         async with trial.fault("F4", f"the broker is {what}"):

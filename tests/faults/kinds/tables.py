@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -10,14 +9,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from benchmarks.generator import write_transactions
 from benchmarks.swept_load import EVERY_SECOND, load_under_sweeps
-from dataharvest.errors import Unavailable
-from dataharvest.harvest.workers import member_count
 from dataharvest.pipeline import TABLE_NAME
 from dataharvest.settings import APP_ID
 from tests.faults.kinds.model import Kind, Scale, times
 from tests.faults.trial import Trial
-from tests.kills.witness import GROUP
-from tests.kills.world import eventually
 
 CHANGELOG = f"{APP_ID}-{TABLE_NAME}-changelog"
 LISTENS_S = 6.0
@@ -35,7 +30,7 @@ async def storm(trial: Trial, count: int, scale: Scale) -> None:
                 trial.start()
                 await trial.pause(2.5)
             # One that has only just been started does not listen yet.
-            await eventually(partial(_all_joined, trial), what="four members", within_s=60)
+            await trial.all_joined()
             leavers = trial.world.crew.alive[:3]
             for one in leavers:
                 one.ask_to_end()
@@ -44,12 +39,6 @@ async def storm(trial: Trial, count: int, scale: Scale) -> None:
             entry.did = f"the leavers ended with {codes}"
             if set(codes) != {0}:
                 trial.world.witness.violations.other.add(f"F9: the leavers ended with {codes}")
-
-
-async def _all_joined(trial: Trial) -> bool:
-    with suppress(Unavailable):
-        return await member_count(trial.world.environment["DATAHARVEST_BROKER"], GROUP) == len(trial.world.crew.alive)
-    return False
 
 
 async def lost_tables(trial: Trial, count: int, scale: Scale) -> None:
