@@ -7,7 +7,9 @@ from typing import Any
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.key_hashes import KEY_HASHING, KeyHashing
 from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
+from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import SetKey
+from dataharvest.entities import all_entities
 from dataharvest.messages import Judgement
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
 from dataharvest.sql import queries
@@ -21,6 +23,7 @@ class PostgresJudgements:
     def __init__(self, database: Database, *, hashing: KeyHashing = KEY_HASHING) -> None:
         self._database = database
         self._hashing = hashing
+        self._summaries = Summaries(database)
 
     async def begin(self, delivery_id: int) -> str:
         """See the port."""
@@ -55,6 +58,10 @@ class PostgresJudgements:
         """See the port."""
         async with self._database.connection() as connection:
             await connection.execute(_SQL["sent"], delivery_id)
+
+    async def prepare(self, entity: str) -> None:
+        """See the port."""
+        await self._summaries.refresh(all_entities()[entity])
 
     @asynccontextmanager
     async def open(self, delivery_id: int) -> AsyncIterator[LockedJudgement | None]:
