@@ -49,9 +49,6 @@ class MemoryJudgements:
         """See the port."""
         self._rows[delivery_id].judgement_is_sent = True
 
-    async def prepare(self, entity: str) -> None:
-        """See the port; here every delivery has its rows."""
-
     @asynccontextmanager
     async def open(self, delivery_id: int) -> AsyncIterator[MemoryLockedJudgement | None]:
         """See the port."""

@@ -68,9 +68,6 @@ class Judgements(Protocol):
     async def mark_sent(self, delivery_id: int) -> None:
         """The judgement is in Kafka; does not wait for one that is under way already."""
 
-    async def prepare(self, entity: str) -> None:
-        """Let the rows of a delivery of this entity be found without going through those of others."""
-
     def open(self, delivery_id: int) -> AbstractAsyncContextManager[LockedJudgement | None]:
         """The delivery in a transaction; None when it is not to be judged, or not any more."""
 

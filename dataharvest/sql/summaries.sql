@@ -1,7 +1,8 @@
 -- {table} is an entity's table.
 
--- name: block_count
-SELECT pg_relation_size('{table}') / current_setting('block_size')::bigint
+-- name: block_counts
+-- $1: tables.
+SELECT name, pg_relation_size(name::regclass) / current_setting('block_size')::bigint AS block_count FROM unnest($1::text[]) AS name
 
 -- name: summarize
 -- From block $1 to block $2; how many ranges were looked at, none when it is nobody's turn here. Nothing waits here: another worker may be at it, or a vacuum, which does the same.

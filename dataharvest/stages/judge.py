@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from dataharvest.contracts import DEFAULT, Contract
 from dataharvest.deliveries import SetKey
-from dataharvest.entities import all_entities
 from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.messages import DeliveryJudged, Judgement
 from dataharvest.objects import ObjectStore
@@ -68,9 +67,6 @@ class Judge:
         logger.warning("judgement waits for its object", extra={**_details(message), "code": trouble.code})
 
     async def _judge(self, message: Judgement) -> None:
-        if message.entity in all_entities():
-            # What follows, here and in the set's batches, reads the delivery's rows again and again.
-            await self.judgements.prepare(message.entity)
         async with self.judgements.open(message.delivery_id) as judgement:
             if judgement is None:
                 return

@@ -9,7 +9,6 @@ from dataharvest.adapters.postgres.key_hashes import KEY_HASHING, KeyHashing
 from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
 from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import SetKey
-from dataharvest.entities import all_entities
 from dataharvest.messages import Judgement
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
 from dataharvest.sql import queries
@@ -59,13 +58,10 @@ class PostgresJudgements:
         async with self._database.connection() as connection:
             await connection.execute(_SQL["sent"], delivery_id)
 
-    async def prepare(self, entity: str) -> None:
-        """See the port."""
-        await self._summaries.refresh(all_entities()[entity])
-
     @asynccontextmanager
     async def open(self, delivery_id: int) -> AsyncIterator[LockedJudgement | None]:
         """See the port."""
+        await self._summaries.refresh()
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock"], delivery_id)
             yield None if row is None else LockedJudgement(connection, row, hashing=self._hashing)
