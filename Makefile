@@ -41,7 +41,7 @@ OWN_MOUNTS = $(shell unshare -m true 2>/dev/null && echo env DATAHARVEST_FAULTS_
 test-faults-short: $(READY) ## Every kind of fault once and three planted bugs
 	$(OWN_MOUNTS) $(BIN)/python -m pytest -n 3 --dist loadgroup tests/e2e/test_faults.py
 
-test-faults: $(READY) ## Every kind of fault under load, 215 in all, then the planted bugs (about an hour)
+test-faults: $(READY) ## Every kind of fault under load, about 215 in all, then the planted bugs (about forty minutes)
 	$(BIN)/python -m tests.faults
 	$(BIN)/python -m tests.faults --bugs
 

@@ -20,7 +20,7 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from faust.types import TP, EventT
 
 from dataharvest.errors import Misconfigured, Unavailable
-from dataharvest.stale_commits import commit_only_after_seek
+from dataharvest.stale_commits import commit_only_after_seek, commit_only_as_member
 
 logger = logging.getLogger(__name__)
 
@@ -198,6 +198,7 @@ def arm(app: faust.App, tripwire: Tripwire) -> None:
     """Install the repairs and the tripwire on an application."""
     complete_seek_to_committed()
     commit_only_after_seek()
+    commit_only_as_member()
     hold_flow_until_recovered(app)
     tripwire.compare_with(Starts(app))
 

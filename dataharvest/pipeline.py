@@ -10,7 +10,7 @@ from dataharvest.ports import Position
 from dataharvest.services import Services
 from dataharvest.stages.fan_out import fan_out
 from dataharvest.stages.notify import notify
-from dataharvest.stages.persist import persist
+from dataharvest.stages.persist import persist_in_turn
 from dataharvest.stages.register import register
 from dataharvest.stages.work import work_on
 
@@ -49,7 +49,13 @@ def attach(app: faust.App, services: Services, delivery: Delivery, *, table_part
 
     @app.agent(chunks, name="persist", isolated_partitions=True)
     async def persist_chunks(stream: Stream) -> None:
-        handle = partial(persist, chunks=services.chunks, deliveries=services.deliveries, sender=services.sender)
+        handle = partial(
+            persist_in_turn,
+            slots=services.slots,
+            chunks=services.chunks,
+            deliveries=services.deliveries,
+            sender=services.sender,
+        )
         await delivery.run(stream, handle, stage="persist")
 
     @app.agent(progress, name="fold", isolated_partitions=True)

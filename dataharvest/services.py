@@ -37,6 +37,7 @@ from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.repair import Repairs
+from dataharvest.stages.slots import Slots
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import Sweep, full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
@@ -57,6 +58,7 @@ class Services:
     manifests: ManifestRegister
     contracts: Contracts
     chunks: Chunks
+    slots: Slots
     sets: Sets
     work: Work
     quarantine: Quarantine
@@ -163,6 +165,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         manifests=manifests,
         contracts=contracts,
         chunks=PostgresChunks(database),
+        slots=Slots(settings.chunks_at_once),
         sets=sets,
         work=work,
         quarantine=quarantine,

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """Longest file accepted, in bytes after decompression."""
     chunks_in_flight: int = Field(default=32, ge=1)
     """Chunks of one tenant that are sent and not yet stored, at most."""
+    chunks_at_once: int = Field(default=3, ge=1)
+    """Chunks that one worker stores at a time, tenants in turn; raise it where PostgreSQL has more cores than workers."""
     split_concurrency: int = Field(default=12, ge=1)
     """Deliveries that one splitter reads side by side; a tenant's further files take at most half of the places."""
     split_in_worker: bool = True

@@ -1,13 +1,24 @@
-"""The fifth repair to Faust: nothing is committed for a partition before its position has been taken from the group's commit.
+"""The fifth and sixth repair: no commit of a worker that was away moves the group's commits back.
 
-Written against the versions that ``faust_repairs`` pins. When partitions are taken away Faust forgets what was acknowledged;
-an event that is still in hand then is acknowledged afterwards, and stays noted. A worker that was frozen and wakes up joins
-the group anew and commits that note as a member in good standing: the group's commit falls back to where the frozen worker
-stood, behind what others have done since, and all of that is handled again. Seen in F3 of ``tests/faults``.
+Written against the versions that ``faust_repairs`` pins. Both were seen in F3 of ``tests/faults``.
+
+Fifth: nothing is committed for a partition before its position has been taken from the group's commit. When partitions are taken
+away Faust forgets what was acknowledged; an event that is still in hand then is acknowledged afterwards, and stays noted. A
+worker that was frozen and wakes up joins the group anew and commits that note as a member in good standing: the group's commit
+falls back to where the frozen worker stood, behind what others have done since, and all of that is handled again.
+
+Sixth: nothing is committed by who is no member. A worker that wakes up is told that its membership is over and forgets it; until
+it has joined anew its client sends commits without one, and a broker takes those as long as the group has no member at all,
+because the others were just stopped. Nor is a commit that waited for the broker sent under a membership that came after it.
 """
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from aiokafka import TopicPartition
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import IllegalGenerationError
+from aiokafka.protocol.commit import OffsetCommitRequest
 from faust.transport.consumer import Consumer
 from faust.types import TP
 
@@ -24,6 +35,30 @@ class SoughtFirst:
         ``_read_offset`` names them: a revocation takes a partition out, and the seek after the assignment puts it in.
         """
         return tp in consumer._read_offset and bool(SoughtFirst.original(consumer, tp, offset))
+
+
+class MembersOnly:
+    """The repaired sending of a commit."""
+
+    original: ClassVar[Any] = GroupCoordinator._do_commit_offsets
+
+    @staticmethod
+    async def do_commit_offsets(coordinator: Any, assignment: Any, offsets: Mapping[TopicPartition, Any]) -> None:
+        """As the original, for a member that still has the assignment under which the commit was begun.
+
+        Raises:
+            IllegalGenerationError: it is no member, or its partitions were assigned anew; what a broker answers to such commits.
+        """
+        is_member = coordinator.generation != OffsetCommitRequest.DEFAULT_GENERATION_ID
+        if offsets and not (is_member and assignment.active):
+            raise IllegalGenerationError(coordinator.group_id)
+        await MembersOnly.original(coordinator, assignment, offsets)
+
+
+def commit_only_as_member() -> None:
+    """Install the sixth repair; installing it twice changes nothing."""
+    repaired: Any = GroupCoordinator
+    repaired._do_commit_offsets = MembersOnly.do_commit_offsets
 
 
 def commit_only_after_seek() -> None:

@@ -45,9 +45,6 @@ ON CONFLICT DO NOTHING
 -- name: try_sweep
 SELECT pg_try_advisory_lock(hashtext('dataharvest sweep'))
 
--- name: end_sweep
-SELECT pg_advisory_unlock(hashtext('dataharvest sweep'))
-
 -- name: stale_readiness
 SELECT DISTINCT v.tenant, v.business_date FROM readiness r JOIN set_version v USING (set_version_id)
 WHERE r.sent_at IS NULL AND r.decided_at < clock_timestamp() - interval '60 seconds'

@@ -1,51 +1,59 @@
 -- {portfolios}, {transactions} and {accounts} keep a slice to its blocks of each table; they are empty where a batch is the whole.
 
--- name: room
--- The accounts of a large set fit; spilling them to disk for every slice costs more than the slice itself.
-SET LOCAL work_mem = '64MB'
-
 -- name: blocks
 SELECT e.entity, coalesce(d.first_block, 0) AS first, coalesce(d.last_block, 0) AS last
 FROM unnest($1::text[], $2::bigint[]) AS e (entity, delivery_id) LEFT JOIN delivery d USING (delivery_id)
 
--- name: links
-INSERT INTO link (set_version_id, client_reference, portfolio_reference, account_number)
-SELECT $1, p.client_reference, p.portfolio_reference, p.account_number
-FROM row_portfolios p
-WHERE p.delivery_id = $2{portfolios}
-  AND EXISTS (SELECT FROM row_clients c WHERE c.delivery_id = $3 AND c.client_reference = p.client_reference)
-  AND EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $4 AND a.account_number = p.account_number)
+-- name: portfolios
+-- $2 portfolios, $3 clients, $4 accounts: deliveries of the set version $1. Links what has both and gives back the others. Accounts
+-- and clients are gone through once each, however few portfolios a slice has.
+WITH mine AS MATERIALIZED (
+    SELECT p.portfolio_reference, p.client_reference, p.account_number FROM row_portfolios p
+    WHERE p.delivery_id = $2{portfolios}),
+known_account AS MATERIALIZED (
+    SELECT DISTINCT a.account_number FROM row_accounts a
+    WHERE a.delivery_id = $4 AND a.account_number IN (SELECT account_number FROM mine)),
+known_client AS MATERIALIZED (
+    SELECT DISTINCT c.client_reference FROM row_clients c
+    WHERE c.delivery_id = $3 AND c.client_reference IN (SELECT client_reference FROM mine)),
+weighed AS MATERIALIZED (
+    SELECT m.*, a.account_number IS NULL AS lacks_account, c.client_reference IS NULL AS lacks_client
+    FROM mine m LEFT JOIN known_account a USING (account_number) LEFT JOIN known_client c USING (client_reference)),
+linked AS (
+    INSERT INTO link (set_version_id, client_reference, portfolio_reference, account_number)
+    SELECT $1, client_reference, portfolio_reference, account_number FROM weighed WHERE NOT lacks_account AND NOT lacks_client),
+orphans AS (
+    SELECT 'portfolios without an account' AS kind, portfolio_reference::text AS reference FROM weighed WHERE lacks_account
+    UNION ALL
+    SELECT 'portfolios without a client', portfolio_reference::text FROM weighed WHERE lacks_client)
+SELECT kind, count(*) AS record_count, (array_agg(reference ORDER BY reference COLLATE "C"))[1:100] AS sample
+FROM orphans GROUP BY kind
 
--- name: orphans
--- $1 portfolios, $2 clients, $3 accounts, $4 transactions: the deliveries of one set version.
+-- name: others
+-- $1 portfolios, $2 accounts, $3 transactions: deliveries of one set version.
 WITH orphans AS (
-    SELECT 'portfolios without an account' AS kind, p.portfolio_reference::text AS reference
-    FROM row_portfolios p WHERE p.delivery_id = $1{portfolios}
-      AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $3 AND a.account_number = p.account_number)
-    UNION ALL
-    SELECT 'portfolios without a client', p.portfolio_reference::text
-    FROM row_portfolios p WHERE p.delivery_id = $1{portfolios}
-      AND NOT EXISTS (SELECT FROM row_clients c WHERE c.delivery_id = $2 AND c.client_reference = p.client_reference)
-    UNION ALL
-    SELECT 'transactions without an account', t.transaction_reference
-    FROM row_transactions t WHERE t.delivery_id = $4{transactions}
-      AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $3 AND a.account_number = t.account_number)
+    SELECT 'transactions without an account' AS kind, t.transaction_reference AS reference
+    FROM row_transactions t WHERE t.delivery_id = $3{transactions}
+      AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $2 AND a.account_number = t.account_number)
     UNION ALL
     SELECT 'accounts without a portfolio', a.account_number
-    FROM row_accounts a WHERE a.delivery_id = $3{accounts}
+    FROM row_accounts a WHERE a.delivery_id = $2{accounts}
       AND NOT EXISTS (SELECT FROM row_portfolios p WHERE p.delivery_id = $1 AND p.account_number = a.account_number)
 )
 SELECT kind, count(*) AS record_count, (array_agg(reference ORDER BY reference COLLATE "C"))[1:100] AS sample
 FROM orphans GROUP BY kind
 
 -- name: note_seen
--- What the slice went through, and in which files the tables lay: they are locked, so nothing rewrites them before the slice is
--- committed. A row keeps its place as long as its table keeps its file.
-UPDATE batch SET table_files = {files}, record_count =
-    (SELECT count(*) FROM row_portfolios p WHERE p.delivery_id = $4{portfolios})
-    + (SELECT count(*) FROM row_transactions t WHERE t.delivery_id = $5{transactions})
-    + (SELECT count(*) FROM row_accounts a WHERE a.delivery_id = $6{accounts})
-WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
+-- $4: the rows that the slice went through; in which files the tables lay: they are locked, so nothing rewrites them before the slice
+-- is committed. A row keeps its place as long as its table keeps its file.
+UPDATE batch SET record_count = $4, table_files = {files} WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
+
+-- name: seen_portfolios
+SELECT count(*) FROM row_portfolios p WHERE p.delivery_id = $1{portfolios}
+
+-- name: seen_others
+SELECT (SELECT count(*) FROM row_accounts a WHERE a.delivery_id = $1{accounts})
+       + (SELECT count(*) FROM row_transactions t WHERE t.delivery_id = $2{transactions})
 
 -- name: lock
 -- From here on slices of one version are at work one after the other: the last one sees what the others have left.

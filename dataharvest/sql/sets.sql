@@ -36,12 +36,10 @@ FROM delivery d
 WHERE d.tenant = $1 AND d.business_date = $2
   AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')
 
--- name: since_seal
-SELECT coalesce(extract(epoch FROM clock_timestamp() - max(sealed_at)), 'infinity')::float8
-FROM delivery WHERE tenant = $1 AND business_date = $2
-
--- name: edition
-SELECT edition FROM business_set WHERE tenant = $1 AND business_date = $2
+-- name: of_set
+SELECT coalesce((SELECT edition FROM business_set WHERE tenant = $1 AND business_date = $2), 0) AS edition,
+       (SELECT coalesce(extract(epoch FROM clock_timestamp() - max(sealed_at)), 'infinity')::float8
+        FROM delivery WHERE tenant = $1 AND business_date = $2) AS since_seal_s
 
 -- name: publishing_version
 -- What was not cancelled goes out.
@@ -98,10 +96,10 @@ WHERE v.tenant = $1 AND v.business_date = $2 AND v.state IN ('open', 'blocked')
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id
                   AND b.rule LIKE 'outbound.%' AND b.computed_at IS NOT NULL)
 
--- name: mark_manifests_decided
-UPDATE manifest SET decided_at = clock_timestamp() WHERE (tenant, business_date) = ($1, $2) AND decided_at IS NULL
-
 -- name: set_totals_problem
+-- The manifests known by now are decided about.
+WITH decided AS (
+    UPDATE manifest SET decided_at = clock_timestamp() WHERE (tenant, business_date) = ($1, $2) AND decided_at IS NULL)
 UPDATE business_set SET problem = $3
 WHERE (tenant, business_date) = ($1, $2) AND problem IS DISTINCT FROM $3
   AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required', 'stored_manifest'))

@@ -80,6 +80,8 @@ class Fold:
         if concluded or has_ended:
             # Also when it ended before: perhaps in a worker that was killed before it could send or decide.
             await send_unsent_judgements(key, judgements=self.judgements, sender=self.sender)
+        # While a delivery is judged the set is where it was: there is nothing to decide.
+        if concluded - {"judging"} or has_ended:
             await self.decide(key)
         if has_ended:
             self._note_end(subject)
@@ -105,16 +107,13 @@ class Fold:
             return
         async with self.sets.locked(key) as locked:
             rules = self.rules.values()
-            totals = await compare_totals(locked, await locked.view(), manifest_rule=contract.manifest, rules=rules)
-            if totals.may_go_on:
-                await self._make_version(locked, key, contract, settle_s=0.0 if totals.is_vouched_for else self.settle_s)
             view = await locked.view()
-            for version in view.versions:
-                if version.state == "open" and versions.is_published(version, rules=rules):
-                    await locked.set_published(version.version)
-                    metrics.SET_PUBLISHED_SECONDS.observe(await locked.since_arrival_s(version.version))
-                    logger.info("set published", extra={**key_details(key), "version": version.version})
-            view = await locked.view()
+            totals = await compare_totals(locked, view, manifest_rule=contract.manifest, rules=rules)
+            settle_s = 0.0 if totals.is_vouched_for else self.settle_s
+            if totals.may_go_on and await self._make_version(locked, view, key, contract, settle_s=settle_s):
+                view = await locked.view()
+            if await self._end_published(locked, view, key):
+                view = await locked.view()
             # A version that has begun to go out finishes, whatever the sender says now: half of it would help nobody.
             outgoing = {version.version for version in view.versions if versions.is_publishing(version, rules=rules)}
             for number, rule in versions.announcements(view, rules=rules):
@@ -134,8 +133,18 @@ class Fold:
             return None
         return contract
 
-    async def _make_version(self, locked: LockedSet, key: SetKey, contract: Contract, *, settle_s: float) -> None:
-        view = await locked.view()
+    async def _end_published(self, locked: LockedSet, view: SetView, key: SetKey) -> bool:
+        """Note the versions whose messages are all out; whether there was one."""
+        rules = self.rules.values()
+        ended = [one.version for one in view.versions if one.state == "open" and versions.is_published(one, rules=rules)]
+        for number in ended:
+            await locked.set_published(number)
+            metrics.SET_PUBLISHED_SECONDS.observe(await locked.since_arrival_s(number))
+            logger.info("set published", extra={**key_details(key), "version": number})
+        return bool(ended)
+
+    async def _make_version(self, locked: LockedSet, view: SetView, key: SetKey, contract: Contract, *, settle_s: float) -> bool:
+        """Make the version that is due; whether one was."""
         threshold = contract.quarantine_threshold
         due = versions.due_version(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
         wait_s = versions.due_in_s(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
@@ -149,6 +158,7 @@ class Fold:
             if tracing.is_on():
                 await self._trace_version(locked, key, number, due)
             logger.info("set ready", extra={**key_details(key), "version": number})
+        return due is not None
 
     async def _trace_version(self, locked: LockedSet, key: SetKey, number: int, due: Mapping[str, int]) -> None:
         # A version has several files and a span one parent: the others are linked.
@@ -214,8 +224,9 @@ class Fold:
         # A fact is sent after its commit: the ledger knows all that the table knows.
         return await self.sets.progress(key, rules=self.rules.values())
 
-    async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, bool]:
-        concluded = False
+    async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, set[str]]:
+        """What is left of the progress, and what became of what was finished: states of deliveries, and "rule"."""
+        concluded: set[str] = set()
         for delivery_id in progress.full_deliveries(state):
             outcome = await self.judgements.begin(delivery_id)
             if outcome == "broken":
@@ -223,12 +234,12 @@ class Fold:
             # "sealed": the ledger lacks a chunk that the table has. It will come again; keep waiting for it.
             if outcome != "sealed":
                 state = progress.without_delivery(state, delivery_id)
-                concluded = True
+                concluded.add(outcome)
         for version, name in progress.finished_rules(state):
             if rule := self.rules.get(name):
                 await self.sets.confirm_done(key, version, rule)
             state = progress.without_rule(state, version, name)
-            concluded = True
+            concluded.add("rule")
         return state, concluded
 
 

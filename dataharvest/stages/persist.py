@@ -8,11 +8,21 @@ from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
 from dataharvest.failpoints import failpoint
-from dataharvest.messages import ChunkMetadata, ChunkPersisted, decode_chunk
+from dataharvest.messages import ChunkMetadata, ChunkPersisted, decode_chunk, decode_chunk_metadata
 from dataharvest.ports import Chunks, Deliveries, Position, Sender
 from dataharvest.rules.records import CheckedChunk, check_chunk
+from dataharvest.stages.slots import Slots
 
 logger = logging.getLogger(__name__)
+
+
+async def persist_in_turn(
+    value: bytes, position: Position, *, slots: Slots, chunks: Chunks, deliveries: Deliveries, sender: Sender
+) -> None:
+    """Store a chunk once its tenant has a slot. Raises as ``persist`` does."""
+    # Who it belongs to is in its first line; the rest is unpacked when it has its turn.
+    async with slots.slot(decode_chunk_metadata(value).tenant):
+        await persist(value, position, chunks=chunks, deliveries=deliveries, sender=sender)
 
 
 async def persist(value: bytes, position: Position, *, chunks: Chunks, deliveries: Deliveries, sender: Sender) -> None:

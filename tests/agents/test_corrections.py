@@ -7,6 +7,7 @@ from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import date
 from hashlib import sha256
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -131,6 +132,52 @@ async def test_back_to_the_first_content_publishes_the_first_values_again(key: s
     await story.upload(FILES, {key: CORRECTED[key]}, {key: FILES[key]})
     assert story.version_states() == ["published"] * 3
     assert story.held() == await values_of(FILES)
+
+
+async def read_in_turn(story: Story, *uploads: dict[str, bytes], turns: tuple[int, ...]) -> None:
+    """Upload, and read what is new in another order, each to its end before the next one is begun."""
+    world = story.world
+    async with world.agents() as agents:
+        for files in uploads:
+            await agents.upload(files)
+        leases = [await world.services.deliveries.lease() for _ in uploads]
+        for turn in turns:
+            lease = leases[turn]
+            assert lease is not None
+            await world.services.splitter.split(lease)
+            await agents.run()
+            story.clock.now += 2 * SETTLE_S
+            await agents.run()
+
+
+@pytest.mark.parametrize("turns", list(permutations(range(2))))
+async def test_the_same_content_twice_while_both_are_read_publishes_nothing(turns: tuple[int, ...]) -> None:
+    story = Story()
+    await story.upload(FILES)
+    sent = story.world.outbound()
+    await read_in_turn(story, {ACCOUNTS: FILES[ACCOUNTS]}, {ACCOUNTS: FILES[ACCOUNTS]}, turns=turns)
+    assert story.world.outbound() == sent
+
+
+@pytest.mark.parametrize("turns", list(permutations(range(3))))
+async def test_a_repeat_and_a_correction_read_at_once_end_in_the_corrected_values(turns: tuple[int, ...]) -> None:
+    story = Story()
+    await story.upload(FILES)
+    again = {ACCOUNTS: FILES[ACCOUNTS]}
+    await read_in_turn(story, again, again, {CLIENTS: CORRECTED[CLIENTS]}, turns=turns)
+    assert story.held() == await values_of({**FILES, CLIENTS: CORRECTED[CLIENTS]})
+
+
+@pytest.mark.parametrize("turns", list(permutations(range(3))))
+@pytest.mark.parametrize("contents", ["bab", "aba", "bba", "baa", "abb"])
+async def test_contents_to_and_fro_that_are_read_at_once_end_in_the_newest_ones_values(
+    contents: str, turns: tuple[int, ...]
+) -> None:
+    story = Story()
+    await story.upload(FILES)
+    files = {"a": {ACCOUNTS: FILES[ACCOUNTS]}, "b": {ACCOUNTS: CORRECTED[ACCOUNTS]}}
+    await read_in_turn(story, *(files[one] for one in contents), turns=turns)
+    assert story.held() == await values_of({**FILES, **files[contents[-1]]})
 
 
 @pytest.mark.parametrize("versioned", [True, False])

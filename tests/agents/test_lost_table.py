@@ -123,7 +123,7 @@ async def test_a_worker_that_ends_between_completing_and_deciding_leaves_the_set
             with monkeypatch.context() as down:
                 down.setattr(journey.world.services.sets, "locked", _unavailable)
                 try:
-                    await journey.give(message)
+                    waiting += await journey.give(message)
                 except Unavailable:
                     interrupted += 1
             journey.lose({})

@@ -41,6 +41,7 @@ from dataharvest.stages.judge import Judge
 from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.repair import Repairs
+from dataharvest.stages.slots import Slots
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import announce_endings
 from dataharvest.stages.sweep import full_sweep
@@ -175,6 +176,7 @@ class World:
             manifests=manifests,
             contracts=contracts,
             chunks=ports.chunks,
+            slots=Slots(100),
             sets=sets,
             work=work,
             quarantine=self.quarantine,

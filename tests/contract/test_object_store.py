@@ -71,13 +71,19 @@ def new_bucket(client: "S3Client", *, versioned: bool) -> str:
     return bucket
 
 
+@pytest.fixture(scope="module")
+def shared_client(stack_environment: dict[str, str]) -> "S3Client":
+    """One for all stores: a closed one opens its connections anew, and to make one costs more than most tests here."""
+    return client_of(stack_environment)
+
+
 @pytest.fixture(params=["memory", "memory versioned", "s3", "s3 versioned"])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     versioned = request.param.endswith("versioned")
     if request.param.startswith("memory"):
         yield Place(store=MemoryObjectStore(versioned=versioned), bucket="b", versioned=versioned)
         return
-    client = client_of(request.getfixturevalue("stack_environment"))
+    client = request.getfixturevalue("shared_client")
     store = S3ObjectStore(client)
     yield Place(store=store, bucket=new_bucket(client, versioned=versioned), versioned=versioned)
     store.close()

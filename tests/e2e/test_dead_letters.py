@@ -4,18 +4,27 @@ import asyncio
 import base64
 import json
 from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 import pytest
 
+from dataharvest.rules.outbound_messages import Envelope, message_id
 from tests.conftest import Command, RunWorkers
 from tests.e2e.outside import Outside
+from tests.e2e.sets import BUSINESS_DATE, make_set, values_of
 from tests.kills.world import eventually
 
+DAY = date.fromisoformat(BUSINESS_DATE)
+TAKE = """
+INSERT INTO outbound (message_id, set_version_id, tenant, business_date, kind, reference, version, batch_index, withdrawn,
+                      content_sha256, payload, sent_at)
+VALUES ($1, 0, 'dead-batch-other', $2, 'clients', $1, 1, 0, false, '', '', now())
+"""
 GARBAGE = b'{"Records": [{"s3": \xff\x00 what nobody can read'
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def outside(stack_environment: dict[str, str], running_workers: RunWorkers) -> Iterator[Outside]:
     made = Outside(stack_environment)
     with running_workers(1):
@@ -60,6 +69,36 @@ async def test_a_letter_is_listed_shown_replayed_and_its_copy_discarded(outside:
     assert discarded["done"]
     assert copy_name not in {one["message"] for one in await answer("list")}
     assert [one["reason"] for one in await answer("history", copy_name)] == ["a test's"]
+
+
+async def test_a_batch_that_was_dead_lettered_shows_in_status_until_it_is_replayed(
+    outside: Outside, dataharvest: Command
+) -> None:
+    files = make_set("dead-batch")
+    taken = message_id(Envelope(files.tenant, DAY, 1, "clients", "client_reference"), files.rows["clients"][0][3])
+    # A row that has the id of one of the messages: the database refuses the batch that brings it.
+    await outside.query(TAKE, taken, DAY)
+    await outside.put_set(files)
+
+    async def shown() -> Any:
+        done = await asyncio.to_thread(dataharvest, "status", "--tenant", files.tenant, "--json")
+        return json.loads(done.stdout)["sets"]
+
+    async def is_dead() -> bool:
+        return bool(await outside.query("SELECT FROM dead_letter WHERE topic = 'work' AND rule = 'sqlstate_23505'"))
+
+    await eventually(is_dead, what="the batch dead-lettered", within_s=60)
+    [one] = await shown()
+    dead = {rule["rule"]: rule["dead_letter_count"] for rule in one["rules"] if rule["dead_letter_count"]}
+    assert dead == {"outbound.clients": 1}
+    assert "1 batch of outbound.clients was dead-lettered (sqlstate_23505)" in one["why"]["sentence"]
+
+    await outside.query("DELETE FROM outbound WHERE message_id = $1", taken)
+    done = await asyncio.to_thread(dataharvest, "dead-letters", "replay", "--rule", "sqlstate_23505", "--by", "anna")
+    assert done.returncode == 0, done.stderr
+    await outside.published([files.tenant])
+    [messages] = (await outside.outbound(files.tenant)).values()
+    assert values_of(messages, of=files) == files.outbound
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,13 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.bugs.running import run_with
-from tests.faults.kinds import ALL, SCALES
+from tests.faults.kinds import ALL, LANES, SCALES
 from tests.faults.run import Plan, play_together
 from tests.faults.site import Site, site
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
+on_one_loop = pytest.mark.asyncio(loop_scope="module")
 SEED = 7
-LANES = {
-    "workers and services": ("F1", "F2", "F3", "F4", "F5", "F6", "F7", "F13"),
-    "objects, messages and tables": ("F8", "F9", "F10", "F11", "F12", "F14", "F16", "F17", "F18"),
-}
-"""A fault is mostly waiting: the lanes go side by side."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -26,9 +22,8 @@ async def made() -> AsyncIterator[Site]:
         yield one
 
 
-@pytest.mark.parametrize(
-    "kinds", [pytest.param(kinds, marks=pytest.mark.xdist_group(name), id=name) for name, kinds in LANES.items()]
-)
+@on_one_loop
+@pytest.mark.parametrize("kinds", [pytest.param(kinds, marks=pytest.mark.xdist_group(kinds[0])) for kinds in LANES])
 async def test_every_kind_of_fault_once_loses_doubles_and_delays_nothing(
     made: Site, tmp_path: Path, kinds: tuple[str, ...]
 ) -> None:
@@ -41,6 +36,7 @@ async def test_every_kind_of_fault_once_loses_doubles_and_delays_nothing(
     assert outcome.exit_code == 0, outcome.summary
 
 
+@on_one_loop
 @pytest.mark.xdist_group("bugs")
 @pytest.mark.parametrize("bug", ["insert twice", "swallow a row error", "republish unchanged"])
 async def test_a_planted_bug_turns_the_run_red(made: Site, bug: str) -> None:
@@ -49,7 +45,5 @@ async def test_a_planted_bug_turns_the_run_red(made: Site, bug: str) -> None:
     assert found.violations, f"{bug} was not found"
 
 
-def test_the_lanes_have_every_kind_that_is_counted() -> None:
-    counted = [name for name, kind in ALL.items() if kind.counts["short"]]
-
-    assert sorted(name for lane in LANES.values() for name in lane) == sorted(counted)
+def test_the_lanes_have_every_kind() -> None:
+    assert sorted(name for lane in LANES for name in lane) == sorted(ALL)

@@ -178,3 +178,26 @@ async def test_a_version_is_read_to_its_end_and_then_superseded(
     [messages] = (await outside.outbound(first.tenant)).values()
     assert latest(messages) == second.outbound
     outside.s3.close()
+
+
+async def test_back_to_the_first_content_in_a_bucket_without_versions_publishes_its_values_again(
+    stack_environment: dict[str, str], running_workers: RunWorkers
+) -> None:
+    bucket = f"unversioned-{uuid4().hex}"
+    outside, first = Outside({**stack_environment, "DATAHARVEST_S3_BUCKET": bucket}), make_set("to-and-fro")
+    changed = make_set("to-and-fro", seed="another").rows["transactions"]
+    second = FileSet(first.tenant, {**first.rows, "transactions": changed})
+    await asyncio.to_thread(outside.s3.create_bucket, Bucket=bucket)
+    with running_workers(1, DATAHARVEST_S3_BUCKET=bucket, DATAHARVEST_CORRECTION_SETTLE_S="0"):
+        await outside.put_set(first)
+        for version, files in enumerate((first, second, first), start=1):
+            if version > 1:
+                await outside.put(first.object_key("transactions"), files.file("transactions"))
+            await outside.published([first.tenant], version=version)
+            [messages] = (await outside.outbound(first.tenant)).values()
+            assert latest(messages) == files.outbound
+
+    found = [one for one in await outside.deliveries(first.tenant) if one["entity"] == "transactions"]
+    assert [one["state"] for one in found] == ["superseded", "superseded", "complete"]
+    assert [one["version_id"] for one in found] == [None] * 3
+    outside.s3.close()

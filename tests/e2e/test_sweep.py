@@ -52,12 +52,6 @@ async def ask(made: World, statement: str, *arguments: object) -> object:
         await connection.close()
 
 
-async def stored_chunk_count(made: World) -> int:
-    count = await ask(made, "SELECT count(*) FROM chunk")
-    assert isinstance(count, int)
-    return count
-
-
 async def bounds(made: World, topic: str) -> dict[TopicPartition, int]:
     consumer = AIOKafkaConsumer(bootstrap_servers=made.environment["DATAHARVEST_BROKER"])
     await consumer.start()
@@ -140,18 +134,6 @@ async def test_a_tenant_is_paused_in_the_middle_of_a_file(made: World) -> None:
     assert await ask(made, "SELECT state FROM delivery WHERE tenant = 'middle' AND entity = 'transactions'") == "splitting"
     await run(made, "tenant", "resume", "middle")
     await sound(made, one)
-
-
-async def test_a_sweep_every_second_under_load_sends_no_chunk_again(made: World) -> None:
-    await end_workers(made)
-    before = sum((await bounds(made, "chunks")).values())
-    stored = await stored_chunk_count(made)
-    made.crew.start(DATAHARVEST_SWEEP_INTERVAL_S="1")
-    sets = [a_set(f"swept-{number}", file_bytes=700_000) for number in range(3)]
-    await made.upload(sets)
-    await sound(made, *sets)
-
-    assert sum((await bounds(made, "chunks")).values()) - before == await stored_chunk_count(made) - stored
 
 
 async def test_a_sweep_every_second_while_a_large_file_is_loaded_sends_no_chunk_again(made: World, tmp_path: Path) -> None:

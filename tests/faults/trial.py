@@ -9,7 +9,7 @@ from functools import partial
 
 from dataharvest.errors import Unavailable
 from dataharvest.harvest.workers import member_count
-from tests.faults.health import complaints_about
+from tests.faults.health import complaints_about, holdings
 from tests.faults.journal import Fault, Journal
 from tests.faults.load import LoadedSet, apply_contract, make_load
 from tests.faults.pulse import Pulse
@@ -154,9 +154,10 @@ async def play_trial(trial: Trial, script: Script) -> str:
         except NotInTime as late:
             trial.notes.append(str(late))
         await come_to_rest(trial)
+        before = holdings(trial.world)
         await correct(trial)
     await judge_load(trial.sets, witness=trial.world.witness, expected_dead=trial.journal.expected_dead)
-    trial.world.witness.violations.other.update(await complaints_about(trial.world))
+    trial.world.witness.violations.other.update(await complaints_about(trial.world, before=before))
     await trial.world.crew.end_all()
     notes = "".join(f"; {note}" for note in trial.notes)
     return f"{trial.name}: {trial.hits} of {trial.planned} faults, {time.monotonic() - started:.0f} s{notes}"

@@ -26,7 +26,7 @@ PROMISED = {
     "RuleStatus": "rule done batch_count dead_letter_count dead_letter_rule",
     "Orphans": "kind count sample",
     "ManifestStatus": "manifest_id file state failure registered_at",
-    "Why": "sentence remedy command",
+    "Why": "sentence remedy command placeholders",
     "UnreadableContract": "tenant version message",
     "DeadLetters": "stage rule count last_at",
 }

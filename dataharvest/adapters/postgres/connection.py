@@ -67,7 +67,13 @@ class Database:
         settings = {"application_name": self._application_name, "lock_timeout": "5s", "timezone": "UTC"}
         async with translated():
             return await asyncpg.create_pool(
-                self._url, min_size=1, max_size=self._pool_size, init=_prepare, server_settings=settings, timeout=10
+                self._url,
+                min_size=1,
+                max_size=self._pool_size,
+                init=_prepare,
+                reset=_leave_as_it_is,
+                server_settings=settings,
+                timeout=10,
             )
 
     async def close(self) -> None:
@@ -92,10 +98,24 @@ class Database:
             raise
 
     @asynccontextmanager
+    async def session(self) -> AsyncIterator[Connection]:
+        """A connection that may be changed for longer than a transaction: it listens to nothing and holds no lock afterwards."""
+        async with self.connection() as connection:
+            try:
+                yield connection
+            finally:
+                if not connection.is_closed():
+                    await connection.reset()
+
+    @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """A connection in a transaction that commits when the block ends without an error."""
         async with self.connection() as connection, connection.transaction():
             yield connection
+
+
+async def _leave_as_it_is(connection: asyncpg.Connection) -> None:
+    """No round trip before others may have the connection: whatever outlasts a transaction is done in a `session`."""
 
 
 async def _prepare(connection: asyncpg.Connection) -> None:

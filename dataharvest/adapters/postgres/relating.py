@@ -1,6 +1,7 @@
 """Relating in PostgreSQL, slice by slice: each goes through its blocks of the tables, and the last one adds them up."""
 
 import logging
+from typing import NamedTuple
 
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.deliveries import OpenBatch
@@ -13,7 +14,6 @@ logger = logging.getLogger(__name__)
 _SQL = queries("relating")
 _SLICED = {"portfolios": "p", "transactions": "t", "accounts": "a"}
 """Tables whose rows are gone through, and what they are called in the statements."""
-_RELATED = ("portfolios", "clients", "accounts", "transactions")
 _FILES = " || ',' || ".join(f"pg_relation_filenode('row_{name}')" for name in _SLICED)
 _WHOLE = dict.fromkeys(_SLICED, "")
 
@@ -21,23 +21,29 @@ Places = dict[str, str]
 """A condition for each table that is gone through."""
 
 
+class Orphans(NamedTuple):
+    """Records of one kind without a counterpart, the first hundred of them by name."""
+
+    kind: str
+    record_count: int
+    sample: list[str]
+
+
 async def relate_slice(connection: Connection, batch: Batch, opened: OpenBatch) -> dict[str, int] | None:
     """Link what the slice goes through and count its orphans; the whole version's, by kind, once no other slice is open.
 
-    The slices that are gone through one after the other must have seen every row once. Where a table was written anew in
-    between, rows have moved: then the last slice does the whole.
+    Every second slice goes through portfolios, the others through transactions and accounts: so a slice has to look at fewer of
+    the records on the other side. Together they must have seen every row once. Where a table was written anew in between,
+    rows have moved: then the last slice does the whole.
     """
-    await connection.execute(_SQL["room"])
     if batch.batch_count == 1:
-        return await _relate(connection, opened, _WHOLE)
-    places = await _places(connection, batch, opened)
-    await _link(connection, opened, places)
-    found = await _orphans(connection, opened, places)
-    await _note_seen(connection, batch, opened, places)
+        return await _relate_whole(connection, opened)
+    found, seen = await _relate_part(connection, batch, opened)
+    arguments = opened.set_version_id, batch.rule, batch.batch
+    await connection.execute(_SQL["note_seen"].replace("{files}", _FILES), *arguments, seen)
     await connection.execute(_SQL["lock"], opened.set_version_id)
     await _add(connection, opened, found)
-    query = _SQL["slices"].replace("{files}", _FILES)
-    [slices] = await connection.fetch(query, opened.set_version_id, batch.rule, batch.batch)
+    [slices] = await connection.fetch(_SQL["slices"].replace("{files}", _FILES), *arguments)
     if not slices["is_last"]:
         return None
     if not slices["saw_all"]:
@@ -50,35 +56,41 @@ async def _relate_anew(connection: Connection, opened: OpenBatch) -> dict[str, i
     logger.warning("rows moved between slices, related as a whole", extra={"set_version_id": opened.set_version_id})
     for name in ("forget_links", "forget_orphans", "forget_orphan_counts"):
         await connection.execute(_SQL[name], opened.set_version_id)
-    return await _relate(connection, opened, _WHOLE)
+    return await _relate_whole(connection, opened)
 
 
-async def _relate(connection: Connection, opened: OpenBatch, places: Places) -> dict[str, int]:
-    await _link(connection, opened, places)
-    found = await _orphans(connection, opened, places)
+async def _relate_whole(connection: Connection, opened: OpenBatch) -> dict[str, int]:
+    found = await _portfolios(connection, opened, _WHOLE) + await _others(connection, opened, _WHOLE)
     await _add(connection, opened, found)
-    return {kind: count for kind, count, _ in found}
+    return {one.kind: one.record_count for one in found}
 
 
-async def _link(connection: Connection, opened: OpenBatch, places: Places) -> None:
+async def _relate_part(connection: Connection, batch: Batch, opened: OpenBatch) -> tuple[list[Orphans], int]:
+    """The orphans of a slice, and how many rows it went through."""
+    places = await _places(connection, batch, opened)
+    if batch.batch % 2 == 0:
+        found, seen = await _portfolios(connection, opened, places), _placed("seen_portfolios", places)
+        return found, await connection.fetchval(seen, opened.delivery_of("portfolios"))
+    found, seen = await _others(connection, opened, places), _placed("seen_others", places)
+    return found, await connection.fetchval(seen, opened.delivery_of("accounts"), opened.delivery_of("transactions"))
+
+
+async def _portfolios(connection: Connection, opened: OpenBatch, places: Places) -> list[Orphans]:
     deliveries = map(opened.delivery_of, ("portfolios", "clients", "accounts"))
-    await connection.execute(_placed("links", places), opened.set_version_id, *deliveries)
+    rows = await connection.fetch(_placed("portfolios", places), opened.set_version_id, *deliveries)
+    return [Orphans(row["kind"], row["record_count"], row["sample"]) for row in rows]
 
 
-async def _orphans(connection: Connection, opened: OpenBatch, places: Places) -> list[tuple[str, int, list[str]]]:
-    rows = await connection.fetch(_placed("orphans", places), *map(opened.delivery_of, _RELATED))
-    return [(row["kind"], row["record_count"], row["sample"]) for row in rows]
+async def _others(connection: Connection, opened: OpenBatch, places: Places) -> list[Orphans]:
+    deliveries = map(opened.delivery_of, ("portfolios", "accounts", "transactions"))
+    rows = await connection.fetch(_placed("others", places), *deliveries)
+    return [Orphans(row["kind"], row["record_count"], row["sample"]) for row in rows]
 
 
-async def _add(connection: Connection, opened: OpenBatch, found: list[tuple[str, int, list[str]]]) -> None:
-    for kind, count, sample in found:
-        await connection.execute(_SQL["add_orphan_count"], opened.set_version_id, kind, count)
-        await connection.execute(_SQL["add_orphans"], opened.set_version_id, kind, sample)
-
-
-async def _note_seen(connection: Connection, batch: Batch, opened: OpenBatch, places: Places) -> None:
-    query = _placed("note_seen", places).replace("{files}", _FILES)
-    await connection.execute(query, opened.set_version_id, batch.rule, batch.batch, *map(opened.delivery_of, _SLICED))
+async def _add(connection: Connection, opened: OpenBatch, found: list[Orphans]) -> None:
+    for one in found:
+        await connection.execute(_SQL["add_orphan_count"], opened.set_version_id, one.kind, one.record_count)
+        await connection.execute(_SQL["add_orphans"], opened.set_version_id, one.kind, one.sample)
 
 
 async def _places(connection: Connection, batch: Batch, opened: OpenBatch) -> Places:
@@ -87,7 +99,9 @@ async def _places(connection: Connection, batch: Batch, opened: OpenBatch) -> Pl
 
 
 def _condition(alias: str, batch: Batch, first: int, last: int) -> str:
-    start, stop = block_range(first, last, part=batch.batch, part_count=batch.batch_count)
+    # Of five slices three go through portfolios, and two through the rest.
+    part_count = (batch.batch_count + 1 - batch.batch % 2) // 2
+    start, stop = block_range(first, last, part=batch.batch // 2, part_count=part_count)
     return f" AND {alias}.ctid >= '({start},0)' AND {alias}.ctid < '({stop},0)'"
 
 

@@ -20,8 +20,8 @@ class PostgresReplays:
     @asynccontextmanager
     async def alone(self, topic: str) -> AsyncIterator[bool]:
         """See the port."""
-        async with self._database.connection() as connection:
-            # The session holds it: it goes with the process, however that ends, and when the pool gets the session back.
+        async with self._database.session() as connection:
+            # The session holds it: it goes with the process, however that ends, and at the end of the block.
             yield await connection.fetchval(_SQL["try_alone"], topic)
 
     async def begin(self, request: Request, parts: Sequence[Part], *, by: str) -> Replay:

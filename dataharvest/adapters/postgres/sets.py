@@ -85,6 +85,7 @@ class LockedSet:
         """See the port."""
         deliveries = await self._connection.fetch(_SQL["deliveries"], *self._key)
         versions = await self._connection.fetch(_SQL["versions"], *self._key)
+        of_set: Any = await self._connection.fetchrow(_SQL["of_set"], *self._key)
         return SetView(
             deliveries=tuple(DeliveryView(**row) for row in deliveries),
             versions=tuple(
@@ -98,8 +99,8 @@ class LockedSet:
                 )
                 for row in versions
             ),
-            since_seal_s=await self._connection.fetchval(_SQL["since_seal"], *self._key),
-            edition=await self._connection.fetchval(_SQL["edition"], *self._key) or 0,
+            since_seal_s=of_set["since_seal_s"],
+            edition=of_set["edition"],
         )
 
     async def manifest(self) -> Manifest | None:
@@ -117,7 +118,6 @@ class LockedSet:
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """See the port."""
         await self._connection.execute(_SQL["set_totals_problem"], *self._key, problem)
-        await self._connection.execute(_SQL["mark_manifests_decided"], *self._key)
 
     async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
         """See the port."""

@@ -36,13 +36,9 @@ class PostgresSweepState:
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[bool]:
         """See the port."""
-        async with self._database.connection() as connection:
-            mine: bool = await connection.fetchval(_SQL["try_sweep"])
-            try:
-                yield mine
-            finally:
-                if mine:
-                    await connection.execute(_SQL["end_sweep"])
+        async with self._database.session() as connection:
+            # The lock goes with the session.
+            yield await connection.fetchval(_SQL["try_sweep"])
 
     async def now(self) -> datetime:
         """See the port."""

@@ -19,7 +19,7 @@ async def wake_ups(database: Database) -> AsyncIterator[asyncio.Event]:
     def wake(*_: object) -> None:
         woken.set()
 
-    async with database.connection() as connection:
+    async with database.session() as connection:
         await connection.add_listener(_CHANNEL, wake)
         connection.add_termination_listener(wake)
         try:

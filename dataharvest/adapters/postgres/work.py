@@ -76,7 +76,8 @@ class PostgresWork:
                 return
             # The rows came a moment ago and have no statistics yet: the planner takes thousands for a few, and a nested loop
             # over them runs for minutes. What a batch joins is never small enough for one to be worth it.
-            await connection.execute("SET LOCAL enable_nestloop = off")
+            # And a hash of them fits: spilling it to disk for every batch would cost more than the batch.
+            await connection.execute("SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'")
             opened = OpenBatch(
                 row["set_version_id"], row["computed_at"] is not None, row["deliveries"], row["contract_version"] or 0
             )

@@ -43,8 +43,8 @@ async def again(trial: Trial, count: int, scale: Scale) -> None:
             entry.did = f"{len(chunks)} chunks came again"
         async with trial.fault("F10", "the group set back to 0") as entry:
             await trial.staff(0)
-            trial.world.witness.forget_commits()
-            entry.did = f"{await set_back(broker)} messages came again"
+            with trial.world.witness.letting_commits_fall():
+                entry.did = f"{await set_back(broker)} messages came again"
             await trial.staff(2)
             await eventually(partial(no_lag, trial), what="everything read again", within_s=240)
 
