@@ -20,7 +20,7 @@ from typing import Protocol
 from dataharvest.failpoints import VARIABLE
 
 PROGRAM = str(Path(sys.executable).with_name("dataharvest"))
-READ_AT_IMPORT = frozenset({"PYTHONPATH", VARIABLE})
+READ_AT_IMPORT = frozenset({"PYTHONPATH", "LD_PRELOAD", VARIABLE})
 """Variables that come too late for a process that has imported everything: with one of them it is started from nothing."""
 
 _FORKED_FROM = multiprocessing.get_context("forkserver")

@@ -206,8 +206,11 @@ def _fix_while_replaying(number: str, operator: Operator, environment: dict[str,
     [first] = [one for one in (fixed, replayed) if "1 fixed" in one.stdout]
     other, who = (replayed, "anna") if first is fixed else (fixed, "ben")
     assert first.returncode == 0, first.stderr
-    assert f"fixed by {who} at " in other.stdout + other.stderr
-    assert other.returncode == (0 if "1 unchanged" in other.stdout else 1)
+    if other.returncode == 0:
+        assert f"from line {COMMA}: unchanged: fixed by {who} at " in other.stdout
+    else:
+        assert f"Entry {number} (transactions, line {COMMA}) is fixed by {who} at " in other.stderr
+        assert "nothing was changed" in other.stderr
 
 
 def _counts(read: int, persisted: int, *, accepted: int) -> dict[str, int]:

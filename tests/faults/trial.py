@@ -24,10 +24,14 @@ from tests.kills.world import NotInTime, eventually
 
 SETTLE_S = 120.0
 """How long everything may take to come to rest after the last fault."""
+END_S = 35.0
+"""How long a worker may take to end that was asked to: after 25 s its watchdog ends it."""
 SETTINGS = {
     "DATAHARVEST_CHUNK_BYTES": "512",
     "DATAHARVEST_CORRECTION_SETTLE_S": "1",
     "DATAHARVEST_SESSION_TIMEOUT_S": "3",
+    # So long that a worker which hangs at its work is seen first; but one that was asked to end does so, as anywhere.
+    "DATAHARVEST_WATCHDOG_S": "900",
 }
 
 
@@ -96,7 +100,7 @@ class Trial(Round):
             one.ask_to_end()
         kept += [self.start(**settings) for _ in range(count - len(kept))]
         for one in others:
-            if await one.ended(within_s=30) is None:
+            if await one.ended(within_s=END_S) is None:
                 self.world.crew.stubborn.append(one.log.name)
                 one.kill()
         return kept
@@ -147,7 +151,7 @@ Script = Callable[[Trial], Awaitable[None]]
 
 async def play_trial(trial: Trial, script: Script) -> str:
     """Run the script, heal, correct, settle, judge; returns the trial's line."""
-    started = time.monotonic()
+    started, known = time.monotonic(), len(trial.world.crew.members)
     async with Reader(trial.world, trial.sets).watching():
         try:
             await script(trial)
@@ -159,6 +163,8 @@ async def play_trial(trial: Trial, script: Script) -> str:
     await judge_load(trial.sets, witness=trial.world.witness, expected_dead=trial.journal.expected_dead)
     trial.world.witness.violations.other.update(await complaints_about(trial.world, before=before))
     await trial.world.crew.end_all()
+    if slow := [one.log.stem for one in trial.world.crew.members[known:] if one.needed_watchdog]:
+        trial.notes.append(f"{len(slow)} workers ended only by their watchdog when asked to: {', '.join(slow)}")
     notes = "".join(f"; {note}" for note in trial.notes)
     return f"{trial.name}: {trial.hits} of {trial.planned} faults, {time.monotonic() - started:.0f} s{notes}"
 

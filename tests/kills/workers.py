@@ -11,6 +11,9 @@ import psutil
 
 from tests.programs import start_program
 
+STUCK = 75
+"""What a worker's watchdog ends it with."""
+
 
 class Worker:
     """One ``dataharvest worker``; ``words`` may name another command."""
@@ -18,6 +21,7 @@ class Worker:
     def __init__(self, *, environment: Mapping[str, str], log: Path, words: tuple[str, ...] = ("worker",)) -> None:
         self.log = log
         self.started_at = time.monotonic()
+        self.was_asked = False
         self._process = start_program(*words, environment=environment, output=log)
 
     @property
@@ -59,7 +63,13 @@ class Worker:
     def ask_to_end(self) -> None:
         """Send SIGTERM."""
         if self.is_alive:
+            self.was_asked = True
             self._process.send_signal(signal.SIGTERM)
+
+    @property
+    def needed_watchdog(self) -> bool:
+        """Whether it was asked to end, and did so only when its watchdog had waited long enough."""
+        return self.was_asked and self.exit_code == STUCK
 
     async def ended(self, *, within_s: float) -> int | None:
         """The exit code; None when it still runs after ``within_s`` seconds."""
@@ -106,11 +116,11 @@ class Crew:
     def unexpected_ends(self) -> list[str]:
         """Workers that ended by themselves and not well, and those that did not end when they were asked to."""
         expected = (None, 0, -signal.SIGKILL)
-        others = [one for one in self.members if one.pid not in self._forgiven]
+        others = [one for one in self.members if one.pid not in self._forgiven and not one.needed_watchdog]
         badly = [f"{one.log.name} ended with {one.exit_code}" for one in others if one.exit_code not in expected]
         return badly + [f"{name} did not end when asked to" for name in self.stubborn]
 
-    async def end_all(self, *, within_s: float = 30) -> None:
+    async def end_all(self, *, within_s: float = 35) -> None:
         """SIGTERM for everyone, SIGKILL for those who do not listen; their logs' names are kept in ``stubborn``."""
         for worker in self.alive:
             worker.ask_to_end()
