@@ -32,7 +32,7 @@ class Benchmark:
 
 
 BENCHMARKS = (
-    Benchmark("P1", "p1"),
+    Benchmark("P1", "p1", short=("--rows", "1000000")),
     Benchmark("P2", "p2", short=("--rows", "300000")),
     Benchmark("P3", "p3", short=("--megabytes", "500"), full=("--megabytes", "10000")),
     Benchmark("judgement", "judgement", short=("--rows", "1000000"), full=("--rows", "1000000", "3000000", "10000000")),
@@ -49,6 +49,7 @@ BENCHMARKS = (
     Benchmark(
         "schemas", "schemas", short=("--rows", "1000000", "--tenants", "100", "--days", "50", "--own-days", "5", "--rounds", "1")
     ),
+    Benchmark("explain", "explains", short=("--rows", "6000000")),
     Benchmark("swept load", "swept_load", short=("--megabytes", "300")),
 )
 

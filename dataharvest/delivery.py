@@ -19,6 +19,7 @@ from dataharvest.disk_trouble import is_disk_trouble, stop_for_the_disk
 from dataharvest.errors import Misconfigured, Rejected, Unavailable
 from dataharvest.faust_repairs import EXIT_BUG, Tripwire, discard, halted
 from dataharvest.ports import DeadLetters, Position
+from dataharvest.replaying.dead_letters import was_sent_again
 from dataharvest.suspects import Suspects
 from dataharvest.watchdog import Vitals
 
@@ -115,7 +116,9 @@ class Delivery:
         try:
             if crashes >= CRASHES_ALLOWED:
                 raise Rejected(f"the message ended its worker {CRASHES_ALLOWED} times", rule="crashed_worker")
-            if await self.suspects.is_given_up(position, event.message.key):
+            # Whoever had it sent again wants it tried, and may not have noted yet that it was.
+            asked_for = was_sent_again(event.message.headers)
+            if not asked_for and await self.suspects.is_given_up(position, event.message.key):
                 logger.warning("copy of a dead letter passed", extra={"stage": stage, **position._asdict()})
                 await self.suspects.clear(position)
                 return

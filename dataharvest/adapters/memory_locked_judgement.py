@@ -83,9 +83,7 @@ class MemoryLockedJudgement:
         newer = [
             one
             for one in self._ledger.of_set(SetKey(self.subject.tenant, self.subject.business_date))
-            if one.entity == self._row.entity
-            and one.order > self._row.order
-            and (one.state == "complete" or one.state == "repeat" and one.repeat_of != self._row.delivery_id)
+            if one.entity == self._row.entity and one.state == "complete" and one.order > self._row.order
         ]
         self._row.state = "superseded" if newer else "complete"
         return self._row.state

@@ -162,29 +162,6 @@ class MemoryLockedSet:
             elif row.state in ("sealed", "judging") and self._ledger.is_overtaken(row) and not row.is_broken:
                 row.state, row.is_announced = "superseded", False
 
-    async def end_repeats(self, deliveries: Mapping[str, int]) -> bool:
-        """See the port."""
-        newest = self.draft[-1] if self.draft else None
-        if newest is None or newest.state == "cancelled" or newest.edition != self.edition:
-            return False
-        rows = self._ledger.deliveries
-        pairs = [
-            (rows[newest.deliveries[entity]], rows[one]) for entity, one in deliveries.items() if entity in newest.deliveries
-        ]
-        repeats = [(old, new) for old, new in pairs if self._is_repeat(old, new)]
-        for old, new in repeats:
-            for row in self._ledger.of_set(self._key):
-                if row.entity == new.entity and row.state == "complete" and old.order < row.order < new.order:
-                    row.state = "superseded"
-            new.state, new.repeat_of, new.is_announced = "repeat", old.delivery_id, False
-            new.chunks.clear()
-        return bool(repeats)
-
-    def _is_repeat(self, old: StoredDelivery, new: StoredDelivery) -> bool:
-        is_other = old is not new and old.state == new.state == "complete"
-        known = [(one.contract_version, one.sealing.content_sha256) for one in (old, new) if one.sealing]
-        return is_other and len(set(known)) == 1
-
     async def raise_edition(self) -> int:
         """See the port."""
         self._cancel_unpublished()

@@ -45,13 +45,6 @@ class LockedSet(Protocol):
         Of the entities ``waived`` the version has no records, and nothing waits for any.
         """
 
-    async def end_repeats(self, deliveries: Mapping[str, int]) -> bool:
-        """End those of these complete deliveries that hold what the newest version's hold; whether there were any.
-
-        A file that was read while another of its kind was being read could not be told from a change when it was sealed. The
-        same content read under another contract is no repeat, and neither is any of a cancelled version or a past edition.
-        """
-
     async def since_arrival_s(self, version: int) -> float:
         """Seconds since the last of the version's files was registered."""
 

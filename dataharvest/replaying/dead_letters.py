@@ -1,6 +1,6 @@
 """What can be done about a dead letter: look at it, send its message again, or lay it aside with a reason."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -183,3 +183,8 @@ def position_named(name: str) -> Position:
 def _is_number(text: str, *, digits: int) -> bool:
     # More digits than Kafka ever gives would not fit into the ledger's columns.
     return text.isascii() and text.isdigit() and len(text) <= digits
+
+
+def was_sent_again(headers: Mapping[str, bytes | None] | Iterable[tuple[str, bytes | None]] | None) -> bool:
+    """Whether somebody had the message sent once more, by its headers, however the client keeps them."""
+    return SOURCE_HEADER in dict(headers or ())

@@ -156,12 +156,12 @@ INSERT INTO duplicate_key (delivery_id, tenant, natural_key, record_count, lines
 SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
 
 -- name: complete
--- An older delivery that is done after a newer one was is history at once, also when the newer one only says again what is known.
+-- An older delivery that is done after a newer one was is history at once.
 UPDATE delivery d
 SET state = CASE WHEN EXISTS (
         SELECT FROM delivery newer
         WHERE (newer.tenant, newer.business_date, newer.entity) = (d.tenant, d.business_date, d.entity)
-          AND (newer.state = 'complete' OR newer.state = 'repeat' AND newer.repeat_of <> d.delivery_id)
+          AND newer.state = 'complete'
           AND (newer.last_modified, newer.object_key, newer.delivery_id) > (d.last_modified, d.object_key, d.delivery_id)
     ) THEN 'superseded' ELSE 'complete' END,
     completed_at = clock_timestamp(), failure = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4, duplicate_count = $5,

@@ -145,28 +145,6 @@ WITH stuck AS (
 UPDATE delivery SET state = 'superseded', completed_at = clock_timestamp(), announced_at = NULL
 FROM stuck WHERE delivery.delivery_id = stuck.delivery_id
 
--- name: repeats
-SELECT new.delivery_id, new.entity, old.delivery_id AS repeat_of
-FROM set_version v
-JOIN business_set s ON (s.tenant, s.business_date) = (v.tenant, v.business_date) AND s.edition = v.edition
-JOIN set_version_delivery sd USING (set_version_id)
-JOIN delivery old ON old.delivery_id = sd.delivery_id AND old.state = 'complete'
-JOIN delivery new ON new.entity = sd.entity AND new.delivery_id = ANY($3) AND new.delivery_id <> old.delivery_id
- AND new.state = 'complete' AND new.content_sha256 = old.content_sha256 AND new.contract_version = old.contract_version
-WHERE (v.tenant, v.business_date) = ($1, $2) AND v.state <> 'cancelled'
-  AND v.version = (SELECT max(version) FROM set_version w WHERE (w.tenant, w.business_date) = ($1, $2))
-ORDER BY new.delivery_id
-FOR UPDATE OF new
-
--- name: supersede_between
--- Nobody has seen them, and now nobody will; one that is still being read or judged finds so itself when it is done.
-UPDATE delivery d SET state = 'superseded'
-FROM delivery old, delivery new
-WHERE old.delivery_id = $1 AND new.delivery_id = $2 AND d.state = 'complete'
-  AND (d.tenant, d.business_date, d.entity) = (new.tenant, new.business_date, new.entity)
-  AND (d.last_modified, d.object_key, d.delivery_id) > (old.last_modified, old.object_key, old.delivery_id)
-  AND (d.last_modified, d.object_key, d.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
-
 -- name: since_arrival
 SELECT coalesce(extract(epoch FROM clock_timestamp() - max(d.registered_at)), 0)::float8
 FROM set_version v JOIN set_version_delivery USING (set_version_id) JOIN delivery d USING (delivery_id)

@@ -144,14 +144,8 @@ class Fold:
         return bool(ended)
 
     async def _make_version(self, locked: LockedSet, view: SetView, key: SetKey, contract: Contract, *, settle_s: float) -> bool:
-        """Make the version that is due, and end what only says again what the newest one holds; whether there was either."""
+        """Make the version that is due; whether one was."""
         threshold = contract.quarantine_threshold
-        # Whether it is a repeat does not depend on what comes next, so nothing has to settle.
-        chosen = versions.due_version(view, required=contract.required, quarantine_threshold=threshold)
-        came_again = chosen is not None and bool(view.versions) and await locked.end_repeats(chosen)
-        if came_again:
-            logger.info("content came again, no version", extra=key_details(key))
-            view = await locked.view()
         due = versions.due_version(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
         wait_s = versions.due_in_s(view, required=contract.required, quarantine_threshold=threshold, settle_s=settle_s)
         if wait_s is not None:
@@ -164,7 +158,7 @@ class Fold:
             if tracing.is_on():
                 await self._trace_version(locked, key, number, due)
             logger.info("set ready", extra={**key_details(key), "version": number})
-        return came_again or due is not None
+        return due is not None
 
     async def _trace_version(self, locked: LockedSet, key: SetKey, number: int, due: Mapping[str, int]) -> None:
         # A version has several files and a span one parent: the others are linked.

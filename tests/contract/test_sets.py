@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from dataharvest.deliveries import Lease, SetKey
+from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rulebook import RELATIONSHIP, all_rules
@@ -241,57 +241,3 @@ async def test_the_edition_cannot_be_raised_while_a_version_goes_out(ledger: Led
     assert refused.value.rule == "set_is_publishing"
     view = await view_of(ledger)
     assert (view.edition, view.versions[0].state) == (0, "open")
-
-
-async def complete_while_another_is_read(ledger: Ledger) -> tuple[dict[str, int], Lease, int]:
-    """A version, an older correction that is still being read, and a newer file with the version's content, complete."""
-    made = await ledger.version("acme")
-    older, newer = await ledger.lease("acme", age_s=-10), await ledger.lease("acme", age_s=-20)
-    await ledger.store(newer, ACCOUNTS)
-    assert await ledger.deliveries.seal(newer, sealing_of(ACCOUNTS, lease=newer))
-    assert await ledger.judgements.begin(newer.delivery_id) == "judging"
-    assert await ledger.judge(newer.delivery_id) == "complete"
-    return made, older, newer.delivery_id
-
-
-async def test_what_was_complete_before_it_could_be_told_from_the_version_ends_as_a_repeat(ledger: Ledger) -> None:
-    made, older, newer = await complete_while_another_is_read(ledger)
-    async with ledger.sets.locked(KEY) as locked:
-        assert await locked.end_repeats({**made, "accounts": newer})
-        assert not await locked.end_repeats({**made, "accounts": newer})
-    assert {one.delivery_id for one in (await view_of(ledger)).deliveries} == {*made.values(), older.delivery_id}
-    assert await ledger.state_of(newer) == "repeat"
-    assert newer in [one.delivery_id for one in await ledger.deliveries.unannounced()]
-    assert await ledger.deliveries.stored_chunks(newer) == {}
-
-
-async def test_what_a_repeat_has_overtaken_never_counts(ledger: Ledger) -> None:
-    made, older, newer = await complete_while_another_is_read(ledger)
-    async with ledger.sets.locked(KEY) as locked:
-        assert await locked.end_repeats({**made, "accounts": newer})
-    corrected = ACCOUNTS.replace(b"1500.5", b"1500.6")
-    await ledger.store(older, corrected)
-    assert await ledger.deliveries.seal(older, sealing_of(corrected, lease=older))
-    assert await ledger.judgements.begin(older.delivery_id) == "judging"
-    assert await ledger.judge(older.delivery_id) == "superseded"
-
-
-async def test_what_is_repeated_still_counts_itself(ledger: Ledger) -> None:
-    lease = await ledger.lease("acme")
-    await ledger.store(lease, ACCOUNTS)
-    assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
-    again = await ledger.lease("acme", age_s=-10)
-    assert await ledger.deliveries.seal(again, sealing_of(ACCOUNTS, lease=again))
-    assert await ledger.state_of(again.delivery_id) == "repeat"
-    assert await ledger.judgements.begin(lease.delivery_id) == "judging"
-    assert await ledger.judge(lease.delivery_id) == "complete"
-
-
-@pytest.mark.parametrize("change", ["edition", "content"])
-async def test_what_is_not_the_same_is_no_repeat(ledger: Ledger, change: str) -> None:
-    made, _, newer = await complete_while_another_is_read(ledger)
-    async with ledger.sets.locked(KEY) as locked:
-        if change == "edition":
-            await locked.raise_edition()
-        chosen = {**made, "accounts": made["accounts"] if change == "content" else newer}
-        assert not await locked.end_repeats(chosen)

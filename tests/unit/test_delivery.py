@@ -19,6 +19,7 @@ from dataharvest.delivery import CRASHES_ALLOWED, Delivery, Handler, delay_befor
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.metrics import REGISTRY
 from dataharvest.ports import Position, RawMessage
+from dataharvest.replaying.dead_letters import SOURCE_HEADER
 from dataharvest.suspects import Suspects
 
 
@@ -270,6 +271,14 @@ async def test_a_copy_of_a_chunk_that_ended_its_workers_ends_no_more_of_them() -
     await site.run(events, handle)
     assert (calls, site.rules, [event.acks for event in events]) == ([b"value"], ["crashed_worker"], [1, 1, 1])
     assert site.journal.attempts == {Position("chunks", 0, 7): CRASHES_ALLOWED}
+
+
+@pytest.mark.parametrize("headers", [{SOURCE_HEADER: b"chunks:0:7"}, [(SOURCE_HEADER, b"chunks:0:7")]])
+async def test_a_copy_that_somebody_asked_for_is_tried_before_the_letter_says_so(headers: Any) -> None:
+    site = Site(journal=MemoryJournal(given_up_keys={b"4:7"}))
+    handle, calls = failing()
+    await site.run([FakeEvent(FakeMessage(topic="chunks", key=b"4:7", headers=headers))], handle)
+    assert (calls, site.rules) == ([b"value"], [])
 
 
 async def test_a_message_that_ended_its_worker_twice_has_another_try() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.key_hashes import KEY_HASHING, KeyHashing
 from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
+from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import Judgement
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
@@ -21,6 +22,7 @@ class PostgresJudgements:
     def __init__(self, database: Database, *, hashing: KeyHashing = KEY_HASHING) -> None:
         self._database = database
         self._hashing = hashing
+        self._summaries = Summaries(database)
 
     async def begin(self, delivery_id: int) -> str:
         """See the port."""
@@ -59,6 +61,7 @@ class PostgresJudgements:
     @asynccontextmanager
     async def open(self, delivery_id: int) -> AsyncIterator[LockedJudgement | None]:
         """See the port."""
+        await self._summaries.refresh()
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock"], delivery_id)
             yield None if row is None else LockedJudgement(connection, row, hashing=self._hashing)

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
-from dataharvest.adapters.postgres.delivery_ends import end_delivery
 from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest, newest_manifest_put_at
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.deliveries import SetKey, set_is_publishing
@@ -133,14 +132,6 @@ class LockedSet:
         await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
         await execute(_SQL["supersede_stuck"], list(deliveries.values()))
-
-    async def end_repeats(self, deliveries: Mapping[str, int]) -> bool:
-        """See the port."""
-        repeats = await self._connection.fetch(_SQL["repeats"], *self._key, list(deliveries.values()))
-        for row in repeats:
-            await self._connection.execute(_SQL["supersede_between"], row["repeat_of"], row["delivery_id"])
-            await end_delivery(self._connection, row["delivery_id"], row["entity"], "repeat", repeat_of=row["repeat_of"])
-        return bool(repeats)
 
     async def since_arrival_s(self, version: int) -> float:
         """See the port."""

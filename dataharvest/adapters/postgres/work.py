@@ -11,6 +11,7 @@ from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.adapters.postgres.relating import relate_slice
+from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
@@ -27,6 +28,7 @@ class PostgresWork:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._summaries = Summaries(database)
 
     async def record_counts(self, ready: RuleReady) -> dict[str, int]:
         """See the port."""
@@ -69,6 +71,7 @@ class PostgresWork:
     @asynccontextmanager
     async def open_batch(self, batch: Batch) -> AsyncIterator["LockedBatch | None"]:
         """See the port."""
+        await self._summaries.refresh()
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["begin"], *_version(batch), batch.rule, batch.batch)
             if row is None or row["state"] in ("cancelled", "blocked"):

@@ -1,0 +1,68 @@
+"""The index of rows that were loaded a moment ago: one pass, and a delivery is found without going through the others."""
+
+from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.summaries import Summaries
+from tests.contract.ledgers import Ledger
+
+ROWS_OF_MANY_RANGES = 40_000
+LOAD = """
+INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword)
+SELECT $1, i, 'account', 'transaction ' || i, 1, 'FEE' FROM generate_series(1, $2) AS i
+"""
+UNKNOWN = "SELECT brin_summarize_new_values('row_transactions_of_delivery')"
+
+
+async def load(database: Database, delivery_id: int, count: int) -> None:
+    async with database.connection() as connection:
+        await connection.execute(LOAD, delivery_id, count)
+
+
+async def unknown_range_count(database: Database) -> int:
+    """Ranges that nobody had looked at, and somebody has now."""
+    async with database.connection() as connection:
+        count: int = await connection.fetchval(UNKNOWN)
+    return count
+
+
+async def test_what_was_loaded_is_known_after_a_refresh_and_what_comes_later_after_the_next(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    database, summaries = real_ledger.database, Summaries(real_ledger.database, pause_s=0)
+    for number in (1, 2):
+        await load(database, number, ROWS_OF_MANY_RANGES)
+        await summaries.refresh()
+        assert await unknown_range_count(database) == 0
+    await load(database, 3, ROWS_OF_MANY_RANGES)
+    assert await unknown_range_count(database) > 0
+
+
+async def test_what_was_known_a_moment_ago_is_not_asked_for_again(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    database, summaries = real_ledger.database, Summaries(real_ledger.database, pause_s=60)
+    await summaries.refresh()
+    await load(database, 1, ROWS_OF_MANY_RANGES)
+    await summaries.refresh()
+    assert await unknown_range_count(database) > 0
+
+
+async def test_a_table_that_became_shorter_begins_anew(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    database, summaries = real_ledger.database, Summaries(real_ledger.database, pause_s=0)
+    await load(database, 1, ROWS_OF_MANY_RANGES)
+    await summaries.refresh()
+    async with database.connection() as connection:
+        await connection.execute("TRUNCATE row_transactions")
+    await load(database, 2, ROWS_OF_MANY_RANGES // 2)
+    await summaries.refresh()
+    assert await unknown_range_count(database) == 0
+
+
+async def test_a_vacuum_that_holds_the_table_is_not_waited_for(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    database, summaries = real_ledger.database, Summaries(real_ledger.database, pause_s=0)
+    await load(database, 1, ROWS_OF_MANY_RANGES)
+    async with database.transaction() as holding:
+        await holding.execute("LOCK TABLE row_transactions IN SHARE UPDATE EXCLUSIVE MODE")
+        await summaries.refresh()
+    # Not taken for done.
+    await summaries.refresh()
+    assert await unknown_range_count(database) == 0
