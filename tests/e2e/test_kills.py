@@ -1,6 +1,5 @@
 """Workers that come, go and die: the short cut of ``python -m tests.kills``, and how a worker ends and begins again."""
 
-import asyncio
 import json
 import random
 import time
