@@ -32,7 +32,7 @@ def print_report(show: Show, report: "StatusReport", *, details: bool) -> None:
         show(sets_table(report))
         if report.set_count is not None and report.set_count > len(report.sets):
             more = report.set_count - len(report.sets)
-            show(f" … and {more:,} more sets, less urgent ones: `--limit 0` shows all, `--tenant` and `--date` those of one")
+            show(f" … and {more:,} more sets: `--limit 0` shows all, `--tenant` and `--date` those of one")
     if details:
         for one in report.sets:
             _print_set(show, one)

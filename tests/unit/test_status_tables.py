@@ -102,7 +102,7 @@ def test_the_most_urgent_set_is_explained_first() -> None:
 def test_sets_beyond_the_limit_are_counted() -> None:
     found = report(State.BLOCKED, delivery(), why=WHY).model_copy(update={"set_count": 1_200, "unpublished_count": 300})
 
-    assert " … and 1,199 more sets, less urgent ones: `--limit 0` shows all" in printed(found)
+    assert " … and 1,199 more sets: `--limit 0` shows all" in printed(found)
     assert "\n… and 299 more sets that are not published" in printed(found)
     assert "more sets" not in printed(found.model_copy(update={"set_count": 1, "unpublished_count": 1}))
 
