@@ -86,10 +86,15 @@ SELECT count(DISTINCT application_name) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE 'dataharvest worker-%'
 
 -- name: orphans
+-- While slices of a version are being related, only some of its orphans are counted: nothing is said of them yet.
 SELECT c.set_version_id, c.kind, c.record_count,
        ARRAY(SELECT o.reference FROM orphan o WHERE o.set_version_id = c.set_version_id AND o.kind = c.kind
              ORDER BY o.reference LIMIT $2) AS sample
-FROM orphan_count c WHERE c.set_version_id = ANY($1) ORDER BY c.set_version_id, c.kind
+FROM orphan_count c JOIN set_version v USING (set_version_id)
+WHERE c.set_version_id = ANY($1)
+  AND (v.state = 'blocked'
+       OR EXISTS (SELECT FROM fact f WHERE f.set_version_id = c.set_version_id AND f.name = 'relation_established'))
+ORDER BY c.set_version_id, c.kind
 
 -- name: quarantined
 SELECT q.* FROM unnest($1::bigint[]) AS shown(delivery_id), LATERAL (
