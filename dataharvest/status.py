@@ -49,6 +49,10 @@ class RuleStatus(Report):
     """Batches that are not done because their message was dead-lettered; nothing sends it again by itself."""
     dead_letter_rule: str | None = None
     """Rule that the first of these messages broke."""
+    dead_letter_is_discarded: bool = False
+    """Whether somebody has discarded all of them: only a replay by name sends them again."""
+    dead_letter_names: list[str] = []
+    """What `dataharvest dead-letters` calls the first of them; discarded ones only where all are."""
 
 
 class Orphans(Report):
