@@ -249,5 +249,11 @@ FROM batch b JOIN set_version v USING (set_version_id)
 WHERE v.tenant = $1 AND v.business_date = $2 GROUP BY v.version, b.rule
 
 -- name: without_set
-SELECT delivery_id FROM delivery WHERE (business_date IS NULL OR entity IS NULL) AND ($2::text IS NULL OR tenant = $2)
+-- $3: days since they came, at most.
+SELECT delivery_id FROM delivery
+WHERE (business_date IS NULL OR entity IS NULL) AND ($2::text IS NULL OR tenant = $2)
+  AND ($3::int IS NULL OR registered_at >= clock_timestamp() - make_interval(days => $3))
 ORDER BY delivery_id DESC LIMIT $1
+
+-- name: without_set_count
+SELECT count(*) FROM delivery WHERE (business_date IS NULL OR entity IS NULL) AND ($1::text IS NULL OR tenant = $1)

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from dataharvest.cli.status_tables import print_reasons, print_report, print_unusable
+from dataharvest.cli.status_tables import print_reasons, print_report
 from dataharvest.rules.standing import State
 from dataharvest.status import Counts, StatusReport, Why
 from tests.unit.test_harvest_verdict import NOW, delivery, report
@@ -57,19 +57,6 @@ def test_what_stands_in_capitals_is_explained_below_the_command() -> None:
     shown = printed(report(State.BLOCKED, delivery(), why=folder))
 
     assert "  $ dataharvest harvest FOLDER --tenant t\n    FOLDER: a folder with a.csv in it\n" in shown
-
-
-def test_why_a_file_without_a_set_can_not_be_used_is_said_in_a_sentence() -> None:
-    said: list[str] = []
-
-    print_unusable(
-        said.append, [delivery(1, "rejected", file="t/\u202ex.csv", failure={"rule": "r", "message": "It names nothing."})]
-    )
-
-    assert said == [
-        "\nt/\\u202ex.csv belongs to no set, rule r: It names nothing.\n"
-        "  Upload it again under a name that says its kind and date; this one is never read."
-    ]
 
 
 def test_details_show_every_delivery_and_the_reason() -> None:
