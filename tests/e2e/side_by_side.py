@@ -29,7 +29,7 @@ class SlowReplay:
 
     def __init__(self, environment: Mapping[str, str], tenant: str) -> None:
         self._environment = environment
-        self._process = _started(environment, ["replay", "chunks", "--tenant", tenant, "--rate", "0.05"])
+        self._process = _started(environment, ["replay", "chunks", "--tenant", tenant, "--rate", "0.02"])
 
     def interrupt(self) -> str:
         """End it as Ctrl-C does; its number."""

@@ -144,6 +144,11 @@ async def _correct_while_replaying(operator: Operator, outside: Outside, entries
     assert "dropped repairs: delivery" in " ".join(operator.status()["warnings"])
     assert operator.run("history", "--tenant", operator.tenant).count(" drop by dataharvest ") == 5
 
+    async def old_rows_are_gone() -> bool:
+        return all(one["removed_at"] for one in await outside.deliveries(operator.tenant) if one["state"] == "superseded")
+
+    await eventually(old_rows_are_gone, what="the rows of the old file removed", within_s=60)
+
 
 def _look(operator: Operator, entries: dict[int, dict[str, Any]]) -> None:
     money, tail = (str(entries[line]["quarantine_id"]) for line in (AMOUNT, TAIL))

@@ -44,6 +44,8 @@ class Proxy:
     """By a part of a request's path: the HTTP answer that it gets instead, and how often."""
     lost_answers: int = 0
     """COMMITs that were passed on and whose answers were not."""
+    passed: int = 0
+    """Pieces of data that came, whatever became of them."""
     touched: int = 0
     """Pieces of data that were held up, slowed down or cut off."""
     resets: int = 0
@@ -146,6 +148,7 @@ class Proxy:
             return
 
     async def _delay(self, byte_count: int) -> None:
+        self.passed += 1
         self.touched += bool(self.latency_s or self.bytes_per_s or not self._flows.is_set())
         await self._flows.wait()
         if self.latency_s:

@@ -58,14 +58,26 @@ async def broken_links(trial: Trial, count: int, scale: Scale) -> None:
         byte_count = trial.chance.randint(0, 5_000)
         what = f"after {byte_count} bytes" if trouble == "reset" else f"for {TROUBLE_S:g} s"
         async with trial.fault("F7", f"the link to {link} is {trouble} {what}") as entry:
-            await trial.feed(scale.row_count // max(1, count))
             proxy = trial.site.proxies[link]
             before = proxy.touched
+            feeding = asyncio.create_task(trial.feed(scale.row_count // max(1, count)))
+            await _until_used(proxy)
             TROUBLES[trouble](proxy, byte_count)
             await asyncio.sleep(TROUBLE_S)
             proxy.heal()
+            await feeding
             entry.has_happened = proxy.touched > before
             entry.did = "" if entry.has_happened else "nothing went over the link"
+
+
+async def _until_used(proxy: Proxy) -> None:
+    """Wait for the first data of a load: S3 is read within a second, and idle afterwards."""
+    before = proxy.passed
+
+    async def is_used() -> bool:
+        return proxy.passed > before
+
+    await eventually(is_used, what="data on the link", within_s=HIT_S)
 
 
 F6 = Kind("F6", "the answer to COMMIT is lost", times(1, 20, 200), lost_commits)
