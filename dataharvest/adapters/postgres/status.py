@@ -102,10 +102,9 @@ class PostgresStatus:
             cells = await self._boards.cells(connection, dates, part_of_tenant=tenant or "")
             found = {key: cell for key, cell in cells.each() if tenant in (None, key.tenant)}
             chosen = nsmallest(limit, found, key=lambda key: _order(key, found[key]))
-            others = [] if day else await connection.fetch(_SQL["without_set"], limit, tenant, LEFTOVER_DAYS)
-            wanted = Wanted(tenant=tenant, keys=chosen, delivery_ids=[row["delivery_id"] for row in others])
-            report = await self._report(connection, wanted, None, _SAMPLE)
+            ids = [] if day else [row[0] for row in await connection.fetch(_SQL["without_set"], limit, tenant, LEFTOVER_DAYS)]
             leftovers = 0 if day else await connection.fetchval(_SQL["without_set_count"], tenant)
+            report = await self._report(connection, Wanted(tenant=tenant, keys=chosen, delivery_ids=ids), None, _SAMPLE)
         unpublished = sum(cell.state is not State.PUBLISHED for cell in found.values())
         counts = {"set_count": len(found), "unpublished_count": unpublished, "without_set_count": leftovers}
         return report.model_copy(update=counts)
@@ -194,9 +193,8 @@ def _order(key: SetKey, cell: Cell) -> tuple[int, int, str]:
 
 def _attention(report: StatusReport, order: Sequence[SetKey]) -> list[Attention]:
     by_key = {SetKey(one.tenant, one.business_date): one for one in report.sets}
-    shown = [by_key[key] for key in order]
     return [
         Attention(**{name: getattr(one, name) for name in Attention.model_fields if name != "why"}, why=one.why)
-        for one in shown
+        for one in map(by_key.__getitem__, order)
         if one.why
     ]
