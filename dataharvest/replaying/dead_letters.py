@@ -11,6 +11,7 @@ from dataharvest.ports import Position, Resender
 
 State = Literal["open", "replayed", "discarded"]
 Headers = Sequence[tuple[str, bytes | None]]
+ONLY_OPEN: tuple[State, ...] = ("open",)
 SOURCE_HEADER = "replayed_from"
 """Header of every message that was sent again: where it was taken from, ``topic:partition:offset``."""
 
@@ -114,7 +115,7 @@ class Outcome(NamedTuple):
 
 
 async def replay_letter(
-    position: Position, *, box: DeadLetterBox, sender: Resender, by: str, states: Collection[State] = ("open",)
+    position: Position, *, box: DeadLetterBox, sender: Resender, by: str, states: Collection[State] = ONLY_OPEN
 ) -> Outcome:
     """Send a letter's message to its topic again, with its key; a letter that is in none of these states is left alone.
 
