@@ -151,7 +151,8 @@ def dataharvest(stack_environment: dict[str, str]) -> Command:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, so that side by side none is left over at the end."""
-    items.sort(key=lambda one: not one.path.is_relative_to(_TESTS / "e2e"))
+    longest = {_TESTS / "e2e": 0, _TESTS / "web": 1}
+    items.sort(key=lambda one: next((place for folder, place in longest.items() if one.path.is_relative_to(folder)), 2))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

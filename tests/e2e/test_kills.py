@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import psutil
 import pytest
 import pytest_asyncio
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
@@ -141,12 +141,29 @@ async def send_with_a_gap(made: World) -> None:
     """Two harmless events in two transactions: the mark at the end of the first takes an offset of its own."""
     producer = AIOKafkaProducer(bootstrap_servers=made.environment["DATAHARVEST_BROKER"], transactional_id="gap")
     await producer.start()
-    for _ in range(2):
-        async with producer.transaction():
-            await producer.send_and_wait("uploads", json.dumps({"Event": "s3:TestEvent"}).encode(), partition=0)
-        # The first has to be committed, or the restarted worker would meet the gap once more.
-        await asyncio.sleep(2)
+    event = json.dumps({"Event": "s3:TestEvent"}).encode()
+    async with producer.transaction():
+        first = await producer.send_and_wait("uploads", event, partition=0)
+
+    async def committed() -> bool:
+        return await committed_offset(made, TopicPartition("uploads", 0)) > first.offset
+
+    # Or the restarted worker would meet the gap once more.
+    await eventually(committed, what="the first event committed", within_s=WAIT_S)
+    async with producer.transaction():
+        await producer.send_and_wait("uploads", event, partition=0)
     await producer.stop()
+
+
+async def committed_offset(made: World, place: TopicPartition) -> int:
+    """Where the group goes on in a partition; -1 where it never committed."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=made.environment["DATAHARVEST_BROKER"])
+    await admin.start()
+    try:
+        found = await admin.list_consumer_group_offsets(GROUP, partitions=[place])
+    finally:
+        await admin.close()
+    return int(found[place].offset) if place in found else -1
 
 
 async def test_a_supervised_worker_is_started_again_and_ends_with_its_supervisor(made: World) -> None:
