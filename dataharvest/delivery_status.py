@@ -99,7 +99,9 @@ class DeliveryStatus(Report):
     dead_letter_rule: str | None = None
     """Rule that the first of them broke."""
     dead_letter_is_discarded: bool = False
-    """Whether somebody has discarded all of them: only a corrected file can take their place."""
+    """Whether somebody has discarded all of them: only a corrected file, or a replay by name, can take their place."""
+    dead_letter_names: list[str] = []
+    """What `dataharvest dead-letters` calls the first of them; discarded ones only where all are."""
     size_bytes: int = 0
     """Of the object as it lies in the bucket."""
     registered_at: datetime

@@ -10,6 +10,7 @@ from dataharvest.rules.causes import Cause
 from dataharvest.rules.standing import State
 
 __all__ = [
+    "LEFTOVER_DAYS",
     "Counts",
     "DeadLetters",
     "DeliveryStatus",
@@ -23,6 +24,10 @@ __all__ = [
     "StatusReport",
     "Why",
 ]
+
+
+LEFTOVER_DAYS = 7
+"""So long a file that belongs to no set is shown among what needs somebody; nothing ever becomes of it."""
 
 
 class Why(Report):
@@ -49,6 +54,10 @@ class RuleStatus(Report):
     """Batches that are not done because their message was dead-lettered; nothing sends it again by itself."""
     dead_letter_rule: str | None = None
     """Rule that the first of these messages broke."""
+    dead_letter_is_discarded: bool = False
+    """Whether somebody has discarded all of them: only a replay by name sends them again."""
+    dead_letter_names: list[str] = []
+    """What `dataharvest dead-letters` calls the first of them; discarded ones only where all are."""
 
 
 class Orphans(Report):
@@ -158,6 +167,8 @@ class StatusReport(Report):
     """Sets that match, also those beyond a limit; None where there was no limit."""
     unpublished_count: int | None = None
     """Those of them that are not published."""
+    without_set_count: int | None = None
+    """Files that belong to no set, also old ones and those beyond a limit; None where there was no limit."""
 
     @property
     def deliveries(self) -> list[DeliveryStatus]:

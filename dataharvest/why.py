@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataharvest.rules.causes import Cause
 from dataharvest.rules.text import orphans_text, visible
 from dataharvest.rules.versions import IN_PROGRESS
-from dataharvest.status import RuleStatus, SetStatus, Why
+from dataharvest.status import DeliveryStatus, RuleStatus, SetStatus, Why
 from dataharvest.why_batches import batches_done, lost_batches
-from dataharvest.why_commands import GOES_ON, apply_contract, fix, goes_on, replay, selected, upload
+from dataharvest.why_commands import GOES_ON, apply_contract, fix, goes_on, letter_names, replay, selected, upload
 from dataharvest.why_files import absences, file_name, in_one_sentence, rejected, what_broke, what_it_does
 
 _BY_ITSELF = frozenset(
@@ -30,9 +30,9 @@ def why(one: SetStatus, *, worker_count: int | None) -> Why:
         one: the set; its own ``why`` is not looked at.
         worker_count: workers that are connected to the database; None when that is not known.
     """
-    lost = next((each for each in one.rules if each.dead_letter_count), None) if one.cause in _BY_ITSELF else None
-    if lost is not None:
-        return _lost_batch(one, lost)
+    lost = [each for each in one.rules if each.dead_letter_count]
+    if lost and one.cause in _BY_ITSELF:
+        return _lost_batches(one, lost)
     found = _SENTENCES[one.cause](one)
     waits_for_a_worker = one.cause in _BY_ITSELF or (one.cause is Cause.DELIVERY_MOVES and found.remedy == GOES_ON)
     if waits_for_a_worker and worker_count == 0:
@@ -50,14 +50,20 @@ def _moves(one: SetStatus) -> Why:
     sentence = in_one_sentence(*map(what_it_does, moving), *absences(one))
     if any(delivery.contract_trouble for delivery in moving):
         return apply_contract(one, sentence)
-    if lost := next((each for each in moving if each.state != "waiting" and each.dead_letter_count), None):
-        if lost.dead_letter_is_discarded:
-            return upload(one, sentence, "What was discarded never comes: upload a corrected file.", files=[lost.file])
-        return replay(sentence, lost.dead_letter_rule)
+    if lost := [each for each in moving if each.state != "waiting" and each.dead_letter_count]:
+        return _lost_chunks(one, sentence, lost)
     if stuck := [each.file for each in moving if each.state == "waiting" or (each.state == "sealed" and each.failure)]:
         remedy = "It is tried again by itself; make the object readable, or upload the file again."
         return upload(one, sentence, remedy, files=stuck)
     return goes_on(one, sentence)
+
+
+def _lost_chunks(one: SetStatus, sentence: str, lost: list[DeliveryStatus]) -> Why:
+    if replayable := [each for each in lost if not each.dead_letter_is_discarded]:
+        return replay(sentence, replayable)
+    again = f"`dataharvest dead-letters replay {' '.join(letter_names(lost))}`"
+    remedy = f"What was discarded does not come by itself: upload a corrected file, or let it be sent again, {again}."
+    return upload(one, sentence, remedy, files=[each.file for each in lost])
 
 
 def _unaccounted(one: SetStatus) -> Why:
@@ -172,6 +178,6 @@ _SENTENCES: Mapping[Cause, Callable[[SetStatus], Why]] = {
 }
 
 
-def _lost_batch(one: SetStatus, lost: RuleStatus) -> Why:
-    sentence = f"Version {one.version} waits for {', '.join(one.waits_for)}: {lost_batches(lost)}."
-    return replay(sentence, lost.dead_letter_rule)
+def _lost_batches(one: SetStatus, lost: list[RuleStatus]) -> Why:
+    sentence = f"Version {one.version} waits for {', '.join(one.waits_for)}: {'; '.join(map(lost_batches, lost))}."
+    return replay(sentence, lost)

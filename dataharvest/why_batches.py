@@ -8,7 +8,7 @@ def lost_batches(rule: RuleStatus) -> str:
     """Which of a rule's batches were dead-lettered, and by which rule; part of a sentence."""
     count = rule.dead_letter_count
     what = f"{counted(count, 'batch', 'batches')} of {rule.rule} {'was' if count == 1 else 'were'}"
-    return f"{what} dead-lettered ({rule.dead_letter_rule})"
+    return f"{what} dead-lettered ({rule.dead_letter_rule}){' and discarded' if rule.dead_letter_is_discarded else ''}"
 
 
 def batches_done(rules: list[RuleStatus], names: list[str]) -> str:

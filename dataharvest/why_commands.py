@@ -4,11 +4,13 @@ import shlex
 from collections.abc import Sequence
 
 from dataharvest.rules.text import visible
-from dataharvest.status import SetStatus, Why
+from dataharvest.status import DeliveryStatus, RuleStatus, SetStatus, Why
 
 GOES_ON = "Nothing has to be done; it goes on by itself."
 _NAMED = 4
 """Files named one by one."""
+_LETTERS_NAMED = 20
+"""Dead letters named in one command."""
 
 
 def selected(one: SetStatus) -> str:
@@ -41,10 +43,25 @@ def apply_contract(one: SetStatus, sentence: str) -> Why:
     return Why(sentence=sentence, remedy=remedy, command=command, placeholders={"FILE": "a file with the new contract, as YAML"})
 
 
-def replay(sentence: str, rule: str | None) -> Why:
-    """Dead letters have to be sent again."""
+def replay(sentence: str, lost: Sequence[DeliveryStatus | RuleStatus]) -> Why:
+    """Dead letters have to be sent again, each by its name: a rule alone would choose those of all tenants.
+
+    Those that somebody has discarded are named only when there are no others.
+    """
+    chosen = [each for each in lost if not each.dead_letter_is_discarded]
     remedy = "See why, repair it, and send it again; nothing does so by itself."
-    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay --rule {rule}")
+    if not chosen:
+        remedy = "It was discarded, but the set does not go on without it: see why, repair it, and send it again by its name."
+    names = letter_names(chosen or lost)
+    count = sum(each.dead_letter_count for each in lost)
+    if count > len(names):
+        remedy = f"{remedy} These are the first {len(names):,} of {count:,}: ask again afterwards."
+    return Why(sentence=sentence, remedy=remedy, command=f"dataharvest dead-letters replay {' '.join(names)}")
+
+
+def letter_names(lost: Sequence[DeliveryStatus | RuleStatus]) -> list[str]:
+    """What `dataharvest dead-letters` calls the first of the letters."""
+    return [name for each in lost for name in each.dead_letter_names][:_LETTERS_NAMED]
 
 
 def _folder(keys: Sequence[str]) -> str:

@@ -69,9 +69,15 @@ class MemoryDeadLetterBox(MemoryDeadLetters):
                 self.letters[position] = replace(self.letters[position], state=taken.action.action)
                 self.actions.append(taken.action)
                 if taken.action.action == "replayed":
-                    self._wait_no_more(position)
+                    self._wait_no_more(position, taken.action.sent_to)
 
-    def _wait_no_more(self, position: Position) -> None:
+    def _wait_no_more(self, position: Position, sent_to: Position | None) -> None:
+        self.ledger.dead_work.discard(position)
+        for versions in self.ledger.versions.values():
+            for batch in (one for version in versions for batches in version.batches.values() for one in batches):
+                if batch.position == position:
+                    # The batch's message is another now.
+                    batch.position = sent_to
         about = subject_of(position.topic, self.contents[position].value)
         if about.delivery_id is not None and about.chunk_index is not None:
             self.ledger.dead_chunks.pop(ChunkKey(about.delivery_id, about.chunk_index), None)

@@ -61,6 +61,8 @@ class MemoryDeadLetters:
     async def keep(self, position: Position, *, message: RawMessage, stage: str, reason: Rejected) -> None:
         """See the port."""
         self.kept.setdefault(position, (message.value, stage, reason))
+        if position.topic == "work":
+            self.ledger.dead_work.add(position)
         about = subject_of(position.topic, message.value)
         if about.delivery_id is None:
             return

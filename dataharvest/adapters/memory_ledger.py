@@ -205,6 +205,8 @@ class MemoryLedger:
     """Chunks that were dead-lettered, with their SHA-256."""
     dead_judgements: set[int] = field(default_factory=set)
     """Deliveries whose judgement was dead-lettered."""
+    dead_work: set[Position] = field(default_factory=set)
+    """Messages of ``work`` that were dead-lettered and not replayed."""
 
     clock: Callable[[], float] = time.monotonic
 

@@ -78,7 +78,11 @@ class MemorySweepState:
 
     async def silent_batches(self) -> list[SentBatch]:
         """See the port."""
-        return [SentBatch(batch, one.position) for batch, one in self._batches() if one.is_sent and not one.is_done]
+        return [
+            SentBatch(batch, one.position)
+            for batch, one in self._batches()
+            if one.is_sent and not one.is_done and one.position not in self.ledger.dead_work
+        ]
 
     async def unsent_outbound(self) -> list[Batch]:
         """See the port."""

@@ -64,7 +64,8 @@ class MemoryWork:
             for rule, batches in one.batches.items()
             for batch in batches
         ]  # fmt: skip
-        busy = sum(one.is_sent and not one.is_done for _, one in found)
+        dead = self._ledger.dead_work
+        busy = sum(one.is_sent and not one.is_done and one.position not in dead for _, one in found)
         yield MemoryBatchesToSend(self, [batch for batch, one in found if not one.is_sent][: max(0, at_once - busy)])
 
     @asynccontextmanager

@@ -16,7 +16,7 @@ from dataharvest.errors import Rejected
 
 if TYPE_CHECKING:
     from dataharvest.ports import Position, Resender
-    from dataharvest.replaying.dead_letters import DeadLetter, DeadLetterBox, Outcome
+    from dataharvest.replaying.dead_letters import DeadLetter, DeadLetterBox, Outcome, State
 
 
 @click.group("dead-letters")
@@ -97,13 +97,19 @@ async def _read(box: "DeadLetterBox", name: str) -> Any:
 @plan_option
 @json_option
 def replay(names: Sequence[str], by: str, is_plan: bool, as_json: bool, **choice: Any) -> None:
-    """Send messages to their topics again, bytes, key and headers as they were; one that was replayed before is left alone."""
+    """Send messages to their topics again, bytes, key and headers as they were; one that was replayed before is left alone.
+
+    One that was discarded is sent again only when it is named.
+    """
     from dataharvest.replaying.dead_letters import replay_letter
 
-    async def act(position: "Position", box: "DeadLetterBox", sender: "Resender") -> "Outcome":
-        return await replay_letter(position, box=box, sender=sender, by=by)
+    states: tuple[State, ...] = ("open", "discarded") if names else ("open",)
 
-    _do(names, choice, act, plan="would be sent again" if is_plan else None, as_json=as_json)
+    async def act(position: "Position", box: "DeadLetterBox", sender: "Resender") -> "Outcome":
+        return await replay_letter(position, box=box, sender=sender, by=by, states=states)
+
+    plan = dict.fromkeys(states, "would be sent again") if is_plan else None
+    _do(names, choice, act, plan=plan, as_json=as_json)
 
 
 @dead_letters.command("discard")
@@ -121,7 +127,7 @@ def discard(names: Sequence[str], reason: str, by: str, is_plan: bool, as_json: 
     async def act(position: "Position", box: "DeadLetterBox", _: "Resender") -> "Outcome":
         return await discard_letter(position, box=box, by=by, reason=reason)
 
-    _do(names, choice, act, plan="would be discarded" if is_plan else None, as_json=as_json)
+    _do(names, choice, act, plan={"open": "would be discarded"} if is_plan else None, as_json=as_json)
 
 
 @dead_letters.command("history")
@@ -144,7 +150,7 @@ def history(name: str | None, as_json: bool) -> None:
         click.echo("nothing was replayed or discarded")
 
 
-def _do(names: Sequence[str], choice: dict[str, Any], act: Any, *, plan: str | None, as_json: bool) -> None:
+def _do(names: Sequence[str], choice: dict[str, Any], act: Any, *, plan: "dict[State, str] | None", as_json: bool) -> None:
     every = choice.pop("every")
     if bool(names) == (every or any(choice.values())):
         raise click.UsageError("name the messages, or choose them with --all, --topic, --stage or --rule")

@@ -11,19 +11,24 @@ from dataharvest.errors import Rejected
 
 if TYPE_CHECKING:
     from dataharvest.ports import Resender
-    from dataharvest.replaying.dead_letters import DeadLetter, DeadLetterBox, Outcome
+    from dataharvest.replaying.dead_letters import DeadLetter, DeadLetterBox, Outcome, State
 
 
 async def act_on(
-    box: "DeadLetterBox", sender: "Resender", names: Sequence[str], choice: dict[str, Any], act: Any, *, plan: str | None
+    box: "DeadLetterBox",
+    sender: "Resender",
+    names: Sequence[str],
+    choice: dict[str, Any],
+    act: Any,
+    *,
+    plan: "dict[State, str] | None",
 ) -> "list[Outcome]":
-    """What became of the open letters that were named, or chosen; with a plan, what would."""
+    """What became of the letters that were named, or of the open ones chosen; with a plan (by their state), what would."""
     from dataharvest.replaying.dead_letters import LetterChoice, Outcome
 
     letters = await (letters_named(box, names) if names else box.find(LetterChoice(state="open", **choice)))
     if plan is not None:
-        said = {"open": plan}
-        sentences = [said.get(one.state, f"would be left alone: it is {one.state}") for one in letters]
+        sentences = [plan.get(one.state, f"would be left alone: it is {one.state}") for one in letters]
         return [Outcome(one.position, False, f"{one.name} {text}") for one, text in zip(letters, sentences, strict=True)]
     outcomes = []
     for one in letters:

@@ -119,15 +119,16 @@ def _print(console: "Console", report: "StatusReport", wish: _Wish) -> None:
 
 
 def _print_with(show, report: "StatusReport", wish: _Wish) -> None:  # type: ignore[no-untyped-def]
-    from dataharvest.cli.status_tables import print_reasons, print_report, print_unusable
+    from dataharvest.cli.status_leftovers import print_unusable, unusable_count
+    from dataharvest.cli.status_tables import print_reasons, print_report
     from dataharvest.rules.standing import State
 
     if wish.form == "why":
         single = wish.tenant is not None and wish.day is not None
         chosen = report.sets if single else [one for one in report.sets if one.state is not State.PUBLISHED]
         print_reasons(show, chosen, limit=None, count=report.unpublished_count)
-        print_unusable(show, report.deliveries_without_set)
-        if not chosen and (report.sets or not report.deliveries_without_set):
+        print_unusable(show, report)
+        if not chosen and (report.sets or not unusable_count(report)):
             show("every set is published" if report.sets else "nothing has arrived")
     else:
         print_report(show, report, details=wish.details)

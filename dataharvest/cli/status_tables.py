@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from dataharvest.cli.status_leftovers import latest_unusable, print_more_unusable, unusable_count
 from dataharvest.rules.attention import report_order
 from dataharvest.rules.standing import State
 from dataharvest.rules.text import orphans_text, visible
@@ -26,23 +27,24 @@ def print_report(show: Show, report: "StatusReport", *, details: bool) -> None:
     """The table of sets, why those that are not published are not, and what belongs to no set."""
     for contract in report.unreadable_contracts:
         show(f"{contract.message} What is to be read under it waits until `dataharvest contract apply` replaces it.")
-    if not report.deliveries and not report.sets:
+    if not report.sets and not unusable_count(report):
         show("nothing is registered" if report.unreadable_contracts else "nothing has arrived")
     if report.sets:
         show(sets_table(report))
         if report.set_count is not None and report.set_count > len(report.sets):
             more = report.set_count - len(report.sets)
-            show(f" … and {more:,} more sets, less urgent ones: `--limit 0` shows all, `--tenant` and `--date` those of one")
+            show(f" … and {more:,} more sets: `--limit 0` shows all, `--tenant` and `--date` those of one")
     if details:
         for one in report.sets:
             _print_set(show, one)
     else:
         unpublished = [one for one in report.sets if one.state is not State.PUBLISHED]
         print_reasons(show, unpublished, count=report.unpublished_count)
-    if report.deliveries_without_set:
+    if latest := latest_unusable(report):
         show("\nbelongs to no set")
-        show(_table(report.deliveries_without_set))
-        _print_details(show, report.deliveries_without_set)
+        show(_table(latest))
+        _print_details(show, latest)
+    print_more_unusable(show, report)
     if report.dead_letter_count:
         show(f"\ndead letters of all tenants: {report.dead_letter_count:,}")
         for letter in report.dead_letters:
@@ -100,14 +102,6 @@ def print_reasons(show: Show, sets: "list[SetStatus]", *, limit: int | None = _R
             show(f"  {way_out(one.why)}")
     if more := max(0, (len(sets) if count is None else count) - len(shown)):
         show(f"\n… and {more:,} more sets that are not published: `dataharvest status --why --limit 0` has them all")
-
-
-def print_unusable(show: Show, deliveries: "list[DeliveryStatus]") -> None:
-    """Why files that belong to no set can't be used."""
-    for one in deliveries:
-        failure = one.failure or {}
-        said = visible(f"{one.file} belongs to no set, rule {failure.get('rule')}: {failure.get('message')}".rstrip("."))
-        show(f"\n{said}.\n  Upload it again under a name that says its kind and date; this one is never read.")
 
 
 def way_out(why: "Why") -> str:

@@ -1,7 +1,7 @@
 """`dataharvest webhook`: the secret that a tenant checks calls with, and what could not be told."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -52,10 +52,17 @@ def list_calls(tenant: str | None) -> None:
         was_made = f"every call was accepted: {accepted_count:,}" if accepted_count else "no call was ever made"
         click.echo(was_made)
     for one in found:
-        attempts = f"{one['attempt_count']} {'attempt' if one['attempt_count'] == 1 else 'attempts'}"
-        failure = f": {one['last_failure']}" if one["last_failure"] else ""
-        state = "given up" if one["state"] == "given_up" else f"next try at {one['next_try_at']:%F %T} UTC"
-        click.echo(f"{one['tenant']} {one['business_date']} {one['kind']}, {attempts}, {state}{failure}")
+        click.echo(call_line(one))
+
+
+def call_line(one: Mapping[str, Any]) -> str:
+    """One call that was not accepted: what it tells whom, how often it was tried, and what comes next."""
+    # What is told of a file whose name says no date has none.
+    about = " ".join(str(part) for part in (one["tenant"], one["business_date"], one["kind"]) if part is not None)
+    attempts = f"{one['attempt_count']} {'attempt' if one['attempt_count'] == 1 else 'attempts'}"
+    failure = f": {one['last_failure']}" if one["last_failure"] else ""
+    state = "given up" if one["state"] == "given_up" else f"next try at {one['next_try_at']:%F %T} UTC"
+    return f"{about}, {attempts}, {state}{failure}"
 
 
 @webhook.command("retry")

@@ -1,6 +1,6 @@
 """What can be done about a dead letter: look at it, send its message again, or lay it aside with a reason."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from dataharvest.ports import Position, Resender
 
 State = Literal["open", "replayed", "discarded"]
 Headers = Sequence[tuple[str, bytes | None]]
+ONLY_OPEN: tuple[State, ...] = ("open",)
 SOURCE_HEADER = "replayed_from"
 """Header of every message that was sent again: where it was taken from, ``topic:partition:offset``."""
 
@@ -113,17 +114,19 @@ class Outcome(NamedTuple):
     """Whether it could not be done, rather than needed not."""
 
 
-async def replay_letter(position: Position, *, box: DeadLetterBox, sender: Resender, by: str) -> Outcome:
-    """Send an open letter's message to its topic again, with its key; one that was replayed or discarded is left alone.
+async def replay_letter(
+    position: Position, *, box: DeadLetterBox, sender: Resender, by: str, states: Collection[State] = ONLY_OPEN
+) -> Outcome:
+    """Send a letter's message to its topic again, with its key; a letter that is in none of these states is left alone.
 
-    When the program ends between sending and noting, the letter stays open and may be sent once more: every stage takes a
+    When the program ends between sending and noting, the letter stays as it was and may be sent once more: every stage takes a
     message twice.
 
     Raises:
         Rejected: there is no such letter, or its bytes are gone.
     """
     async with box.taken(position) as taken:
-        if taken.letter.state != "open":
+        if taken.letter.state not in states:
             return await _left_alone(taken.letter, box)
         content = await box.content(taken.letter)
         sent_to = await sender.resend(

@@ -60,14 +60,14 @@ SELECT DISTINCT v.tenant FROM batch b JOIN set_version v USING (set_version_id)
 WHERE b.sent_at IS NULL AND v.state = 'open' AND b.planned_at < clock_timestamp() - interval '60 seconds'
 
 -- name: silent_batches
--- One that was dead-lettered waits for a replay.
+-- One that was dead-lettered waits for a replay, also when somebody has discarded it.
 SELECT v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count, b.topic_partition, b.topic_offset
 FROM batch b JOIN set_version v USING (set_version_id)
 WHERE v.state = 'open' AND b.sent_at < clock_timestamp() - interval '120 seconds' AND b.done_at IS NULL
   AND NOT EXISTS (SELECT FROM batch moved WHERE moved.set_version_id = b.set_version_id
                   AND greatest(moved.computed_at, moved.done_at) > clock_timestamp() - interval '120 seconds')
   AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.topic = 'work' AND l.topic_partition = b.topic_partition
-                  AND l.topic_offset = b.topic_offset)
+                  AND l.topic_offset = b.topic_offset AND l.state <> 'replayed')
 
 -- name: unsent_outbound
 -- Messages of batches that are not done go out with them.

@@ -26,7 +26,7 @@ SELECT d.delivery_id, d.tenant, d.business_date, d.entity, d.object_key, d.state
            (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q WHERE q.delivery_id = d.delivery_id AND q.state = 'open')
        ELSE 0 END AS open_quarantine,
        d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken,
-       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule, dead.dead_letter_is_discarded,
+       dead.dead_letter_count, dead.dead_letter_index, dead.dead_letter_rule, dead.dead_letter_is_discarded, dead.dead_letter_names,
        (SELECT p.reason FROM tenant_pause p WHERE p.tenant = d.tenant) AS pause_reason
 FROM wanted JOIN delivery d USING (delivery_id)
 LEFT JOIN LATERAL (
@@ -36,16 +36,22 @@ LEFT JOIN LATERAL (
            sum(accepted_count)::bigint AS accepted_count
     FROM chunk WHERE chunk.delivery_id = d.delivery_id
     HAVING d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging')) live ON true
--- What of the delivery was dead-lettered and not replayed; what can still be replayed comes first.
+-- What of the delivery was dead-lettered and not replayed, a letter for each message; what nobody has discarded comes first, and
+-- discarded letters are named only where there are no others.
 LEFT JOIN LATERAL (
-    SELECT count(DISTINCT (l.topic, l.chunk_index)) AS dead_letter_count, coalesce(bool_and(l.state = 'discarded'), false) AS dead_letter_is_discarded,
-           (array_agg(l.chunk_index ORDER BY l.state = 'discarded', l.chunk_index, l.failed_at))[1] AS dead_letter_index,
-           (array_agg(l.rule ORDER BY l.state = 'discarded', l.chunk_index, l.failed_at))[1] AS dead_letter_rule
-    FROM dead_letter l
-    WHERE l.delivery_id = d.delivery_id AND l.state <> 'replayed' AND CASE
-        WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at
-        ELSE d.state IN ('registered', 'waiting', 'splitting', 'sealed') AND l.rule <> 'chunk_damaged'
-            AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index) END
+    SELECT count(*) AS dead_letter_count, coalesce(bool_and(is_discarded), false) AS dead_letter_is_discarded,
+           (array_agg(chunk_index ORDER BY is_discarded, chunk_index))[1] AS dead_letter_index,
+           (array_agg(rule ORDER BY is_discarded, chunk_index))[1] AS dead_letter_rule,
+           (coalesce(array_agg(name ORDER BY chunk_index) FILTER (WHERE NOT is_discarded),
+                     array_agg(name ORDER BY chunk_index), '{}'))[1:20] AS dead_letter_names
+    FROM (SELECT DISTINCT ON (l.topic, l.chunk_index) l.chunk_index, l.rule, l.state = 'discarded' AS is_discarded,
+                 format('%s:%s:%s', l.topic, l.topic_partition, l.topic_offset) AS name
+          FROM dead_letter l
+          WHERE l.delivery_id = d.delivery_id AND l.state <> 'replayed' AND CASE
+              WHEN l.chunk_index IS NULL THEN d.state = 'judging' AND l.failed_at > d.sealed_at
+              ELSE d.state IN ('registered', 'waiting', 'splitting', 'sealed') AND l.rule <> 'chunk_damaged'
+                  AND NOT EXISTS (SELECT FROM chunk c WHERE c.delivery_id = l.delivery_id AND c.chunk_index = l.chunk_index) END
+          ORDER BY l.topic, l.chunk_index, l.state = 'discarded', l.failed_at) letter
 ) dead ON true
 ORDER BY d.tenant, d.business_date, d.entity, d.delivery_id
 
@@ -61,13 +67,17 @@ WHERE ($1::text IS NULL OR v.tenant = $1) AND ($2::date[] IS NULL OR v.business_
 ORDER BY v.tenant, v.business_date, v.version
 
 -- name: batches
--- A batch whose message was dead-lettered waits until that is replayed; then its message is another.
+-- A batch whose message was dead-lettered waits until that is replayed, discarded or not; then its message is another.
 SELECT b.set_version_id, b.rule, count(b.done_at) AS done_count, max(b.batch_count) AS batch_count, min(b.planned_at) AS since,
-       count(l.rule) AS dead_letter_count,
-       (array_agg(l.rule ORDER BY b.batch_index) FILTER (WHERE l.rule IS NOT NULL))[1] AS dead_letter_rule
+       count(l.rule) AS dead_letter_count, coalesce(bool_and(l.state = 'discarded'), false) AS dead_letter_is_discarded,
+       (array_agg(l.rule ORDER BY l.state = 'discarded', b.batch_index) FILTER (WHERE l.rule IS NOT NULL))[1] AS dead_letter_rule,
+       (coalesce(array_agg(l.topic || ':' || l.topic_partition || ':' || l.topic_offset ORDER BY b.batch_index)
+                     FILTER (WHERE l.state <> 'discarded'),
+                 array_agg(l.topic || ':' || l.topic_partition || ':' || l.topic_offset ORDER BY b.batch_index)
+                     FILTER (WHERE l.rule IS NOT NULL), '{}'))[1:20] AS dead_letter_names
 FROM batch b
 LEFT JOIN dead_letter l ON l.topic = 'work' AND (l.topic_partition, l.topic_offset) = (b.topic_partition, b.topic_offset)
-     AND l.state = 'open' AND b.done_at IS NULL
+     AND l.state <> 'replayed' AND b.done_at IS NULL
 WHERE b.set_version_id = ANY($1) GROUP BY b.set_version_id, b.rule ORDER BY b.set_version_id, min(b.planned_at), b.rule
 
 -- name: first_missing_chunks
@@ -86,10 +96,15 @@ SELECT count(DISTINCT application_name) FROM pg_stat_activity
 WHERE datname = current_database() AND application_name LIKE 'dataharvest worker-%'
 
 -- name: orphans
+-- While slices of a version are being related, only some of its orphans are counted: nothing is said of them yet.
 SELECT c.set_version_id, c.kind, c.record_count,
        ARRAY(SELECT o.reference FROM orphan o WHERE o.set_version_id = c.set_version_id AND o.kind = c.kind
              ORDER BY o.reference LIMIT $2) AS sample
-FROM orphan_count c WHERE c.set_version_id = ANY($1) ORDER BY c.set_version_id, c.kind
+FROM orphan_count c JOIN set_version v USING (set_version_id)
+WHERE c.set_version_id = ANY($1)
+  AND (v.state = 'blocked'
+       OR EXISTS (SELECT FROM fact f WHERE f.set_version_id = c.set_version_id AND f.name = 'relation_established'))
+ORDER BY c.set_version_id, c.kind
 
 -- name: quarantined
 SELECT q.* FROM unnest($1::bigint[]) AS shown(delivery_id), LATERAL (
@@ -234,5 +249,11 @@ FROM batch b JOIN set_version v USING (set_version_id)
 WHERE v.tenant = $1 AND v.business_date = $2 GROUP BY v.version, b.rule
 
 -- name: without_set
-SELECT delivery_id FROM delivery WHERE (business_date IS NULL OR entity IS NULL) AND ($2::text IS NULL OR tenant = $2)
+-- $3: days since they came, at most.
+SELECT delivery_id FROM delivery
+WHERE (business_date IS NULL OR entity IS NULL) AND ($2::text IS NULL OR tenant = $2)
+  AND ($3::int IS NULL OR registered_at >= clock_timestamp() - make_interval(days => $3))
 ORDER BY delivery_id DESC LIMIT $1
+
+-- name: without_set_count
+SELECT count(*) FROM delivery WHERE (business_date IS NULL OR entity IS NULL) AND ($1::text IS NULL OR tenant = $1)

@@ -20,7 +20,7 @@ from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady, encode_chunk
 from dataharvest.ports import DeadLetters, Position, Resender
 from dataharvest.replaying.dead_letters import DeadLetterBox, LetterChoice, discard_letter, replay_letter
-from dataharvest.sweeping import SweepState
+from dataharvest.sweeping import SentBatch, SweepState
 from tests.contract.ledgers import DAY, Ledger
 from tests.contract.test_dead_letters import sealed_but_one
 from tests.contract.test_sender import Poison, new_topic, records_of
@@ -138,6 +138,21 @@ async def test_a_discarded_letter_keeps_its_reason_and_is_not_sent(office: Offic
     assert (action.action, action.reason, action.sent_to) == ("discarded", "test data", None)
 
 
+async def test_a_discarded_letter_that_is_named_is_sent_again_and_the_history_keeps_both(office: Office) -> None:
+    await keep(office)
+    await discard_letter(office.first, box=office.box, by="anna", reason="test data")
+    outcomes = [
+        await replay_letter(office.first, box=office.box, sender=office.sender, by="ben", states=("open", "discarded"))
+        for _ in range(2)
+    ]
+    assert [one.done for one in outcomes] == [True, False]
+    assert [(one.action, one.by_whom) for one in await office.box.history(office.first)] == [
+        ("discarded", "anna"),
+        ("replayed", "ben"),
+    ]
+    assert [one.state for one in await office.box.find(LetterChoice())] == ["replayed"]
+
+
 async def test_a_letter_that_nobody_kept_is_unknown(office: Office) -> None:
     with pytest.raises(Rejected) as refused:
         await replay_letter(office.first, box=office.box, sender=office.sender, by="anna")
@@ -207,22 +222,45 @@ async def test_a_batch_whose_message_was_replayed_waits_for_the_new_one(real_led
     assert [tuple(one) for one in places] == [(action.sent_to.partition, action.sent_to.offset)]
 
 
-async def test_a_chunk_whose_letter_was_replayed_is_on_its_way_and_one_that_was_discarded_is_not(
-    ledger: Ledger, broker: str | None
-) -> None:
-    lease, last = await sealed_but_one(ledger)
-    state: SweepState
-    keeper: DeadLetters
-    box: DeadLetterBox
+@pytest.fixture
+async def swept(ledger: Ledger, broker: str | None) -> AsyncIterator[tuple[SweepState, DeadLetters, DeadLetterBox]]:
+    """What a sweep is shown of a ledger, and that ledger's letters."""
     sender = KafkaSender(broker or "")
     if ledger.database and broker:
-        state = PostgresSweepState(ledger.database)
-        keeper, box = KafkaDeadLetters(sender, ledger.database), StoredDeadLetters(ledger.database, KafkaLog(broker))
+        stored = StoredDeadLetters(ledger.database, KafkaLog(broker))
+        yield PostgresSweepState(ledger.database), KafkaDeadLetters(sender, ledger.database), stored
     else:
         assert ledger.rows is not None and isinstance(ledger.deliveries, MemoryDeliveries)
-        state = MemorySweepState(ledger.rows, ledger.deliveries.lease_of)
         memory = MemoryDeadLetterBox(ledger.rows)
-        keeper, box = memory, memory
+        yield MemorySweepState(ledger.rows, ledger.deliveries.lease_of), memory, memory
+    await sender.close()
+
+
+async def test_a_batch_whose_letter_was_discarded_waits_until_it_is_replayed_by_name(
+    ledger: Ledger, swept: tuple[SweepState, DeadLetters, DeadLetterBox]
+) -> None:
+    state, keeper, box = swept
+    await ledger.version("acme")
+    ready = RuleReady(tenant="acme", business_date=DAY, version=1, rule="tax")
+    await ledger.work.plan(ready, batch_count=1)
+    [batch] = await ledger.work.unsent(ready)
+    place = Position("work", 3, 1 << 40)
+    await ledger.work.mark_sent(batch, place)
+    await make_old(ledger)
+    assert await state.silent_batches() == [SentBatch(batch, place)]
+    await keeper.keep(place, message=Poison(batch.key, batch.encode(), None), stage="work", reason=REASON)
+    assert await state.silent_batches() == []
+    await discard_letter(place, box=box, by="anna", reason="a test's")
+    assert await state.silent_batches() == []
+    await replay_letter(place, box=box, sender=MemorySender(), by="ben", states=("open", "discarded"))
+    assert await state.silent_batches() == [SentBatch(batch, Position("work", 3, 0))]
+
+
+async def test_a_chunk_whose_letter_was_replayed_is_on_its_way_and_one_that_was_discarded_is_not(
+    ledger: Ledger, swept: tuple[SweepState, DeadLetters, DeadLetterBox]
+) -> None:
+    lease, last = await sealed_but_one(ledger)
+    state, keeper, box = swept
     first, second = (Position("chunks", 0, offset) for offset in (1 << 40, 1 << 41))
     for position, expected in ((first, [lease]), (second, [])):
         await keeper.keep(position, message=Poison(last.key, encode_chunk(last, b"any"), None), stage="persist", reason=REASON)
@@ -234,4 +272,3 @@ async def test_a_chunk_whose_letter_was_replayed_is_on_its_way_and_one_that_was_
         else:
             await discard_letter(position, box=box, by="anna", reason="a test's")
         assert [gap.lease for gap in await state.gaps()] == expected
-    await sender.close()

@@ -15,6 +15,7 @@ from dataharvest.errors import Rejected
 from dataharvest.messages import ChunkMetadata, Judgement, RuleReady, encode_chunk
 from dataharvest.ports import DeadLetters, Position
 from dataharvest.rulebook import RELATIONSHIP, all_rules
+from dataharvest.status import SetStatus
 from dataharvest.sweeping import SweepState
 from tests.contract.ledgers import ACCOUNTS, DAY, POSITION, Ledger, chunks_of, sealing_of
 from tests.contract.test_sweeping import make_old
@@ -108,11 +109,21 @@ async def test_a_judgement_that_was_dead_lettered_is_neither_unsent_nor_overdue(
     assert (await ledger.judgements.unsent(KEY), await ledger.judgements.overdue(age_s=0)) == ([], [])
 
 
-async def reason_of(ledger: Ledger) -> str:
+async def status_of(ledger: Ledger) -> SetStatus:
     assert ledger.database is not None
     status = PostgresStatus(ledger.database, required=("accounts",), rules=all_rules().values())
     [found] = (await status.report(tenant="acme")).sets
-    return found.reason
+    return found
+
+
+async def reason_of(ledger: Ledger) -> str:
+    return (await status_of(ledger)).reason
+
+
+async def command_of(ledger: Ledger) -> str:
+    found = (await status_of(ledger)).why
+    assert found is not None
+    return found.command
 
 
 async def test_the_status_names_the_batch_that_waits_for_a_replay(real_ledger: Ledger) -> None:
@@ -127,11 +138,35 @@ async def test_the_status_names_the_batch_that_waits_for_a_replay(real_ledger: L
     await keep(dead_letters, "work", batch.encode(), offset=6)
     assert await reason_of(real_ledger) == before
     await keep(dead_letters, "work", batch.encode(), offset=7)
-    lost = "1 batch of relationship was dead-lettered (crashed_worker), nothing but a replay sends that again"
-    assert await reason_of(real_ledger) == f"{before.rstrip('.')}; {lost}."
-    async with real_ledger.database.connection() as connection:
-        await connection.execute("UPDATE dead_letter SET state = 'replayed'")
+    for state, discarded in (("open", ""), ("discarded", " and discarded")):
+        lost = f"1 batch of relationship was dead-lettered (crashed_worker){discarded}, nothing but a replay sends that again"
+        await settle_all(real_ledger, state)
+        assert await reason_of(real_ledger) == f"{before.rstrip('.')}; {lost}."
+        assert await command_of(real_ledger) == "dataharvest dead-letters replay work:0:7"
+    await settle_all(real_ledger, "replayed")
     assert await reason_of(real_ledger) == before
+
+
+async def settle_all(ledger: Ledger, state: str) -> None:
+    assert ledger.database is not None
+    async with ledger.database.connection() as connection:
+        await connection.execute("UPDATE dead_letter SET state = $1", state)
+
+
+async def test_of_lost_batches_the_command_names_those_that_nobody_has_discarded(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    await real_ledger.version("acme")
+    ready = RuleReady(tenant="acme", business_date=DAY, version=1, rule=RELATIONSHIP)
+    await real_ledger.work.plan(ready, batch_count=23)
+    dead_letters = KafkaDeadLetters(MemorySender(), real_ledger.database)
+    for offset, batch in enumerate(await real_ledger.work.unsent(ready)):
+        await real_ledger.work.mark_sent(batch, Position("work", 0, offset))
+        await keep(dead_letters, "work", batch.encode(), offset=offset)
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("UPDATE dead_letter SET state = 'discarded' WHERE topic_offset < 21")
+    assert await command_of(real_ledger) == "dataharvest dead-letters replay work:0:21 work:0:22"
+    await settle_all(real_ledger, "discarded")
+    assert (await command_of(real_ledger)).split()[3:] == [f"work:0:{offset}" for offset in range(20)]
 
 
 async def test_the_status_names_the_chunk_that_waits_for_a_replay(real_ledger: Ledger) -> None:
@@ -143,9 +178,9 @@ async def test_the_status_names_the_chunk_that_waits_for_a_replay(real_ledger: L
         await keep(dead_letters, "chunks", encode_chunk(last, b"any"), offset=offset)
     waits = "was dead-lettered (crashed_worker) and waits to be replayed, nothing sends it again by itself"
     assert await reason_of(real_ledger) == f"accounts: chunk 1 {waits}."
-    async with real_ledger.database.connection() as connection:
-        await connection.execute("UPDATE dead_letter SET state = 'discarded'")
-    discarded = "was dead-lettered (crashed_worker) and discarded, only a corrected file can take its place"
+    assert await command_of(real_ledger) == "dataharvest dead-letters replay chunks:0:0"
+    await settle_all(real_ledger, "discarded")
+    discarded = "was dead-lettered (crashed_worker) and discarded, only a corrected file or a replay by its name brings it"
     assert await reason_of(real_ledger) == f"accounts: chunk 1 {discarded}."
     await real_ledger.chunks.persist(*chunks_of(lease, ACCOUNTS)[-1], position=POSITION)
     assert await reason_of(real_ledger) == "accounts: 2 of 2 chunks stored."

@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from dataharvest.adapters.postgres.connection import Database
-from dataharvest.rulebook import RELATIONSHIP
-from tests.contract.ledgers import Ledger
+from dataharvest.adapters.postgres.status import PostgresStatus
+from dataharvest.deliveries import SetKey
+from dataharvest.rulebook import RELATIONSHIP, all_rules
+from tests.contract.ledgers import DAY, FILES, Ledger
 from tests.contract.test_work import batch_of, planned
 
 CLIENT = "9e40659b-5b0a-4d28-8f3e-0a1b2c3d4e5f"
@@ -137,6 +139,24 @@ async def test_samples_of_all_slices_are_kept_with_one_count(real_ledger: Ledger
     assert await of_database(real_ledger).sample("portfolios without an account") == wanted
 
 
+@pytest.mark.parametrize("ending", ["related", "blocked"])
+async def test_the_status_tells_of_orphans_once_all_slices_are_related(real_ledger: Ledger, ending: str) -> None:
+    await real_ledger.version("acme", files=large_files())
+    await planned(real_ledger, RELATIONSHIP, count=3)
+    await related_in(real_ledger, (0, 1), count=3)
+    assert await of_database(real_ledger).told() == {}
+    await related_in(real_ledger, (2,), count=3)
+    if ending == "related":
+        for index in range(3):
+            async with real_ledger.work.open_batch(batch_of(RELATIONSHIP, index, 3)) as locked:
+                assert locked is not None
+                await locked.mark_done()
+        await real_ledger.sets.confirm_done(SetKey("acme", DAY), 1, all_rules()[RELATIONSHIP])
+    else:
+        await of_database(real_ledger).run("UPDATE set_version SET state = 'blocked', failure = $1", {"rule": "orphans"})
+    assert await of_database(real_ledger).told() == ORPHANS
+
+
 class Rows:
     """What these tests look at and change in the database itself."""
 
@@ -156,6 +176,12 @@ class Rows:
         async with self._database.connection() as connection:
             rows = await connection.fetch("SELECT reference FROM orphan WHERE kind = $1 ORDER BY reference", kind)
         return [row["reference"] for row in rows]
+
+    async def told(self) -> dict[str, int]:
+        """Orphans that the status tells of, by kind."""
+        status = PostgresStatus(self._database, required=FILES, rules=all_rules().values())
+        [found] = (await status.report(tenant="acme")).sets
+        return {one.kind: one.count for one in found.orphans}
 
     async def add_portfolio(self, delivery_id: int, reference: str, client: str) -> None:
         await self.run(

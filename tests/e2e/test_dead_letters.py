@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import shlex
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -71,7 +72,7 @@ async def test_a_letter_is_listed_shown_replayed_and_its_copy_discarded(outside:
     assert [one["reason"] for one in await answer("history", copy_name)] == ["a test's"]
 
 
-async def test_a_batch_that_was_dead_lettered_shows_in_status_until_it_is_replayed(
+async def test_a_batch_that_was_dead_lettered_and_discarded_is_brought_on_by_the_command_that_status_prints(
     outside: Outside, dataharvest: Command
 ) -> None:
     files = make_set("dead-batch")
@@ -94,7 +95,14 @@ async def test_a_batch_that_was_dead_lettered_shows_in_status_until_it_is_replay
     assert "1 batch of outbound.clients was dead-lettered (sqlstate_23505)" in one["why"]["sentence"]
 
     await outside.query("DELETE FROM outbound WHERE message_id = $1", taken)
-    done = await asyncio.to_thread(dataharvest, "dead-letters", "replay", "--rule", "sqlstate_23505", "--by", "anna")
+    command = one["why"]["command"]
+    [name] = command.removeprefix("dataharvest dead-letters replay ").split()
+    done = await asyncio.to_thread(dataharvest, "dead-letters", "discard", name, "--reason", "a test's", "--by", "anna")
+    assert done.returncode == 0, done.stderr
+    [one] = await shown()
+    assert "dead-lettered (sqlstate_23505) and discarded" in one["why"]["sentence"]
+    assert one["why"]["command"] == command
+    done = await asyncio.to_thread(dataharvest, *shlex.split(command)[1:])
     assert done.returncode == 0, done.stderr
     await outside.published([files.tenant])
     [messages] = (await outside.outbound(files.tenant)).values()

@@ -1,14 +1,16 @@
 """The words of `dataharvest dead-letters`, and what needs no service."""
 
 from dataclasses import replace
+from typing import Any
 
 import click
 import pytest
 from click.testing import CliRunner
 
 from dataharvest.adapters.memory_dead_letters import MemoryDeadLetterBox
+from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.cli.dead_letters import dead_letters
-from dataharvest.cli.dead_letters_work import nothing_open, require_rule
+from dataharvest.cli.dead_letters_work import act_on, nothing_open, require_rule
 from dataharvest.cli.letter_text import full_text, with_content
 from dataharvest.errors import Rejected
 from dataharvest.ports import Position
@@ -87,6 +89,19 @@ async def test_a_rule_that_a_message_can_break_may_be_asked_for(rule: str | None
 async def test_a_rule_that_nobody_knows_is_wrong_usage(box: MemoryDeadLetterBox, hint: str) -> None:
     with pytest.raises(click.BadParameter, match=f"no rule of a message is called 'nosuch'; {hint}"):
         await require_rule(box, "nosuch")
+
+
+async def test_a_plan_says_that_a_discarded_letter_is_sent_again_only_by_its_name() -> None:
+    box = box_with("unreadable_message")
+    await discard_letter(Position("work", 0, 0), box=box, by="anna", reason="a test's")
+    named = {"open": "would be sent again", "discarded": "would be sent again"}
+
+    async def sentences(names: list[str], plan: dict[Any, str]) -> list[str]:
+        return [one.sentence for one in await act_on(box, MemorySender(), names, {}, None, plan=plan)]
+
+    assert await sentences(["work:0:0"], named) == ["work:0:0 would be sent again"]
+    assert await sentences(["work:0:0"], {"open": "would be discarded"}) == ["work:0:0 would be left alone: it is discarded"]
+    assert await sentences([], {"open": "would be sent again"}) == []
 
 
 async def test_where_nothing_is_open_it_is_said_what_became_of_it() -> None:

@@ -13,17 +13,17 @@ from tests.unit.test_harvest_verdict import delivery, report
 
 PROMISED = {
     "StatusReport": "at sets deliveries_without_set dead_letter_count dead_letters worker_count unreadable_contracts "
-    "set_count unpublished_count",
+    "set_count unpublished_count without_set_count",
     "SetStatus": "tenant business_date state version published_at waits_for reason counts warnings orphans rules deliveries "
     "problem late_at manifests cause why missing_files pause_reason stored_chunk_count chunk_count eta_at due_at zone",
     "DeliveryStatus": "delivery_id tenant business_date entity file state counts stored_chunk_count chunk_count "
     "first_missing_chunk open_quarantine quarantined duplicates ignored_columns contract_version repeat_of failure "
-    "contract_trouble dead_letter_count dead_letter_index dead_letter_rule dead_letter_is_discarded "
+    "contract_trouble dead_letter_count dead_letter_index dead_letter_rule dead_letter_is_discarded dead_letter_names "
     "size_bytes registered_at next_try_at completed_at",
     "Counts": "read persisted quarantined duplicate accepted",
     "Quarantined": "line byte_offset column rule message quarantine_id",
     "DuplicateKey": "natural_key record_count lines",
-    "RuleStatus": "rule done batch_count dead_letter_count dead_letter_rule",
+    "RuleStatus": "rule done batch_count dead_letter_count dead_letter_rule dead_letter_is_discarded dead_letter_names",
     "Orphans": "kind count sample",
     "ManifestStatus": "manifest_id file state failure registered_at",
     "Why": "sentence remedy command placeholders",

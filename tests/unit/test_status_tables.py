@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from dataharvest.cli.status_tables import print_reasons, print_report, print_unusable
+from dataharvest.cli.status_tables import print_reasons, print_report
 from dataharvest.rules.standing import State
 from dataharvest.status import Counts, StatusReport, Why
 from tests.unit.test_harvest_verdict import NOW, delivery, report
@@ -59,19 +59,6 @@ def test_what_stands_in_capitals_is_explained_below_the_command() -> None:
     assert "  $ dataharvest harvest FOLDER --tenant t\n    FOLDER: a folder with a.csv in it\n" in shown
 
 
-def test_why_a_file_without_a_set_can_not_be_used_is_said_in_a_sentence() -> None:
-    said: list[str] = []
-
-    print_unusable(
-        said.append, [delivery(1, "rejected", file="t/\u202ex.csv", failure={"rule": "r", "message": "It names nothing."})]
-    )
-
-    assert said == [
-        "\nt/\\u202ex.csv belongs to no set, rule r: It names nothing.\n"
-        "  Upload it again under a name that says its kind and date; this one is never read."
-    ]
-
-
 def test_details_show_every_delivery_and_the_reason() -> None:
     shown = printed(report(State.BLOCKED, delivery(3, file="t/\u202eaccounts.csv"), why=WHY), details=True)
 
@@ -102,7 +89,7 @@ def test_the_most_urgent_set_is_explained_first() -> None:
 def test_sets_beyond_the_limit_are_counted() -> None:
     found = report(State.BLOCKED, delivery(), why=WHY).model_copy(update={"set_count": 1_200, "unpublished_count": 300})
 
-    assert " … and 1,199 more sets, less urgent ones: `--limit 0` shows all" in printed(found)
+    assert " … and 1,199 more sets: `--limit 0` shows all" in printed(found)
     assert "\n… and 299 more sets that are not published" in printed(found)
     assert "more sets" not in printed(found.model_copy(update={"set_count": 1, "unpublished_count": 1}))
 

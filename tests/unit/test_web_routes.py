@@ -36,6 +36,7 @@ class StillReader:
         self.outage = False
         self.beat = "1"
         self.read_count = 0
+        self.waiting_count = 1
 
     async def pulse(self) -> str:
         if self.outage:
@@ -45,7 +46,8 @@ class StillReader:
     async def board(self, query: BoardQuery) -> Board:
         self.read_count += 1
         row = BoardRow(tenant="acme", cells=[Cell(state=State.BLOCKED, version=None, late=True)])
-        waiting = Attention(tenant="acme", business_date=DAY, state=State.BLOCKED, late_at=NOW, zone="UTC", why=WHY)
+        one = Attention(tenant="acme", business_date=DAY, state=State.BLOCKED, late_at=NOW, zone="UTC", why=WHY)
+        waiting = [one.model_copy(update={"business_date": DAY - timedelta(days=days)}) for days in range(self.waiting_count)]
         return Board(
             at=NOW,
             query=query,
@@ -55,8 +57,8 @@ class StillReader:
             late_count=1,
             tenant_count=1,
             page_count=1,
-            attention=[waiting],
-            attention_count=1,
+            attention=waiting,
+            attention_count=len(waiting),
             worker_count=1,
             dead_letter_count=0,
         )
@@ -120,6 +122,17 @@ async def test_what_comes_from_outside_is_escaped(client: httpx.AsyncClient) -> 
 
     assert "acme/&lt;b&gt;.csv, line 3 breaks rule money." in page
     assert "<b>.csv" not in page
+
+
+async def test_sets_that_wait_beyond_the_first_three_are_counted_and_not_called_less_urgent(
+    client: httpx.AsyncClient, reader: StillReader
+) -> None:
+    reader.waiting_count = 5
+
+    page = (await client.get("/")).text
+
+    assert "<summary>2 more</summary>" in page
+    assert "urgent" not in page
 
 
 async def test_a_cell_says_its_tenant_date_and_state(client: httpx.AsyncClient) -> None:

@@ -14,6 +14,7 @@ from aiohttp import web
 from dataharvest.adapters.http_caller import HttpCaller
 from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.memory_notifications import MemoryCaller, MemoryWebhookCalls
+from dataharvest.cli.webhook import call_line
 from dataharvest.contracts import Contract, Webhook
 from dataharvest.messages import Notification
 from dataharvest.rules.notifying import GIVE_UP_AFTER_S
@@ -222,3 +223,22 @@ async def test_a_server_that_never_answers_is_left_after_a_while_and_the_loop_go
         assert time.monotonic() - started < 5
         released.set()
     await caller.close()
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({}, "acme 2026-11-23 set_ready, 1 attempt, next try at 2026-11-24 06:30:00 UTC: answered 500"),
+        (
+            {"business_date": None, "kind": "file_rejected", "attempt_count": 2, "state": "given_up", "last_failure": None},
+            "acme file_rejected, 2 attempts, given up",
+        ),
+    ],
+)
+def test_a_call_is_listed_with_its_date_where_it_is_about_one(fields: dict[str, object], line: str) -> None:
+    call = {
+        "tenant": "acme", "business_date": date(2026, 11, 23), "kind": "set_ready", "attempt_count": 1, "state": "waiting",
+        "next_try_at": datetime(2026, 11, 24, 6, 30, tzinfo=UTC), "last_failure": "answered 500",
+    }  # fmt: skip
+
+    assert call_line({**call, **fields}) == line

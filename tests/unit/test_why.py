@@ -55,8 +55,31 @@ MANIFEST = ManifestStatus(manifest_id=1, file="t/manifest_20240328.json", state=
 NO_JSON = MANIFEST.model_copy(update={"state": "rejected", "failure": {"message": "line 3 is no JSON"}})
 DIFFERENCE = {"problem": {"message": "accounts: 7 records expected, 6 found"}, "manifests": [MANIFEST]}
 ORPHAN = Orphans(kind="portfolios without a client", count=3, sample=["9e40659b"])
-CRASHED = {"dead_letter_count": 1, "dead_letter_index": 1, "dead_letter_rule": "crashed_worker"}
-LOST = [RuleStatus(rule="tax", done=1, batch_count=2, dead_letter_count=1, dead_letter_rule="crashed_worker")]
+REPLAY = "dataharvest dead-letters replay"
+DISCARDED = {
+    "dead_letter_count": 1,
+    "dead_letter_index": 1,
+    "dead_letter_rule": "crashed_worker",
+    "dead_letter_is_discarded": True,
+    "dead_letter_names": ["chunks:3:17"],
+}
+THREE_CHUNKS = {
+    "dead_letter_count": 3,
+    "dead_letter_index": 4,
+    "dead_letter_rule": "message",
+    "dead_letter_names": ["chunks:3:17", "chunks:9:2", "chunks:1:8"],
+}
+
+
+def lost(rule: str, *names: str, **fields: Any) -> RuleStatus:
+    letters = {"dead_letter_count": len(names), "dead_letter_rule": "crashed_worker", "dead_letter_names": list(names)}
+    return RuleStatus(rule=rule, done=1, batch_count=2, **{**letters, **fields})
+
+
+def computing(*rules: RuleStatus) -> dict[str, Any]:
+    return {"waits_for": ["tax"], "rules": list(rules)}
+
+
 HALF = [RuleStatus(rule="tax", done=1, batch_count=2)]
 
 CASES: dict[Cause, list[Case]] = {
@@ -76,13 +99,7 @@ CASES: dict[Cause, list[Case]] = {
             state=State.LOADING,
             names=(FILE, "chunk 1", "was dead-lettered by rule crashed_worker and discarded"),
             command=UPLOAD,
-            fields=moving(
-                "sealed",
-                dead_letter_count=1,
-                dead_letter_index=1,
-                dead_letter_rule="crashed_worker",
-                dead_letter_is_discarded=True,
-            ),
+            fields=moving("sealed", **DISCARDED),
         ),
         Case(
             state=State.LOADING,
@@ -112,14 +129,14 @@ CASES: dict[Cause, list[Case]] = {
         Case(
             state=State.LOADING,
             names=(FILE, "chunk 4 and 2 more", "dead-lettered by rule message"),
-            command="dataharvest dead-letters replay --rule message",
-            fields=moving("sealed", dead_letter_count=3, dead_letter_index=4, dead_letter_rule="message"),
+            command=f"{REPLAY} chunks:3:17 chunks:9:2 chunks:1:8",
+            fields=moving("sealed", **THREE_CHUNKS),
         ),
         Case(
             state=State.LOADING,
             names=(FILE, "the judgement of", "dead-lettered"),
-            command="dataharvest dead-letters replay --rule crashed_worker",
-            fields=moving("judging", dead_letter_count=1, dead_letter_rule="crashed_worker"),
+            command=f"{REPLAY} work:2:5",
+            fields=moving("judging", dead_letter_count=1, dead_letter_rule="crashed_worker", dead_letter_names=["work:2:5"]),
         ),
         Case(
             state=State.LOADING,
@@ -213,8 +230,20 @@ CASES: dict[Cause, list[Case]] = {
         Case(
             state=State.TRANSFORMING,
             names=("Version 1 waits for tax", "1 batch of tax was dead-lettered (crashed_worker)"),
-            command="dataharvest dead-letters replay --rule crashed_worker",
-            fields={"waits_for": ["tax"], "rules": LOST},
+            command=f"{REPLAY} work:2:5",
+            fields=computing(lost("tax", "work:2:5")),
+        ),
+        Case(
+            state=State.TRANSFORMING,
+            names=("Version 1 waits for tax", "1 batch of tax was dead-lettered (crashed_worker) and discarded"),
+            command=f"{REPLAY} work:2:5",
+            fields=computing(lost("tax", "work:2:5", dead_letter_is_discarded=True)),
+        ),
+        Case(
+            state=State.TRANSFORMING,
+            names=("1 batch of transactions was", "1 batch of tax was dead-lettered (crashed_worker) and discarded"),
+            command=f"{REPLAY} work:7:1",
+            fields=computing(lost("tax", "work:2:5", dead_letter_is_discarded=True), lost("transactions", "work:7:1")),
         ),
     ],
     Cause.OLDER_VERSION_GOES_OUT: [
@@ -303,6 +332,28 @@ def test_what_somebody_has_to_repair_does_not_ask_for_a_worker() -> None:
     case = CASES[Cause.CONTROL_TOTALS][-1]
 
     assert why(case.status(Cause.CONTROL_TOTALS), worker_count=0).command == RECONCILE
+
+
+def test_a_command_names_so_many_letters_and_says_that_there_are_more() -> None:
+    letters = [f"work:0:{offset}" for offset in range(20)]
+    fields = computing(lost("tax", *letters, dead_letter_count=35), lost("transactions", "work:7:1"))
+
+    found = why(Case(state=State.TRANSFORMING, names=(), command="", fields=fields).status(Cause.COMPUTING), worker_count=1)
+
+    assert shlex.split(found.command) == ["dataharvest", "dead-letters", "replay", *letters]
+    assert found.remedy.endswith("These are the first 20 of 36: ask again afterwards.")
+
+
+def test_letters_that_somebody_has_discarded_are_left_to_a_corrected_file_while_others_are_open() -> None:
+    deliveries = [
+        delivery(1, "sealed", file=FILE, completed_at=None, **DISCARDED),
+        delivery(2, "sealed", file="t/clients_20240328.csv", completed_at=None, **THREE_CHUNKS),
+    ]
+    both_lost = Case(state=State.LOADING, names=(), command="", fields={"deliveries": deliveries})
+    discarded = Case(state=State.LOADING, names=(), command="", fields={"deliveries": deliveries[:1]})
+
+    assert why(both_lost.status(Cause.DELIVERY_MOVES), worker_count=1).command == f"{REPLAY} chunks:3:17 chunks:9:2 chunks:1:8"
+    assert f"sent again, `{REPLAY} chunks:3:17`" in why(discarded.status(Cause.DELIVERY_MOVES), worker_count=1).remedy
 
 
 def test_a_file_name_that_would_turn_the_line_around_is_written_out() -> None:

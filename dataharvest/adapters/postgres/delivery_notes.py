@@ -45,7 +45,8 @@ def _dead_letters(row: Row) -> str:
     count, index = row["dead_letter_count"], row["dead_letter_index"]
     what = "its judgement" if index is None else f"chunk {index}" if count == 1 else f"chunk {index} and {count - 1:,} more"
     if row["dead_letter_is_discarded"]:
-        return f"{what} was dead-lettered ({row['dead_letter_rule']}) and discarded, only a corrected file can take its place"
+        ways = "only a corrected file or a replay by its name brings it"
+        return f"{what} was dead-lettered ({row['dead_letter_rule']}) and discarded, {ways}"
     return f"{what} was dead-lettered ({row['dead_letter_rule']}) and waits to be replayed, nothing sends it again by itself"
 
 

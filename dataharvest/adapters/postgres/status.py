@@ -21,7 +21,7 @@ from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import Standing, State
 from dataharvest.set_details import Leftovers, SetDetails
 from dataharvest.sql import queries
-from dataharvest.status import DeadLetters, StatusReport, UnreadableContract
+from dataharvest.status import LEFTOVER_DAYS, DeadLetters, StatusReport, UnreadableContract
 
 _SQL = queries("status")
 _SAMPLE = 5
@@ -102,11 +102,12 @@ class PostgresStatus:
             cells = await self._boards.cells(connection, dates, part_of_tenant=tenant or "")
             found = {key: cell for key, cell in cells.each() if tenant in (None, key.tenant)}
             chosen = nsmallest(limit, found, key=lambda key: _order(key, found[key]))
-            others = [] if day else [row[0] for row in await connection.fetch(_SQL["without_set"], limit, tenant)]
-            wanted = Wanted(tenant=tenant, keys=chosen, delivery_ids=others)
-            report = await self._report(connection, wanted, None, _SAMPLE)
+            ids = [] if day else [row[0] for row in await connection.fetch(_SQL["without_set"], limit, tenant, LEFTOVER_DAYS)]
+            leftovers = 0 if day else await connection.fetchval(_SQL["without_set_count"], tenant)
+            report = await self._report(connection, Wanted(tenant=tenant, keys=chosen, delivery_ids=ids), None, _SAMPLE)
         unpublished = sum(cell.state is not State.PUBLISHED for cell in found.values())
-        return report.model_copy(update={"set_count": len(found), "unpublished_count": unpublished})
+        counts = {"set_count": len(found), "unpublished_count": unpublished, "without_set_count": leftovers}
+        return report.model_copy(update=counts)
 
     async def _report(self, connection: Connection, wanted: Wanted, since: datetime | None, sample: int) -> StatusReport:
         sets, others = await read_sets(connection, wanted)
@@ -165,7 +166,7 @@ class PostgresStatus:
     async def leftovers(self, *, limit: int) -> Leftovers:
         """See `StatusReader`."""
         async with self._snapshot() as connection:
-            ids = [row[0] for row in await connection.fetch(_SQL["without_set"], limit, None)]
+            ids = [row["delivery_id"] for row in await connection.fetch(_SQL["without_set"], limit, None, None)]
             report = await self._report(connection, Wanted(keys=[], delivery_ids=ids), None, _SAMPLE)
             letters = await read_dead_letters(connection, of=None, limit=limit)
         files = sorted(report.deliveries_without_set, key=lambda one: one.delivery_id, reverse=True)
@@ -192,9 +193,8 @@ def _order(key: SetKey, cell: Cell) -> tuple[int, int, str]:
 
 def _attention(report: StatusReport, order: Sequence[SetKey]) -> list[Attention]:
     by_key = {SetKey(one.tenant, one.business_date): one for one in report.sets}
-    shown = [by_key[key] for key in order]
     return [
         Attention(**{name: getattr(one, name) for name in Attention.model_fields if name != "why"}, why=one.why)
-        for one in shown
+        for one in map(by_key.__getitem__, order)
         if one.why
     ]
