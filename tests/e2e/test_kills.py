@@ -145,7 +145,7 @@ async def send_with_a_gap(made: World) -> None:
         first = await producer.send_and_wait("uploads", event, partition=0)
 
     async def committed() -> bool:
-        return await committed_offset(made, TopicPartition("uploads", 0)) > first.offset
+        return await committed_offset(made, TopicPartition("uploads", 0)) > int(first.offset)
 
     # Or the restarted worker would meet the gap once more.
     await eventually(committed, what="the first event committed", within_s=WAIT_S)
