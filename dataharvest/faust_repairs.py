@@ -1,7 +1,8 @@
 """Repairs without which an application that holds a Faust table loses messages or stands still, and the tripwire behind them.
 
-Written against exactly the versions below; docs/adr/0006 holds the measurements. Each repair has a test of its
-own on the real broker. Raise a pin only after those tests have passed on the new version.
+Written against exactly the versions below; docs/adr/0006 holds the measurements. The first three
+repairs have tests of their own on the real broker (tests/e2e/test_repairs.py), and what must not happen to commits has one
+(tests/contract/test_stale_commits.py); the assignor's has unit tests. Raise a pin only after all have passed on the new version.
 """
 
 import asyncio
