@@ -4,6 +4,7 @@ from dataharvest.replaying.requests import REPLAYABLE
 from tests.conftest import Command, RunWorkers
 from tests.e2e.outside import Outside
 from tests.e2e.sets import make_set
+from tests.kills.world import eventually
 
 FILES = make_set("replay-plans", transactions=5)
 
@@ -12,9 +13,15 @@ async def test_a_plan_for_every_topic_from_offset_0_changes_nothing(
     stack_environment: dict[str, str], running_workers: RunWorkers, dataharvest: Command
 ) -> None:
     outside = Outside(stack_environment)
+
+    async def told() -> bool:
+        return any(FILES.tenant.encode() in (one.value or b"") for one in await outside.records("notifications"))
+
     with running_workers(1):
         await outside.put_set(FILES)
         await outside.published([FILES.tenant])
+        # Sent within the second after that; a worker that ended before would leave it to the next one.
+        await eventually(told, what="the notification", within_s=30)
     begun = await outside.query("SELECT * FROM replay")
     for topic in REPLAYABLE:
         plan = dataharvest("replay", topic, "--from-offset", "0", "--tenant", FILES.tenant, "--plan")
