@@ -1,12 +1,12 @@
 """Fairness in one splitter: tenants send a chunk each in turn, and few chunks of a tenant are under way at a time."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from dataharvest.ports import Position
+from dataharvest.stages.tenant_line import TenantLine
 from dataharvest.tenants import ChunkKey, Tenants
 
 # A worker stores a chunk in about 40 ms and has dozens waiting: to look more often would only take its processor time.
@@ -21,13 +21,12 @@ class Turnstile:
     """Lets one chunk through at a time; those who wait are served tenant by tenant, however many a tenant has waiting."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._line = TenantLine()
         self._scheduled = False
 
     async def pass_through(self, tenant: str) -> None:
         """Wait for a turn of the tenant; it lasts until the caller waits for something again."""
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, deque()).append(turn)
+        turn = self._line.join(tenant)
         self._schedule()
         await turn
 
@@ -39,17 +38,8 @@ class Turnstile:
 
     def _let_one_through(self) -> None:
         self._scheduled = False
-        while self._waiting:
-            tenant = next(iter(self._waiting))
-            queue = self._waiting.pop(tenant)
-            turn = queue.popleft()
-            if queue:
-                # To the end of the line.
-                self._waiting[tenant] = queue
-            if not turn.done():
-                turn.set_result(None)
-                self._schedule()
-                return
+        if self._line.call_next():
+            self._schedule()
 
 
 class Window:

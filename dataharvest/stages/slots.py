@@ -1,9 +1,10 @@
 """Slots: how many chunks one process stores at a time, tenants in turn."""
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from dataharvest.stages.tenant_line import TenantLine
 
 
 class Slots:
@@ -14,7 +15,7 @@ class Slots:
 
     def __init__(self, limit: int) -> None:
         self._free = limit
-        self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
+        self._line = TenantLine()
 
     @asynccontextmanager
     async def slot(self, tenant: str) -> AsyncIterator[None]:
@@ -29,8 +30,7 @@ class Slots:
         if self._free:
             self._free -= 1
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(tenant, deque()).append(turn)
+        turn = self._line.join(tenant)
         try:
             await turn
         except asyncio.CancelledError:
@@ -40,14 +40,5 @@ class Slots:
             raise
 
     def _pass_on(self) -> None:
-        while self._waiting:
-            tenant = next(iter(self._waiting))
-            queue = self._waiting.pop(tenant)
-            turn = queue.popleft()
-            if queue:
-                # To the end of the line.
-                self._waiting[tenant] = queue
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
+        if not self._line.call_next():
+            self._free += 1
