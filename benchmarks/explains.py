@@ -8,6 +8,7 @@ newest, those of one small set. It ends with 1 when a plan reads all of a table 
 import argparse
 import asyncio
 import json
+import re
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -53,15 +54,21 @@ def main() -> int:
 def _questions() -> Questions:
     small = _SMALL["transactions"]
     weighing = weighing_query(all_entities()["transactions"], key_hash=KEY_HASHING.of(all_entities()["transactions"]))
-    orphans = tuple(_SMALL[entity] for entity in ("portfolios", "clients", "accounts", "transactions"))
+    portfolios, clients, accounts = (_SMALL[entity] for entity in ("portfolios", "clients", "accounts"))
     return {
         "judging a small delivery": (weighing, (small,)),
         "judging a large delivery": (weighing, (1,)),
         "a batch of a small set": (_PER_ACCOUNT, (small,)),
-        "orphans of a small set": (queries("work")["orphans"], orphans),
+        "portfolios of a small set": (_whole("portfolios"), (1, portfolios, clients, accounts)),
+        "other orphans of a small set": (_whole("others"), (portfolios, accounts, small)),
         "removing a small delivery": (_REMOVAL, (small,)),
         "removing a large delivery": (_REMOVAL, (2,)),
     }
+
+
+def _whole(name: str) -> str:
+    """A statement of relating without the conditions that keep a slice to its blocks."""
+    return re.sub(r"\{\w+\}", "", queries("relating")[name])
 
 
 async def _ask(url: str, folder: Path, *, rows: int) -> dict[str, Any]:

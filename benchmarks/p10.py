@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.fairness import median
-from benchmarks.sets import problem_with, upload_set, with_changed_balances, with_further_transactions, write_set
+from benchmarks.sets import problem_with, set_options, upload_set, with_changed_balances, with_further_transactions, write_set
 from benchmarks.site import Site, fresh_site, keep_result, wait_until
 
 _CHANGED = 10
@@ -22,11 +22,7 @@ Round = tuple[float, float, float]
 
 def main() -> int:
     """Run the rounds; 1 when anything but the expected messages went out."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--portfolios", type=int, default=300_000)
-    parser.add_argument("--transactions", type=int, default=3_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options = set_options(__doc__)
     with fresh_site() as (site, folder), site.workers(2, DATAHARVEST_CORRECTION_SETTLE_S="0"):
         rounds = [_round(site, folder / f"{number}", options, number) for number in range(options.rounds)]
     return _report(rounds, records=options.transactions)

@@ -4,14 +4,13 @@ r"""P8: a whole set, from its first upload to the last outbound message, against
 ``benchmarks/results/p8.json``, with what each part of the system used.
 """
 
-import argparse
 import sys
 import time
 
 from benchmarks.fairness import median
 from benchmarks.loads import copy_s, make_table
 from benchmarks.processor_time import watched
-from benchmarks.sets import SetFiles, problem_with, upload_set, write_set
+from benchmarks.sets import SetFiles, problem_with, set_options, upload_set, write_set
 from benchmarks.site import Site, fresh_site, keep_result, wait_until
 
 _WAIT_S = 1800.0
@@ -19,11 +18,7 @@ _WAIT_S = 1800.0
 
 def main() -> int:
     """Run the rounds; 1 when a message or a copy was wrong."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--portfolios", type=int, default=300_000)
-    parser.add_argument("--transactions", type=int, default=3_000_000)
-    parser.add_argument("--rounds", type=int, default=3)
-    options = parser.parse_args()
+    options = set_options(__doc__)
     times, parts = [], []
     with fresh_site() as (site, folder), site.workers(2) as workers:
         made = write_set(folder / "set", portfolios=options.portfolios, transactions=options.transactions)

@@ -1,5 +1,6 @@
 """Whole sets of seeded files and what they add up to, computed without the pipeline."""
 
+import argparse
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,6 +33,15 @@ class SetFiles:
     def message_count(self) -> int:
         """Outbound messages of the first version."""
         return self.portfolio_count + self.client_count
+
+
+def set_options(description: str | None) -> argparse.Namespace:
+    """What the benchmarks of a whole set are asked with: ``portfolios``, ``transactions`` and ``rounds``."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--portfolios", type=int, default=300_000)
+    parser.add_argument("--transactions", type=int, default=3_000_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser.parse_args()
 
 
 def write_set(folder: Path, *, portfolios: int, transactions: int, seed: int = 1, day: str = "20260102") -> SetFiles:
