@@ -22,6 +22,7 @@ from dataharvest.adapters.postgres.operations import PostgresJournal
 from dataharvest.adapters.postgres.quarantine import PostgresQuarantine
 from dataharvest.adapters.postgres.removal import PostgresRemovals
 from dataharvest.adapters.postgres.sets import PostgresSets
+from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.adapters.postgres.sweeping import PostgresSweepState
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
@@ -106,9 +107,11 @@ def connect(settings: Settings, *, role: str) -> Connected:
     contracts = PostgresContracts(database)
     manifests = ManifestRegister(objects, PostgresManifests(database), sender)
     sets = PostgresSets(database)
-    work = PostgresWork(database)
+    # One for both: an index that one of them brought up to date need not be looked at by the other.
+    summaries = Summaries(database)
+    work = PostgresWork(database, summaries=summaries)
     quarantine = PostgresQuarantine(database)
-    judgements = PostgresJudgements(database)
+    judgements = PostgresJudgements(database, summaries=summaries)
     removals = PostgresRemovals(database)
     fold = Fold(
         sets=sets,

@@ -19,10 +19,10 @@ _SQL = queries("judgement")
 class PostgresJudgements:
     """The port ``Judgements`` on PostgreSQL."""
 
-    def __init__(self, database: Database, *, hashing: KeyHashing = KEY_HASHING) -> None:
+    def __init__(self, database: Database, *, hashing: KeyHashing = KEY_HASHING, summaries: Summaries | None = None) -> None:
         self._database = database
         self._hashing = hashing
-        self._summaries = Summaries(database)
+        self._summaries = summaries or Summaries(database)
 
     async def begin(self, delivery_id: int) -> str:
         """See the port."""

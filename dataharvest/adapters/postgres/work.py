@@ -26,9 +26,9 @@ _SQL = queries("work")
 class PostgresWork:
     """The port ``Work`` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, summaries: Summaries | None = None) -> None:
         self._database = database
-        self._summaries = Summaries(database)
+        self._summaries = summaries or Summaries(database)
 
     async def record_counts(self, ready: RuleReady) -> dict[str, int]:
         """See the port."""
