@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dataharvest.rules.text import counted
+
 if TYPE_CHECKING:
     from dataharvest.adapters.postgres.connection import Database
     from dataharvest.contracts import Webhook
@@ -59,7 +61,7 @@ def call_line(one: Mapping[str, Any]) -> str:
     """One call that was not accepted: what it tells whom, how often it was tried, and what comes next."""
     # What is told of a file whose name says no date has none.
     about = " ".join(str(part) for part in (one["tenant"], one["business_date"], one["kind"]) if part is not None)
-    attempts = f"{one['attempt_count']} {'attempt' if one['attempt_count'] == 1 else 'attempts'}"
+    attempts = counted(one["attempt_count"], "attempt")
     failure = f": {one['last_failure']}" if one["last_failure"] else ""
     state = "given up" if one["state"] == "given_up" else f"next try at {one['next_try_at']:%F %T} UTC"
     return f"{about}, {attempts}, {state}{failure}"

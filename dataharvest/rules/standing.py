@@ -9,6 +9,7 @@ from dataharvest.rules.causes import Cause
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing_of_version import of_version
 from dataharvest.rules.states import SETTLED, Found, State
+from dataharvest.rules.text import counted
 from dataharvest.rules.versions import (
     DeliveryView,
     SetView,
@@ -138,7 +139,7 @@ def _absence(entity: str, deliveries: Iterable[DeliveryView]) -> str:
 
 def _quarantine(delivery: DeliveryView) -> str:
     count = delivery.open_quarantine
-    return f"{count:,} {'record' if count == 1 else 'records'} of {delivery.entity} {'is' if count == 1 else 'are'} in quarantine"
+    return f"{counted(count, 'record')} of {delivery.entity} {'is' if count == 1 else 'are'} in quarantine"
 
 
 def _standing_version(view: SetView, current: VersionView | None) -> str:

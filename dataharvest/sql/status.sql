@@ -69,15 +69,16 @@ ORDER BY v.tenant, v.business_date, v.version
 -- name: batches
 -- A batch whose message was dead-lettered waits until that is replayed, discarded or not; then its message is another.
 SELECT b.set_version_id, b.rule, count(b.done_at) AS done_count, max(b.batch_count) AS batch_count, min(b.planned_at) AS since,
-       count(l.rule) AS dead_letter_count, coalesce(bool_and(l.state = 'discarded'), false) AS dead_letter_is_discarded,
-       (array_agg(l.rule ORDER BY l.state = 'discarded', b.batch_index) FILTER (WHERE l.rule IS NOT NULL))[1] AS dead_letter_rule,
-       (coalesce(array_agg(l.topic || ':' || l.topic_partition || ':' || l.topic_offset ORDER BY b.batch_index)
-                     FILTER (WHERE l.state <> 'discarded'),
-                 array_agg(l.topic || ':' || l.topic_partition || ':' || l.topic_offset ORDER BY b.batch_index)
-                     FILTER (WHERE l.rule IS NOT NULL), '{}'))[1:20] AS dead_letter_names
+       count(l.rule) AS dead_letter_count, coalesce(bool_and(l.is_discarded), false) AS dead_letter_is_discarded,
+       (array_agg(l.rule ORDER BY l.is_discarded, b.batch_index) FILTER (WHERE l.rule IS NOT NULL))[1] AS dead_letter_rule,
+       (coalesce(array_agg(l.name ORDER BY b.batch_index) FILTER (WHERE NOT l.is_discarded),
+                 array_agg(l.name ORDER BY b.batch_index) FILTER (WHERE l.rule IS NOT NULL), '{}'))[1:20] AS dead_letter_names
 FROM batch b
-LEFT JOIN dead_letter l ON l.topic = 'work' AND (l.topic_partition, l.topic_offset) = (b.topic_partition, b.topic_offset)
-     AND l.state <> 'replayed' AND b.done_at IS NULL
+LEFT JOIN LATERAL (
+    SELECT rule, state = 'discarded' AS is_discarded, format('%s:%s:%s', topic, topic_partition, topic_offset) AS name
+    FROM dead_letter
+    WHERE topic = 'work' AND (topic_partition, topic_offset) = (b.topic_partition, b.topic_offset)
+      AND state <> 'replayed' AND b.done_at IS NULL) l ON true
 WHERE b.set_version_id = ANY($1) GROUP BY b.set_version_id, b.rule ORDER BY b.set_version_id, min(b.planned_at), b.rule
 
 -- name: first_missing_chunks

@@ -77,14 +77,12 @@ async def _relate_part(connection: Connection, batch: Batch, opened: OpenBatch) 
 
 async def _portfolios(connection: Connection, opened: OpenBatch, places: Places) -> list[Orphans]:
     deliveries = map(opened.delivery_of, ("portfolios", "clients", "accounts"))
-    rows = await connection.fetch(_placed("portfolios", places), opened.set_version_id, *deliveries)
-    return [Orphans(row["kind"], row["record_count"], row["sample"]) for row in rows]
+    return [Orphans(*row) for row in await connection.fetch(_placed("portfolios", places), opened.set_version_id, *deliveries)]
 
 
 async def _others(connection: Connection, opened: OpenBatch, places: Places) -> list[Orphans]:
     deliveries = map(opened.delivery_of, ("portfolios", "accounts", "transactions"))
-    rows = await connection.fetch(_placed("others", places), *deliveries)
-    return [Orphans(row["kind"], row["record_count"], row["sample"]) for row in rows]
+    return [Orphans(*row) for row in await connection.fetch(_placed("others", places), *deliveries)]
 
 
 async def _add(connection: Connection, opened: OpenBatch, found: list[Orphans]) -> None:
