@@ -133,14 +133,18 @@ class Outside:
 
     async def events_handled(self) -> None:
         """Wait until every notification sent so far is acknowledged."""
-        async with self._reading("uploads") as (_, ends):
+        await self.all_read("uploads")
+
+    async def all_read(self, topic: str) -> None:
+        """Wait until the workers have acknowledged everything that the topic holds now."""
+        async with self._reading(topic) as (_, ends):
             pass
 
         async def all_committed() -> bool:
             committed = await self._committed()
             return all(committed.get(place, 0) >= end for place, end in ends.items())
 
-        await eventually(all_committed, what="all events acknowledged", within_s=WAIT_S)
+        await eventually(all_committed, what=f"everything on {topic} acknowledged", within_s=WAIT_S)
 
     async def lose_events(self) -> None:
         """Make the group, once it has no member, forget every notification it has not read."""

@@ -6,8 +6,6 @@ import signal
 import subprocess
 from collections.abc import Mapping
 
-from aiokafka import TopicPartition
-
 from tests.e2e.outside import Outside
 from tests.kills.world import eventually
 from tests.programs import PROGRAM
@@ -50,17 +48,6 @@ async def under_way(outside: Outside, tenant: str) -> None:
         return bool(await outside.one(query, tenant))
 
     await eventually(has_begun, what=f"a replay of {tenant} under way", within_s=_END_S)
-
-
-async def all_read(outside: Outside, topic: str) -> None:
-    """Wait until the workers have acknowledged everything that the topic holds now."""
-    last = {TopicPartition(topic, one.partition): one.offset for one in await outside.records(topic)}
-
-    async def is_read() -> bool:
-        committed = await outside._committed()
-        return all(committed.get(place, 0) > offset for place, offset in last.items())
-
-    await eventually(is_read, what=f"everything on {topic} read", within_s=_END_S)
 
 
 def _started(environment: Mapping[str, str], words: list[str]) -> "subprocess.Popen[str]":

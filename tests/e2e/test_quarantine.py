@@ -13,7 +13,7 @@ import pytest
 
 from tests.conftest import Command, RunWorkers
 from tests.e2e.outside import Outside
-from tests.e2e.side_by_side import SlowReplay, all_read, at_once, under_way
+from tests.e2e.side_by_side import SlowReplay, at_once, under_way
 from tests.kills.world import eventually
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "acme"
@@ -121,7 +121,7 @@ async def test_a_bad_file_from_alarm_to_published(operator: Operator, stack_envi
     number = replay.interrupt()
     resumed = await asyncio.to_thread(operator.command, "replay", "--resume", number, "--rate", "1000")
     assert resumed.returncode == 0, resumed.stderr
-    await all_read(outside, "chunks")
+    await outside.all_read("chunks")
     assert await _stored(outside, operator.tenant) == corrected
     assert (await outside.outbound(operator.tenant))[operator.tenant] == messages
 
