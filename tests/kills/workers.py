@@ -22,6 +22,7 @@ class Worker:
         self.log = log
         self.started_at = time.monotonic()
         self.was_asked = False
+        self.was_asked_early = False
         self._process = start_program(*words, environment=environment, output=log)
 
     @property
@@ -63,8 +64,14 @@ class Worker:
     def ask_to_end(self) -> None:
         """Send SIGTERM."""
         if self.is_alive:
+            self.was_asked_early = self.was_asked_early or not self.listens
             self.was_asked = True
             self._process.send_signal(signal.SIGTERM)
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether it still runs, ended by itself with 0, or was killed; one that was asked before it listened ends by the signal."""
+        return self.exit_code in (None, 0, -signal.SIGKILL) or (self.was_asked_early and self.exit_code == -signal.SIGTERM)
 
     @property
     def needed_watchdog(self) -> bool:
@@ -115,9 +122,8 @@ class Crew:
 
     def unexpected_ends(self) -> list[str]:
         """Workers that ended by themselves and not well, and those that did not end when they were asked to."""
-        expected = (None, 0, -signal.SIGKILL)
         others = [one for one in self.members if one.pid not in self._forgiven and not one.needed_watchdog]
-        badly = [f"{one.log.name} ended with {one.exit_code}" for one in others if one.exit_code not in expected]
+        badly = [f"{one.log.name} ended with {one.exit_code}" for one in others if not one.ended_well]
         return badly + [f"{name} did not end when asked to" for name in self.stubborn]
 
     async def end_all(self, *, within_s: float = 35) -> None:
