@@ -1,7 +1,7 @@
 """The jars of Apache Kafka, resolved and downloaded by the package ``jgo`` without Maven or Java.
 
-Run as a program (``python -m dataharvest.stack.kafka_jars DIRECTORY``) it fills a directory and prints its progress;
-being a process of its own, it can be ended at any moment.
+Run as a program (`fetch_command`) it fills a directory and prints its progress; being a process of its own, it can be ended
+at any moment.
 """
 
 import hashlib
@@ -62,6 +62,12 @@ def fetch_jars(directory: Path) -> Iterator[str]:
         downloads = threads.map(lambda artifact: _download(artifact, directory), artifacts)
         for count, _ in enumerate(downloads, start=1):
             yield f"{count} of {len(artifacts)} jars"
+
+
+def fetch_command(directory: Path) -> list[str]:
+    """What runs `fetch_jars` as a program of its own."""
+    # Not by ``-m``: the package imports this module too, and Python would warn of that before the first word of ours.
+    return [sys.executable, "-c", f"import sys; from {__name__} import main; sys.exit(main())", str(directory)]
 
 
 def keep_only_jars(directory: Path) -> None:
@@ -127,7 +133,8 @@ def _download(artifact: "Artifact", directory: Path) -> None:
     raise Unavailable(f"{artifact.filename} could not be downloaded: {reason}")
 
 
-def _main() -> int:
+def main() -> int:
+    """Fill the directory that the command line names; 1 when it failed, with the reason as the last line."""
     try:
         for line in fetch_jars(Path(sys.argv[1])):
             print(line, flush=True)
@@ -135,7 +142,3 @@ def _main() -> int:
         print(error.message, file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

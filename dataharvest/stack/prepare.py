@@ -107,8 +107,7 @@ def _fetch_kafka(workshop: Workshop, tell: Callable[[str], None]) -> None:
     package_parent = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (package_parent, os.environ.get("PYTHONPATH"))))}
     with built_whole(kafka_jars.jars_directory()) as partial:
-        command = [sys.executable, "-m", "dataharvest.stack.kafka_jars", str(partial)]
-        failure = workshop.run(command, environment=environment, tell=tell)
+        failure = workshop.run(kafka_jars.fetch_command(partial), environment=environment, tell=tell)
         if failure is not None:
             raise Misconfigured(f"Kafka could not be prepared: {failure}")
         kafka_jars.keep_only_jars(partial)

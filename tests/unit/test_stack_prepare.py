@@ -13,6 +13,7 @@ import pytest
 
 from dataharvest.errors import Misconfigured
 from dataharvest.stack.cache import built_whole, cache_directory
+from dataharvest.stack.kafka_jars import KAFKA_VERSION, fetch_command
 from dataharvest.stack.prepare import Step, Workshop, prepare
 from dataharvest.stack.processes import birth_of
 
@@ -89,6 +90,20 @@ def test_the_last_words_of_a_failed_command_are_kept() -> None:
     prepare([step("tool", carry_out)])
 
     assert heard == ["working; no network"]
+
+
+def test_a_failed_download_of_kafka_says_what_failed_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "jgo.py").write_text("raise ImportError\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    heard: list[str | None] = []
+
+    def carry_out(workshop: Workshop, tell: Callable[[str], None]) -> None:
+        heard.append(workshop.run(fetch_command(tmp_path / "kafka"), environment=environment, tell=tell))
+
+    prepare([step("tool", carry_out)])
+
+    reason = "Kafka's jars need the package jgo; run: pip install 'dataharvest[stack]'"
+    assert heard == [f"resolving Kafka {KAFKA_VERSION}; {reason}"]
 
 
 def ends(pid: int, *, within_s: float = 5.0) -> bool:
