@@ -15,7 +15,7 @@ from dataharvest import tracing
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
-from dataharvest.rules.partitioning import partition_of
+from dataharvest.rules.partitioning import partitions_of
 from dataharvest.rules.subjects import subject_of
 from dataharvest.sql import queries
 
@@ -162,10 +162,11 @@ async def _partitioned(
     producer: AIOKafkaProducer, topic: str, messages: Sequence[tuple[bytes, bytes]]
 ) -> dict[int, list[tuple[bytes, bytes]]]:
     partition_count = len(await producer.partitions_for(topic))
+    # As every Kafka client does it: consumers of a key must find it in one place, whoever sent it.
+    partitions = partitions_of([key for key, _ in messages], partition_count)
     found: dict[int, list[tuple[bytes, bytes]]] = {}
-    for key, value in messages:
-        # As every Kafka client does it: consumers of a key must find it in one place, whoever sent it.
-        found.setdefault(partition_of(key, partition_count), []).append((key, value))
+    for partition, message in zip(partitions, messages, strict=True):
+        found.setdefault(partition, []).append(message)
     return found
 
 
