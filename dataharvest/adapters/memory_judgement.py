@@ -33,6 +33,11 @@ class MemoryJudgements:
             row.state, row.judgement_is_sent, row.failure = "judging", False, None
         return row.state
 
+    async def is_going_on(self, delivery_id: int) -> bool:
+        """See the port."""
+        row = self._rows.get(delivery_id)
+        return row is not None and row.state == "judging"
+
     async def unsent(self, key: SetKey) -> list[Judgement]:
         """See the port."""
         return [_message(one) for one in self._waiting() if (one.tenant, one.business_date) == key and not one.judgement_is_sent]

@@ -120,7 +120,15 @@ class MemoryLockedSet:
         seals = [row.sealed_at for row in self._ledger.of_set(self._key) if row.sealed_at is not None]
         since_seal_s = self._ledger.clock() - max(seals) if seals else math.inf
         versions = tuple(map(_view, self.draft))
-        return SetView(deliveries=deliveries, versions=versions, since_seal_s=since_seal_s, edition=self.edition)
+        return SetView(
+            deliveries=deliveries,
+            versions=versions,
+            since_seal_s=since_seal_s,
+            edition=self.edition,
+            has_manifest=await self.manifest() is not None,
+            is_totals_note_due=self._key in self._ledger.problems,
+            has_unsent=not all(sent for one in self.draft for sent in one.readiness.values()),
+        )
 
     async def manifest(self) -> Manifest | None:
         """See the port."""

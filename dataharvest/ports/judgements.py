@@ -59,6 +59,9 @@ class Judgements(Protocol):
         The state is ``broken`` when the ledger does not add up: the delivery stays sealed, with that as its failure.
         """
 
+    async def is_going_on(self, delivery_id: int) -> bool:
+        """Whether the delivery is being judged, or waits for it."""
+
     async def unsent(self, key: SetKey) -> list[Judgement]:
         """Judgements of the set that were begun and not sent; none that is under way now or was dead-lettered."""
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-_SEED, _FACTOR, _SHIFT = np.uint32(0x9747B28C), np.uint32(0x5BD1E995), 24
+_SEED, _FACTOR = np.uint32(0x9747B28C), np.uint32(0x5BD1E995)
 _WORD_BYTES = 4
 
 
@@ -32,12 +32,12 @@ def _murmur2(keys: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     count, length = keys.shape
     whole = length - length % _WORD_BYTES
     words = np.ascontiguousarray(keys[:, :whole]).view("<u4").astype(np.uint32)
-    found = np.full(count, _SEED ^ np.uint32(length), dtype=np.uint32)
+    found: npt.NDArray[np.uint32] = np.full(count, _SEED ^ np.uint32(length), dtype=np.uint32)
     for mixed in (words * _FACTOR).T:
-        found = found * _FACTOR ^ (mixed ^ mixed >> _SHIFT) * _FACTOR
+        found = found * _FACTOR ^ (mixed ^ mixed >> np.uint32(24)) * _FACTOR
     if whole < length:
         rest = np.zeros((count, _WORD_BYTES), dtype=np.uint8)
         rest[:, : length - whole] = keys[:, whole:]
         found = (found ^ rest.view("<u4").astype(np.uint32)[:, 0]) * _FACTOR
-    found = (found ^ found >> 13) * _FACTOR
-    return found ^ found >> 15
+    found = (found ^ found >> np.uint32(13)) * _FACTOR
+    return found ^ found >> np.uint32(15)

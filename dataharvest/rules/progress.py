@@ -83,6 +83,28 @@ def lists(state: SetProgress, fact: Progress) -> bool:
     return not has_ended and subject_of(fact) in {**state["deliveries"], **state["rules"]}
 
 
+def is_the_last(fact: Progress) -> bool:
+    """Whether the fact alone says that what it is about has ended, whatever else is known."""
+    match fact:
+        case DeliverySealed() | ChunkPersisted():
+            return False
+        case BatchDone():
+            return fact.batch_count == 1
+        case DeliveryRemoved() | DeliveryJudged() | ManifestRead() | EditionRaised():
+            return True
+
+
+def without(state: SetProgress, fact: Progress) -> SetProgress:
+    """The progress with what has ended by this fact alone left out; facts that end nothing change nothing."""
+    match fact:
+        case DeliveryRemoved() | DeliveryJudged():
+            return without_delivery(state, fact.delivery_id)
+        case BatchDone() if fact.batch_count == 1:
+            return without_rule(state, fact.version, fact.rule)
+        case _:
+            return state
+
+
 def subject_of(fact: Progress) -> str:
     """Key, within the state, of the delivery, rule, manifest or edition that the fact is about."""
     match fact:

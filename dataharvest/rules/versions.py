@@ -55,6 +55,13 @@ class SetView:
     """Seconds since a delivery of the set was last sealed or ended."""
     edition: int = 0
     """Raised by whatever changes the set's records, or how its values are computed, without a new delivery."""
+    has_manifest: bool = False
+    """Whether there is a manifest that can be used."""
+    is_totals_note_due: bool = False
+    """Whether a decision has something to note of the control totals even when they agree: a problem was noted, or a manifest
+    came that nothing was decided about yet."""
+    has_unsent: bool = False
+    """Whether a readiness was announced and not marked as sent."""
 
 
 def newest_complete(deliveries: Iterable[DeliveryView]) -> dict[str, DeliveryView]:

@@ -20,6 +20,9 @@ UPDATE delivery SET failure = jsonb_build_object('rule', 'conservation', 'messag
 -- From now on the judgement is as good as sent: it is overdue after the usual time, and then comes again.
 UPDATE delivery SET failure = $2, judgement_sent_at = clock_timestamp() WHERE delivery_id = $1 AND state = 'judging'
 
+-- name: is_going_on
+SELECT state = 'judging' FROM delivery WHERE delivery_id = $1
+
 -- name: unsent
 -- One whose row is locked is being judged now. One that was dead-lettered waits for a replay.
 SELECT tenant, business_date, delivery_id, entity FROM delivery d

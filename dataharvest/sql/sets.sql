@@ -27,19 +27,32 @@ GROUP BY v.version, b.rule
 -- name: lock_set
 SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
 
--- name: deliveries
-SELECT d.delivery_id, d.entity, d.state, d.last_modified, d.object_key,
-       (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q
-        WHERE q.delivery_id = d.delivery_id AND q.state = 'open') AS open_quarantine,
-       d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken
-FROM delivery d
-WHERE d.tenant = $1 AND d.business_date = $2
-  AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')
-
--- name: of_set
-SELECT coalesce((SELECT edition FROM business_set WHERE tenant = $1 AND business_date = $2), 0) AS edition,
+-- name: view
+-- All that a decision has to know, in one round trip: it is asked for some ten times for each version of a set.
+SELECT coalesce(s.edition, 0) AS edition,
        (SELECT coalesce(extract(epoch FROM clock_timestamp() - max(sealed_at)), 'infinity')::float8
-        FROM delivery WHERE tenant = $1 AND business_date = $2) AS since_seal_s
+        FROM delivery WHERE tenant = $1 AND business_date = $2) AS since_seal_s,
+       (SELECT coalesce(jsonb_agg(to_jsonb(one)), '[]') FROM (
+            SELECT d.delivery_id, d.entity, d.state, d.last_modified, d.object_key,
+                   (SELECT coalesce(sum(q.record_count), 0) FROM quarantine q
+                    WHERE q.delivery_id = d.delivery_id AND q.state = 'open') AS open_quarantine,
+                   d.failure->>'rule' IS NOT DISTINCT FROM 'conservation' AS is_broken
+            FROM delivery d
+            WHERE d.tenant = $1 AND d.business_date = $2
+              AND d.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete')) one) AS deliveries,
+       (SELECT coalesce(jsonb_agg(to_jsonb(one) ORDER BY one.version), '[]') FROM (
+            SELECT v.version, v.state, v.edition,
+                   (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
+                    WHERE d.set_version_id = v.set_version_id) AS deliveries,
+                   ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
+                   ARRAY(SELECT rule FROM readiness r WHERE r.set_version_id = v.set_version_id) AS announced
+            FROM set_version v WHERE v.tenant = $1 AND v.business_date = $2) one) AS versions,
+       EXISTS (SELECT FROM manifest m WHERE m.tenant = $1 AND m.business_date = $2 AND m.state = 'read') AS has_manifest,
+       s.problem IS NOT NULL OR EXISTS (SELECT FROM manifest m WHERE m.tenant = $1 AND m.business_date = $2
+                                        AND m.decided_at IS NULL) AS is_totals_note_due,
+       EXISTS (SELECT FROM readiness r JOIN set_version v USING (set_version_id)
+               WHERE v.tenant = $1 AND v.business_date = $2 AND r.sent_at IS NULL) AS has_unsent
+FROM (SELECT) nothing LEFT JOIN business_set s ON s.tenant = $1 AND s.business_date = $2
 
 -- name: publishing_version
 -- What was not cancelled goes out.
@@ -73,16 +86,6 @@ WHERE d.state = 'complete'
                              AND n.state = 'complete'
                              AND (n.last_modified, n.object_key, n.delivery_id) > (o.last_modified, o.object_key, o.delivery_id))
                        OR o.sealed_at > clock_timestamp() - make_interval(secs => $1)))
-
--- name: versions
-SELECT v.set_version_id, v.version, v.state, v.edition,
-       (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
-        WHERE d.set_version_id = v.set_version_id) AS deliveries,
-       ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts,
-       ARRAY(SELECT rule FROM readiness r WHERE r.set_version_id = v.set_version_id) AS announced
-FROM set_version v
-WHERE v.tenant = $1 AND v.business_date = $2
-ORDER BY v.version
 
 -- name: lock_versions
 -- A statement of its own: the next one sees what a batch that was being published has committed meanwhile.

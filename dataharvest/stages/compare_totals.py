@@ -22,14 +22,15 @@ async def compare_totals(locked: LockedSet, view: SetView, *, manifest_rule: Man
     newest = {entity: one.delivery_id for entity, one in newest_complete(view.deliveries).items()}
     published = any(one.state == "published" or is_publishing(one, rules=rules) for one in view.versions)
     try:
-        manifest = await locked.manifest() if manifest_rule != "none" else None
+        manifest = await locked.manifest() if manifest_rule != "none" and view.has_manifest else None
     except Rejected as reason:
         unusable = unusable_manifest(reason.message, published=published, deliveries=newest)
         await locked.set_totals_problem(unusable)
         return agreement(unusable, None, newest)
     found = differences(manifest, await locked.totals(newest.values())) if manifest else []
     problem = problem_of(verdict(manifest_rule, manifest, found, published=published), found, deliveries=newest)
-    await locked.set_totals_problem(problem)
+    if problem is not None or view.is_totals_note_due:
+        await locked.set_totals_problem(problem)
     put_at = await locked.manifest_put_at() if manifest else None
     is_last = put_at is not None and all(one.last_modified < put_at for one in view.deliveries)
     return agreement(problem, manifest, newest, is_last=is_last)

@@ -12,7 +12,7 @@ from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.failpoints import failpoint
-from dataharvest.messages import DeliverySealed, Progress, decode_progress
+from dataharvest.messages import BatchDone, ChunkPersisted, DeliveryJudged, DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rulebook import waived_entities
 from dataharvest.rules import progress, versions
@@ -69,11 +69,29 @@ class Fold:
         """
         fact = decode_progress(value)
         subject = fact.key, progress.subject_of(fact)
-        if subject in self._ended and not isinstance(fact, DeliverySealed):
+        if subject in self._ended and isinstance(fact, ChunkPersisted | BatchDone | DeliveryJudged):
             return
         # A repeat whose original was rejected is read after all, and sealed after it had ended.
         self._ended.pop(subject, None)
         key = SetKey(fact.tenant, fact.business_date)
+        if progress.is_the_last(fact):
+            await self._end(fact, key, table)
+        else:
+            await self._count(fact, key, table)
+        failpoint("fold.table_changed")
+
+    async def _end(self, fact: Progress, key: SetKey, table: MutableMapping[bytes, SetProgress]) -> None:
+        """Take in a fact that says by itself that something has ended: nothing has to be counted, in the table or the ledger."""
+        if isinstance(fact, BatchDone) and (rule := self.rules.get(fact.rule)):
+            await self.sets.confirm_done(key, fact.version, rule)
+        await self.decide(key)
+        self._note_end((fact.key, progress.subject_of(fact)))
+        state = table.get(fact.key)
+        if state is not None:
+            self._keep(fact.key, progress.without(state, fact), table)
+
+    async def _count(self, fact: Progress, key: SetKey, table: MutableMapping[bytes, SetProgress]) -> None:
+        """Take in a fact that may be the last of several."""
         known = await self._known(fact, key, table)
         has_ended = not progress.lists(known, fact)
         state, concluded = await self._conclude(key, known if has_ended else progress.advance(known, fact))
@@ -81,18 +99,27 @@ class Fold:
             # Also when it ended before: perhaps in a worker that was killed before it could send or decide.
             await send_unsent_judgements(key, judgements=self.judgements, sender=self.sender)
         # While a delivery is judged the set is where it was: there is nothing to decide.
-        if concluded - {"judging"} or has_ended:
+        if set(concluded.values()) - {"judging"} or has_ended and not await self._is_judged_yet(fact):
             await self.decide(key)
-        if has_ended:
-            self._note_end(subject)
+        # What is judged, or done, needs no further look when more is said of how it came so far.
+        subjects = [subject for subject, outcome in concluded.items() if outcome in ("judging", "rule")]
+        for subject in [*subjects, progress.subject_of(fact)] if has_ended else subjects:
+            self._note_end((fact.key, subject))
+        self._keep(fact.key, state, table)
+        if state != progress.nothing():
+            self._trusted.add(fact.key)
+
+    async def _is_judged_yet(self, fact: Progress) -> bool:
+        """Whether the fact is about a delivery that is being judged: once it is, its set is told of that."""
+        return isinstance(fact, ChunkPersisted | DeliverySealed) and await self.judgements.is_going_on(fact.delivery_id)
+
+    def _keep(self, key: bytes, state: SetProgress, table: MutableMapping[bytes, SetProgress]) -> None:
         if state == progress.nothing():
             # All is done and in the ledger: a small table recovers quickly.
-            table.pop(fact.key, None)
-            self._trusted.discard(fact.key)
+            table.pop(key, None)
+            self._trusted.discard(key)
         else:
-            table[fact.key] = state
-            self._trusted.add(fact.key)
-        failpoint("fold.table_changed")
+            table[key] = state
 
     def _note_end(self, subject: tuple[bytes, str]) -> None:
         self._ended[subject] = None
@@ -116,12 +143,17 @@ class Fold:
                 view = await locked.view()
             # A version that has begun to go out finishes, whatever the sender says now: half of it would help nobody.
             outgoing = {version.version for version in view.versions if versions.is_publishing(version, rules=rules)}
-            for number, rule in versions.announcements(view, rules=rules):
-                if totals.may_go_on or number in outgoing:
-                    await locked.announce(number, rule)
+            announced = [
+                (number, rule)
+                for number, rule in versions.announcements(view, rules=rules)
+                if totals.may_go_on or number in outgoing
+            ]
+            for number, rule in announced:
+                await locked.announce(number, rule)
             await self._tell_if_blocked(locked, view, key, contract, problem=totals.problem)
         failpoint("fold.readiness_decided")
-        await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
+        if announced or view.has_unsent:
+            await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
         self._removing.add(key)
 
     async def _contract(self, key: SetKey) -> Contract | None:
@@ -224,9 +256,9 @@ class Fold:
         # A fact is sent after its commit: the ledger knows all that the table knows.
         return await self.sets.progress(key, rules=self.rules.values())
 
-    async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, set[str]]:
-        """What is left of the progress, and what became of what was finished: states of deliveries, and "rule"."""
-        concluded: set[str] = set()
+    async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, dict[str, str]]:
+        """What is left of the progress, and by subject what became of what was finished: a delivery's state, or "rule"."""
+        concluded: dict[str, str] = {}
         for delivery_id in progress.full_deliveries(state):
             outcome = await self.judgements.begin(delivery_id)
             if outcome == "broken":
@@ -234,12 +266,12 @@ class Fold:
             # "sealed": the ledger lacks a chunk that the table has. It will come again; keep waiting for it.
             if outcome != "sealed":
                 state = progress.without_delivery(state, delivery_id)
-                concluded.add(outcome)
+                concluded[str(delivery_id)] = outcome
         for version, name in progress.finished_rules(state):
             if rule := self.rules.get(name):
                 await self.sets.confirm_done(key, version, rule)
             state = progress.without_rule(state, version, name)
-            concluded.add("rule")
+            concluded[progress.rule_key(version, name)] = "rule"
         return state, concluded
 
 

@@ -43,6 +43,11 @@ class PostgresJudgements:
             await connection.execute(_SQL["begin"], delivery_id, *totals)
         return "judging"
 
+    async def is_going_on(self, delivery_id: int) -> bool:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(_SQL["is_going_on"], delivery_id))
+
     async def unsent(self, key: SetKey) -> list[Judgement]:
         """See the port."""
         async with self._database.connection() as connection:

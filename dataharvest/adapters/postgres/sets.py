@@ -83,24 +83,28 @@ class LockedSet:
 
     async def view(self) -> SetView:
         """See the port."""
-        deliveries = await self._connection.fetch(_SQL["deliveries"], *self._key)
-        versions = await self._connection.fetch(_SQL["versions"], *self._key)
-        of_set: Any = await self._connection.fetchrow(_SQL["of_set"], *self._key)
+        row: Any = await self._connection.fetchrow(_SQL["view"], *self._key)
         return SetView(
-            deliveries=tuple(DeliveryView(**row) for row in deliveries),
+            deliveries=tuple(
+                DeliveryView(**{**one, "last_modified": datetime.fromisoformat(one["last_modified"])})
+                for one in row["deliveries"]
+            ),
             versions=tuple(
                 VersionView(
-                    version=row["version"],
-                    state=row["state"],
-                    deliveries=row["deliveries"],
-                    facts=frozenset(row["facts"]),
-                    announced=frozenset(row["announced"]),
-                    edition=row["edition"],
+                    version=one["version"],
+                    state=one["state"],
+                    deliveries=one["deliveries"],
+                    facts=frozenset(one["facts"]),
+                    announced=frozenset(one["announced"]),
+                    edition=one["edition"],
                 )
-                for row in versions
+                for one in row["versions"]
             ),
-            since_seal_s=of_set["since_seal_s"],
-            edition=of_set["edition"],
+            since_seal_s=row["since_seal_s"],
+            edition=row["edition"],
+            has_manifest=row["has_manifest"],
+            is_totals_note_due=row["is_totals_note_due"],
+            has_unsent=row["has_unsent"],
         )
 
     async def manifest(self) -> Manifest | None:
