@@ -153,6 +153,7 @@ class StoredManifest:
     source: ObjectVersion
     outcome: Manifest | Rejected
     is_announced: bool = False
+    is_decided: bool = False
 
 
 class StoredRecompute(NamedTuple):

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
-from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, StoredRecompute, StoredVersion
+from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, StoredManifest, StoredRecompute, StoredVersion
 from dataharvest.adapters.memory_manifests import totals_of_rows
 from dataharvest.deliveries import SetKey, set_is_publishing
 from dataharvest.quarantine import HistoryLine, Signature
@@ -126,21 +126,24 @@ class MemoryLockedSet:
             since_seal_s=since_seal_s,
             edition=self.edition,
             has_manifest=await self.manifest() is not None,
-            is_totals_note_due=self._key in self._ledger.problems,
+            is_totals_note_due=self._key in self._ledger.problems or not all(row.is_decided for row in self._manifests()),
             has_unsent=not all(sent for one in self.draft for sent in one.readiness.values()),
         )
 
     async def manifest(self) -> Manifest | None:
         """See the port."""
-        rows = enumerate(row for row in self._ledger.manifests if row.key == self._key and isinstance(row.outcome, Manifest))
+        rows = enumerate(row for row in self._manifests() if isinstance(row.outcome, Manifest))
         newest = max(rows, key=lambda one: (one[1].source.last_modified, one[1].source.key, one[0]), default=None)
         outcome = newest[1].outcome if newest else None
         return outcome if isinstance(outcome, Manifest) else None
 
     async def manifest_put_at(self) -> datetime | None:
         """See the port."""
-        rows = [row for row in self._ledger.manifests if row.key == self._key and isinstance(row.outcome, Manifest)]
+        rows = [row for row in self._manifests() if isinstance(row.outcome, Manifest)]
         return max((row.source.last_modified for row in rows), default=None)
+
+    def _manifests(self) -> list[StoredManifest]:
+        return [row for row in self._ledger.manifests if row.key == self._key]
 
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """See the port."""
@@ -149,6 +152,8 @@ class MemoryLockedSet:
 
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """See the port."""
+        for row in self._manifests():
+            row.is_decided = True
         noted = self._ledger.problems.get(self._key)
         if noted and noted["rule"] not in ("control_totals", "manifest_required", "stored_manifest"):
             return

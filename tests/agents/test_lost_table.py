@@ -9,8 +9,10 @@ import pytest
 
 from dataharvest.adapters.memory_kafka import Sent
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import Unavailable
+from dataharvest.errors import Rejected, Unavailable
+from dataharvest.messages import DeliveryRemoved, Judgement, decode_work
 from dataharvest.ports import LockedSet, Position
+from dataharvest.rulebook import all_rules
 from dataharvest.rules.progress import SetProgress
 from dataharvest.stages.fan_out import fan_out
 from dataharvest.stages.persist import persist
@@ -19,6 +21,7 @@ from dataharvest.stages.work import work_on
 from tests.agents.worlds import BUCKET, World, example_files, s3_event
 
 Table = dict[bytes, SetProgress]
+FILE_COUNT = 4
 
 
 @dataclass
@@ -130,6 +133,59 @@ async def test_a_worker_that_ends_between_completing_and_deciding_leaves_the_set
         waiting += await journey.give(message)
     assert interrupted > 0
     assert journey.outbound() == await undisturbed()
+
+
+def decisions(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> list[SetKey]:
+    """The sets that are decided about from now on, one by one."""
+    locked = journey.world.services.sets.locked
+    decided: list[SetKey] = []
+
+    def counted(key: SetKey) -> AbstractAsyncContextManager[LockedSet]:
+        decided.append(key)
+        return locked(key)
+
+    monkeypatch.setattr(journey.world.services.sets, "locked", counted)
+    return decided
+
+
+async def test_a_set_is_decided_about_when_something_ended_and_not_at_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    journey = Journey()
+    decided = decisions(journey, monkeypatch)
+    waiting = await journey.begin()
+    while waiting:
+        waiting += await journey.give(waiting.pop(0))
+    assert journey.outbound() == await undisturbed()
+    assert len(decided) == FILE_COUNT + len(all_rules())
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_facts_that_come_twice_and_late_change_nothing(seed: int) -> None:
+    chosen = random.Random(seed)
+    journey = Journey()
+    waiting = await journey.begin()
+    while waiting:
+        message = waiting.pop(chosen.randrange(len(waiting)))
+        waiting += await journey.give(message)
+        if message.topic == "progress" and chosen.random() < 0.3:
+            waiting.append(message)
+        if chosen.random() < 0.1:
+            journey.lose({})
+    assert journey.outbound() == await undisturbed()
+    assert journey.table == {}
+
+
+async def test_a_delivery_that_is_rejected_while_it_is_judged_is_decided_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    journey = Journey()
+    waiting = await journey.begin()
+    while not any(message.topic == "work" for message in waiting):
+        waiting += await journey.give(waiting.pop(0))
+    fact = next(decode_work(message.value) for message in waiting if message.topic == "work")
+    assert isinstance(fact, Judgement)
+    await journey.world.services.deliveries.reject(fact.delivery_id, Rejected("two contents", rule="chunk_conflict"))
+    decided = decisions(journey, monkeypatch)
+    about = {name: getattr(fact, name) for name in ("tenant", "business_date", "delivery_id", "entity")}
+    await journey.world.services.fold.fold(DeliveryRemoved(**about, state="rejected").encode(), table=journey.table)
+    assert decided == [SetKey(fact.tenant, fact.business_date)]
 
 
 def _unavailable(_: SetKey) -> AbstractAsyncContextManager[LockedSet]:

@@ -439,6 +439,9 @@ async def test_a_delivery_whose_contract_can_not_be_read_stays_as_it_is_until_it
     site.judge.contract_of = unreadable
     await site.judge.judge(message)
     assert (await ledger.judgements.begin(delivery_id), site.sender.sent) == ("judging", [])
+    assert await ledger.judgements.is_going_on(delivery_id)
     site.judge.contract_of = site._contract_of
     await site.judge.judge(message)
     assert await ledger.judgements.begin(delivery_id) == "complete"
+    assert not await ledger.judgements.is_going_on(delivery_id)
+    assert not await ledger.judgements.is_going_on(delivery_id + 1)

@@ -148,3 +148,30 @@ async def test_a_stored_manifest_of_another_program_blocks_its_set_until_it_is_s
         await fold.decide(KEY)
         assert await connection.fetchval("SELECT problem FROM business_set") is None
         assert await connection.fetchval("SELECT count(*) FROM set_version") == 1
+
+
+async def flags(ledger: Ledger, key: SetKey = KEY) -> tuple[bool, bool, bool]:
+    async with ledger.sets.locked(key) as locked:
+        view = await locked.view()
+        return view.has_manifest, view.is_totals_note_due, view.has_unsent
+
+
+async def test_the_view_says_what_else_a_decision_has_to_ask_for_and_to_do(ledger: Ledger) -> None:
+    tax = all_rules()["tax"]
+    problem = {"rule": "control_totals", "state": "blocked", "message": "", "deliveries": {}}
+    await ledger.version("acme")
+    assert await flags(ledger) == (False, False, False)
+    await ledger.manifests.insert(KEY, source(1), Rejected("no JSON", rule="json"))
+    assert await flags(ledger) == (False, True, False)
+    await ledger.manifests.insert(KEY, source(2), manifest(1))
+    assert await flags(ledger) == (True, True, False)
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.set_totals_problem(problem)
+    assert await flags(ledger) == (True, True, False)
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.set_totals_problem(None)
+        await locked.announce(1, tax)
+    assert await flags(ledger) == (True, False, True)
+    await ledger.sets.mark_readiness_sent(KEY, 1, tax.name)
+    assert await flags(ledger) == (True, False, False)
+    assert await flags(ledger, SetKey("zen", DAY)) == (False, False, False)
