@@ -9,6 +9,11 @@ LOAD = """
 INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword)
 SELECT $1, i, 'account', 'transaction ' || i, 1, 'FEE' FROM generate_series(1, $2) AS i
 """
+MANY_DELIVERIES = """
+INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword)
+SELECT d, i, 'account', 'transaction ' || i, 1, 'FEE' FROM generate_series(1, 1000) AS d, generate_series(1, 100) AS i
+ORDER BY d
+"""
 UNKNOWN = "SELECT brin_summarize_new_values('row_transactions_of_delivery')"
 
 
@@ -66,3 +71,17 @@ async def test_a_vacuum_that_holds_the_table_is_not_waited_for(real_ledger: Ledg
     # Not taken for done.
     await summaries.refresh()
     assert await unknown_range_count(database) == 0
+
+
+async def test_few_rows_are_sampled_and_a_small_delivery_among_many_is_still_found_by_the_index(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    async with real_ledger.database.connection() as connection:
+        await connection.execute(MANY_DELIVERIES)
+        await connection.fetchval(UNKNOWN)
+        await connection.execute("ANALYZE row_transactions")
+        plan = await connection.fetch("EXPLAIN SELECT * FROM row_transactions WHERE delivery_id = 777")
+        targets = await connection.fetch(
+            "SELECT DISTINCT attstattarget FROM pg_attribute WHERE attrelid = 'row_transactions'::regclass AND attnum > 0"
+        )
+    assert any("row_transactions_of_delivery" in one[0] for one in plan)
+    assert [one[0] for one in targets] == [20]
