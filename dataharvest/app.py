@@ -149,7 +149,7 @@ def _watch(app: HarvestApp, delivery: Delivery) -> None:
 
     async def beat() -> None:
         vitals.revive()
-        app.watchdog = Watchdog(vitals, broker=app.settings.broker)
+        app.watchdog = Watchdog(vitals, broker=app.settings.broker, loop=asyncio.get_running_loop())
         app.watchdog.start()
         await keep_beating(app, vitals, topics=pipeline.CONSUMED)
 

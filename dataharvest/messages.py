@@ -1,27 +1,21 @@
 """What travels on the internal topics: past-tense facts and the chunks themselves, with their encoding."""
 
-from base64 import b64decode, b64encode
 from datetime import date
 from typing import Annotated, Literal, TypeVar
 from uuid import UUID
 
 import zstandard
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from dataharvest.errors import Rejected
-
-Base64 = Annotated[
-    bytes,
-    BeforeValidator(lambda value: b64decode(value, validate=True) if isinstance(value, str) else value),
-    PlainSerializer(lambda value: b64encode(value).decode(), return_type=str),
-]
+from dataharvest.message_fields import Base64, Identity, Index, Name, Number, Place, Tenant
 
 
 class _Encoded(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    tenant: str
+    tenant: Tenant
 
     def encode(self) -> bytes:
         """The message as JSON; ``decode`` gives back an equal message."""
@@ -43,77 +37,77 @@ class DeliverySealed(Message):
     """All chunks of a delivery are sent and their number is known."""
 
     type: Literal["delivery_sealed"] = "delivery_sealed"
-    delivery_id: int
-    entity: str
-    chunk_count: int = Field(ge=0)
+    delivery_id: Identity
+    entity: Name
+    chunk_count: Index
 
 
 class ChunkPersisted(Message):
     """A chunk's rows, its quarantined records and its ledger row are committed."""
 
     type: Literal["chunk_persisted"] = "chunk_persisted"
-    delivery_id: int
-    entity: str
-    index: int = Field(ge=0)
+    delivery_id: Identity
+    entity: Name
+    index: Index
 
 
 class DeliveryRemoved(Message):
     """A delivery ended as a repeat, rejected or abandoned; the set may be waiting for this."""
 
     type: Literal["delivery_removed"] = "delivery_removed"
-    delivery_id: int
-    entity: str
-    state: str
+    delivery_id: Identity
+    entity: Name
+    state: Name
 
 
 class DeliveryJudged(Message):
     """A delivery's sums and duplicates are counted; it counts from now on, or is superseded."""
 
     type: Literal["delivery_judged"] = "delivery_judged"
-    delivery_id: int
-    entity: str
+    delivery_id: Identity
+    entity: Name
 
 
 class ManifestRead(Message):
     """The set's control totals are another; what they mean for it has to be decided again."""
 
     type: Literal["manifest_read"] = "manifest_read"
-    manifest_id: int
+    manifest_id: Identity
 
 
 class EditionRaised(Message):
     """The set's records, or the way its values are computed, changed without a new delivery; a version may be due."""
 
     type: Literal["edition_raised"] = "edition_raised"
-    edition: int = Field(ge=1)
+    edition: Number
 
 
 class BatchDone(Message):
     """A batch of a rule is computed or published."""
 
     type: Literal["batch_done"] = "batch_done"
-    version: int
-    rule: str
-    batch: int = Field(ge=0)
-    batch_count: int = Field(ge=1)
+    version: Number
+    rule: Name
+    batch: Index
+    batch_count: Number
 
 
 class RuleReady(Message):
     """Every fact that a transformer or outbound message needs holds for a set version."""
 
     type: Literal["rule_ready"] = "rule_ready"
-    version: int
-    rule: str
+    version: Number
+    rule: Name
 
 
 class Batch(Message):
     """A slice of a set version that one rule has to work on."""
 
     type: Literal["batch"] = "batch"
-    version: int
-    rule: str
-    batch: int = Field(ge=0)
-    batch_count: int = Field(ge=1)
+    version: Number
+    rule: Name
+    batch: Index
+    batch_count: Number
 
     @property
     def key(self) -> bytes:
@@ -125,8 +119,8 @@ class Judgement(Message):
     """A sealed delivery of which every chunk is stored; its sums and duplicates have to be counted."""
 
     type: Literal["judge"] = "judge"
-    delivery_id: int
-    entity: str
+    delivery_id: Identity
+    entity: Name
 
     @property
     def key(self) -> bytes:
@@ -141,7 +135,7 @@ class Notification(_Encoded):
     business_date: date | None
     """None for a file whose name says no date."""
     notification_id: UUID
-    version: int | None
+    version: Number | None
     reason: str
     at: AwareDatetime
 
@@ -155,16 +149,16 @@ class ChunkMetadata(Message):
     """Where a chunk comes from and how its records are read."""
 
     type: Literal["chunk"] = "chunk"
-    delivery_id: int
-    entity: str
-    index: int = Field(ge=0)
-    byte_offset: int
-    byte_length: int
-    first_line: int
+    delivery_id: Identity
+    entity: Name
+    index: Index
+    byte_offset: Place
+    byte_length: Place
+    first_line: Place
     sha256: str
     columns: tuple[str | None, ...]
     header: Base64
-    delimiter: str = ","
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
     decimal_mark: Literal[".", ","] = "."
     misaligned_tail: bool = False
 

@@ -1,15 +1,17 @@
 """When a worker counts as stuck, and its end: a thread beside the event loop, which may itself be what hangs."""
 
+import asyncio
 import logging
 import math
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import NoReturn
+
+from dataharvest.whereabouts import line_of_main_thread, lines_of_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -91,9 +93,10 @@ class Vitals:
 class Watchdog(threading.Thread):
     """Ends the process with 75 and one log line when its signs of life are missing; a supervisor starts it again."""
 
-    def __init__(self, vitals: Vitals, *, broker: str) -> None:
+    def __init__(self, vitals: Vitals, *, broker: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(name="watchdog", daemon=True)
         self._vitals = vitals
+        self._loop = loop
         self._broker = broker
         self._over = threading.Event()
         self._end_by = math.inf
@@ -127,10 +130,14 @@ class Watchdog(threading.Thread):
         self._end(complaint)
 
     def _end(self, complaint: str) -> NoReturn:
-        details = {"reason": complaint, "limit_s": self._vitals.limit_s, "at_line": _where_the_loop_is()}
-        logger.critical("worker is stuck and ends itself", extra=details)
-        logging.shutdown()
-        os._exit(EXIT_STUCK)
+        try:
+            places = {"at_line": line_of_main_thread(), "tasks_at": lines_of_tasks(self._loop)}
+            details = {"reason": complaint, "limit_s": self._vitals.limit_s, **places}
+            logger.critical("worker is stuck and ends itself", extra=details)
+            logging.shutdown()
+        finally:
+            # Whatever becomes of the line: nobody else would end this process.
+            os._exit(EXIT_STUCK)
 
 
 def answers(broker: str) -> bool:
@@ -143,8 +150,3 @@ def answers(broker: str) -> bool:
         except OSError:
             continue
     return False
-
-
-def _where_the_loop_is() -> str:
-    frame = sys._current_frames().get(threading.main_thread().ident or 0)
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else "unknown"

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dataharvest.cli.asking import plan_option
 from dataharvest.cli.quarantine_options import (
     by_option,
     entry_number,
     form_options,
     ids_or_selection,
-    plan_option,
     reason_option,
     selecting,
 )
@@ -110,7 +110,7 @@ def fix(  # noqa: PLR0913
     edit: bool,
     selection: "Selection",
     by: "Signature",
-    plan: bool,
+    is_plan: bool,
     form: str | None,
 ) -> None:
     """Let entry ID be the record given for it, or each entry of a CSV the record that stands there now.
@@ -123,14 +123,14 @@ def fix(  # noqa: PLR0913
 
     async def repair(services: "Services") -> "Report | None":
         contents = await given_contents(source, services.quarantine)
-        return await services.repairs.fix(contents, by=by, plan=plan) if contents else None
+        return await services.repairs.fix(contents, by=by, plan=is_plan) if contents else None
 
     source.require_one()
     report = with_services(repair)
     if report is None:
         click.echo("no record was changed: nothing to do")
     else:
-        conclude(report, plan=plan, form=form)
+        conclude(report, plan=is_plan, form=form)
 
 
 @quarantine.command()
@@ -139,9 +139,9 @@ def fix(  # noqa: PLR0913
 @by_option
 @plan_option
 @form_options(csv=False)
-def accept(selection: "Selection", *, by: "Signature", plan: bool, form: str | None) -> None:
+def accept(selection: "Selection", *, by: "Signature", is_plan: bool, form: str | None) -> None:
     """Leave out the entries named, or all open ones selected, on purpose; the set goes on without them."""
-    conclude(with_services(lambda services: services.repairs.accept(selection, by=by, plan=plan)), plan=plan, form=form)
+    conclude(with_services(lambda services: services.repairs.accept(selection, by=by, plan=is_plan)), plan=is_plan, form=form)
 
 
 @quarantine.command()
@@ -150,12 +150,12 @@ def accept(selection: "Selection", *, by: "Signature", plan: bool, form: str | N
 @by_option
 @plan_option
 @form_options(csv=False)
-def replay(selection: "Selection", *, by: "Signature", plan: bool, form: str | None) -> None:
+def replay(selection: "Selection", *, by: "Signature", is_plan: bool, form: str | None) -> None:
     """Read the entries named, or all open ones selected, again: as the tenant's contract says now, and as this program reads now.
 
     What still breaks a rule stays in quarantine.
     """
-    conclude(with_services(lambda services: services.repairs.replay(selection, by=by, plan=plan)), plan=plan, form=form)
+    conclude(with_services(lambda services: services.repairs.replay(selection, by=by, plan=is_plan)), plan=is_plan, form=form)
 
 
 @quarantine.command()

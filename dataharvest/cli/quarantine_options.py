@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 Command = Callable[..., None]
 
 entry_number = click.IntRange(1, (1 << 63) - 1)
-plan_option = click.option("--plan", is_flag=True, help="Only say what would become; change nothing.")
 
 
 def selecting(*, with_state: bool = False) -> Callable[[Command], Command]:

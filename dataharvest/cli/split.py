@@ -42,7 +42,7 @@ async def _split() -> None:
     loop = split_loop(connected, settings, stopping=stop.is_set, come_round=vitals.come_round)
     tasks = [asyncio.create_task(run_loop(loop.run, name="split", stopping=stop.is_set)), asyncio.create_task(stop.wait())]
     tasks.append(asyncio.create_task(_keep_beating(vitals)))
-    watchdog = Watchdog(vitals, broker=settings.broker)
+    watchdog = Watchdog(vitals, broker=settings.broker, loop=asyncio.get_running_loop())
     watchdog.start()
     if close_metrics is not None:
         tasks.append(asyncio.create_task(measuring_loop(connected.measuring, stopping=stop.is_set)))

@@ -18,7 +18,7 @@ SEED = 7
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def made() -> AsyncIterator[Site]:
-    async with site() as one:
+    async with site(has_small_disks=True) as one:
         yield one
 
 

@@ -40,6 +40,7 @@ async def test_a_worker_that_hangs_ends_itself_and_another_goes_on(
     [said] = [line for line in lines if line["level"] == "CRITICAL"]
     assert (said["message"], said["reason"]) == ("worker is stuck and ends itself", reason)
     assert ".py:" in said["at_line"]
+    assert any(".py:" in place for place in said["tasks_at"])
 
 
 async def test_a_splitter_of_its_own_that_hangs_ends_itself_and_another_goes_on(

@@ -30,11 +30,13 @@ def _event(bucket: str, key: object) -> bytes:
     ).encode()
 
 
+NEVER_WAS = 999_999_999
+"""A delivery that is not in the ledger."""
 _DATA = b"1,A1,1.00,EUR,0\n"
 _CHUNK = ChunkMetadata(
     tenant="poison",
     business_date=date(2026, 11, 23),
-    delivery_id=999_999_999,
+    delivery_id=NEVER_WAS,
     entity="accounts",
     index=0,
     byte_offset=0,
@@ -65,7 +67,7 @@ POISON = (
     Poison("metadata and a broken frame", "chunks", _CHUNK.encode() + b"\nno zstd"),
     Poison("bytes that another hash belongs to", "chunks", _chunk(b"2,A2,2.00,EUR,0\n"), "chunk_damaged"),
     Poison("an entity that nobody knows", "chunks", _chunk(entity="invoices"), "unknown_entity"),
-    Poison("a delivery that never was", "chunks", _chunk(), ""),
+    Poison("a delivery that never was", "chunks", _chunk(), "", key=_CHUNK.key),
     Poison("a delivery number beyond 64 bits", "chunks", _chunk(delivery_id=2**70)),
     Poison("a chunk without a value", "chunks", None, "empty_message"),
     Poison("no JSON", "progress", b"\x00\x01"),
@@ -86,5 +88,5 @@ POISON = (
         _json(type="batch", version=1, rule="astrology", batch=0, batch_count=1),
         "unknown_rule",
     ),
-    Poison("a delivery to be judged that never was", "work", _json(type="judge", delivery_id=999_999_999, entity="accounts"), ""),
+    Poison("a delivery to be judged that never was", "work", _json(type="judge", delivery_id=NEVER_WAS, entity="accounts"), ""),
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.faults.journal import Journal
 from tests.faults.kinds import LANES, Kind, Scale
+from tests.faults.kinds.full_disks import F13
 from tests.faults.report import Outcome, write_report
 from tests.faults.site import Site, site
 from tests.faults.trial import Trial, play_trial
@@ -71,7 +72,7 @@ async def _run_lane(kinds: Sequence[Kind], plan: Plan, *, home: Path | None) -> 
     journal = Journal(plan.seed)
     trials: list[Trial] = []
     notes: list[str] = []
-    async with site(home=home) as made:
+    async with site(home=home, has_small_disks=any(kind is F13 for kind in kinds)) as made:
         for kind in kinds:
             trials.append(new_trial(kind.name.lower(), made, journal, seed=plan.seed))
             notes.append(await play_trial(trials[-1], lambda trial, kind=kind: _play(trial, kind, plan)))  # type: ignore[misc]

@@ -51,9 +51,16 @@ class ProxiedStack(Stack):
     """A stack with such a broker."""
 
     def __init__(self, home: Path) -> None:
-        mount_small_disks(home)
         super().__init__(home)
         self._kafka = ProxiedKafka(self.home)
+
+
+class SmallDiskStack(ProxiedStack):
+    """A stack whose disks can be filled."""
+
+    def __init__(self, home: Path) -> None:
+        mount_small_disks(home)
+        super().__init__(home)
 
 
 class Site:
@@ -89,12 +96,15 @@ def _with_port(url: str, port: int) -> str:
 
 
 @asynccontextmanager
-async def site(*, home: Path | None = None) -> AsyncIterator[Site]:
-    """A fresh stack with its proxies; removed afterwards unless ``home`` is given. What was there before is erased."""
+async def site(*, home: Path | None = None, has_small_disks: bool = False) -> AsyncIterator[Site]:
+    """A fresh stack with its proxies; removed afterwards unless ``home`` is given. What was there before is erased.
+
+    A disk that can be filled is too small for a load of a gigabyte.
+    """
     if home is not None:
         await asyncio.to_thread(Stack(home).erase)
     async with AsyncExitStack() as running:
-        made = await running.enter_async_context(world(home=home, stack_at=ProxiedStack))
+        made = await running.enter_async_context(world(home=home, stack_at=SmallDiskStack if has_small_disks else ProxiedStack))
         state = made.stack.home.state()
         known = state.ports
         targets = {"s3": known["s3"], "kafka": known["kafka_proxied"], "postgres": known["postgres"]}

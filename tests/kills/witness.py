@@ -114,6 +114,10 @@ class Witness:
         for tenant in tenants:
             self.sets.pop(tenant, None)
 
+    def forget_delivery(self, delivery_id: int) -> None:
+        """Of this delivery nothing is expected in the ledger: somebody sent chunks of it that should never have been sent."""
+        self._forgotten.add(delivery_id)
+
     @contextmanager
     def letting_commits_fall(self) -> Iterator[None]:
         """Inside the block somebody sets the group back on purpose; looks that overlap with it say nothing of commits."""

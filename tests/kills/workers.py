@@ -70,7 +70,7 @@ class Worker:
 
     @property
     def ended_well(self) -> bool:
-        """Whether it still runs, ended by itself with 0, or was killed; one that was asked before it listened ends by the signal."""
+        """Whether it runs, ended by itself with 0, or was killed; asked before it listened, it ends by the signal."""
         return self.exit_code in (None, 0, -signal.SIGKILL) or (self.was_asked_early and self.exit_code == -signal.SIGTERM)
 
     @property

@@ -29,34 +29,37 @@ from dataharvest.messages import (
 
 SECRET = "Frida-Müller-801"
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-indexes = st.integers(0, 2**40)
-common = {"tenant": texts, "business_date": st.dates()}
+tenants = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=12)
+indexes = st.integers(0, 2**31 - 1)
+identities = st.integers(1, 2**63 - 1)
+places = st.integers(0, 2**63 - 1)
+common = {"tenant": tenants, "business_date": st.dates()}
 sets = {"version": st.integers(1, 9), "rule": texts}
-batches = {"batch": indexes, "batch_count": st.integers(1, 2**40)}
+batches = {"batch": indexes, "batch_count": st.integers(1, 2**31 - 1)}
 
 progress = st.one_of(
-    st.builds(DeliverySealed, **common, delivery_id=indexes, entity=texts, chunk_count=indexes),
-    st.builds(ChunkPersisted, **common, delivery_id=indexes, entity=texts, index=indexes),
-    st.builds(DeliveryRemoved, **common, delivery_id=indexes, entity=texts, state=texts),
-    st.builds(DeliveryJudged, **common, delivery_id=indexes, entity=texts),
+    st.builds(DeliverySealed, **common, delivery_id=identities, entity=texts, chunk_count=indexes),
+    st.builds(ChunkPersisted, **common, delivery_id=identities, entity=texts, index=indexes),
+    st.builds(DeliveryRemoved, **common, delivery_id=identities, entity=texts, state=texts),
+    st.builds(DeliveryJudged, **common, delivery_id=identities, entity=texts),
     st.builds(BatchDone, **common, **sets, **batches),
-    st.builds(ManifestRead, **common, manifest_id=indexes),
-    st.builds(EditionRaised, **common, edition=st.integers(1, 2**31)),
+    st.builds(ManifestRead, **common, manifest_id=identities),
+    st.builds(EditionRaised, **common, edition=st.integers(1, 2**31 - 1)),
 )
 chunk_metadata = st.builds(
     ChunkMetadata,
     **common,
-    delivery_id=indexes,
+    delivery_id=identities,
     entity=texts,
     index=indexes,
-    byte_offset=indexes,
-    byte_length=indexes,
-    first_line=indexes,
+    byte_offset=places,
+    byte_length=places,
+    first_line=places,
     sha256=texts,
     columns=st.lists(st.none() | texts).map(tuple),
     header=st.binary(),
-    delimiter=texts,
+    delimiter=st.characters(exclude_categories=["Cs"]),
     misaligned_tail=st.booleans(),
 )
 Decoder = Callable[[bytes], object]
@@ -108,6 +111,11 @@ ACCEPTED = ChunkPersisted(tenant="acme", business_date=date(2026, 11, 23), deliv
         ACCEPTED.replace(b'"index":0', f'"index":"{SECRET}"'.encode()),
         ACCEPTED.replace(b'"index":0', f'"index":0,"more":"{SECRET}"'.encode()),
         ACCEPTED.replace(b'"index":0', b'"index":-1'),
+        ACCEPTED.replace(b'"index":0', b'"index":2147483648'),
+        ACCEPTED.replace(b'"delivery_id":1', b'"delivery_id":9223372036854775808'),
+        ACCEPTED.replace(b'"accounts"', b'"acc\\u0000ounts"'),
+        ACCEPTED.replace(b'"acme"', b'"acme\\n"'),
+        ACCEPTED.replace(b'"acme"', b'"' + b"a" * 65 + b'"'),
         b"\xff\xfe" + SECRET.encode(),
         SECRET.encode() + b"\n" + SECRET.encode(),
     ],

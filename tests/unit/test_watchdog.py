@@ -119,9 +119,9 @@ def test_a_broker_answers_when_any_of_its_addresses_does() -> None:
 
 def test_a_blocked_process_ends_itself_with_its_code_and_one_line_that_says_where_it_hangs() -> None:
     code = (
-        "import logging, time; from dataharvest.watchdog import Vitals, Watchdog\n"
+        "import asyncio, logging, time; from dataharvest.watchdog import Vitals, Watchdog\n"
         "logging.basicConfig(format='%(message)s %(reason)s %(at_line)s')\n"
-        "Watchdog(Vitals(0.2), broker='127.0.0.1:1').start()\n"
+        "Watchdog(Vitals(0.2), broker='127.0.0.1:1', loop=asyncio.new_event_loop()).start()\n"
         "time.sleep(60)\n"
     )
 
@@ -134,9 +134,9 @@ def test_a_blocked_process_ends_itself_with_its_code_and_one_line_that_says_wher
 @pytest.mark.parametrize("is_hanging", [True, False])
 def test_a_worker_that_was_asked_to_end_does_so_within_its_time_or_is_ended(is_hanging: bool) -> None:
     program = (
-        "import time\n"
+        "import asyncio, time\n"
         "from dataharvest.watchdog import Vitals, Watchdog\n"
-        "dog = Watchdog(Vitals(900), broker='127.0.0.1:1')\n"
+        "dog = Watchdog(Vitals(900), broker='127.0.0.1:1', loop=asyncio.new_event_loop())\n"
         "dog.start()\n"
         "dog.expect_end(within_s=0.5)\n"
         f"dog.stop() if not {is_hanging} else None\n"

@@ -7,7 +7,7 @@ from functools import partial
 from tests.faults.bugs import planted
 from tests.faults.bugs.poison import KILLER, PANIC
 from tests.faults.kinds.model import Kind, Scale, times
-from tests.faults.poison import POISON, Poison
+from tests.faults.poison import NEVER_WAS, POISON, Poison
 from tests.faults.topics import messages_of, producer_of, repeating, send_again, set_back
 from tests.faults.trial import Trial, no_lag
 from tests.kills.sets import make_set
@@ -52,6 +52,7 @@ async def again(trial: Trial, count: int, scale: Scale) -> None:
 async def poisoned(trial: Trial, count: int, scale: Scale) -> None:
     """One kind of poison after the other among good traffic: each ends where it should, and the traffic goes on."""
     await trial.staff(2)
+    trial.world.witness.forget_delivery(NEVER_WAS)
     async with producer_of(trial.world.environment["DATAHARVEST_BROKER"]) as producer:
         for number in range(count):
             if number % 25 == 0:
