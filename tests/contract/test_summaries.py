@@ -1,5 +1,9 @@
 """The index of rows that were loaded a moment ago: one pass, and a delivery is found without going through the others."""
 
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.summaries import Summaries
 from tests.contract.ledgers import Ledger
@@ -15,6 +19,19 @@ SELECT d, i, 'account', 'transaction ' || i, 1, 'FEE' FROM generate_series(1, 10
 ORDER BY d
 """
 UNKNOWN = "SELECT brin_summarize_new_values('row_transactions_of_delivery')"
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def nobody_else_at_it(real_ledger: Ledger) -> AsyncIterator[None]:
+    """The server's own vacuum does the same, at moments of its own."""
+    assert real_ledger.database is not None
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("ALTER TABLE row_transactions SET (autovacuum_enabled = off)")
+        await connection.execute("ALTER INDEX row_transactions_of_delivery SET (autosummarize = off)")
+    yield
+    async with real_ledger.database.connection() as connection:
+        await connection.execute("ALTER TABLE row_transactions RESET (autovacuum_enabled)")
+        await connection.execute("ALTER INDEX row_transactions_of_delivery SET (autosummarize = on)")
 
 
 async def load(database: Database, delivery_id: int, count: int) -> None:
