@@ -57,4 +57,4 @@ def _supervise(trial: Trial) -> None:
         trial.start()
 
 
-F13 = Kind("F13", "a full disk", times(1, 1, 9), full_disks)
+F13 = Kind("F13", "a full disk", times(1, 3, 9), full_disks)
