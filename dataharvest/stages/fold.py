@@ -88,7 +88,9 @@ class Fold:
         self._note_end((fact.key, progress.subject_of(fact)))
         state = table.get(fact.key)
         if state is not None:
-            self._keep(fact.key, progress.without(state, fact), table)
+            # What an older table knew is of no use: the next fact that has to be counted looks into the ledger.
+            is_trusted = fact.key in self._trusted
+            self._keep(fact.key, progress.without(state, fact) if is_trusted else progress.nothing(), table)
 
     async def _count(self, fact: Progress, key: SetKey, table: MutableMapping[bytes, SetProgress]) -> None:
         """Take in a fact that may be the last of several."""

@@ -135,6 +135,23 @@ async def test_a_worker_that_ends_between_completing_and_deciding_leaves_the_set
     assert journey.outbound() == await undisturbed()
 
 
+async def test_what_an_older_table_knew_does_not_outlive_the_set() -> None:
+    journey = Journey()
+    older: Table = {}
+    waiting = sorted(await journey.begin(), key=lambda one: one.topic != "progress")
+    while waiting:
+        message = waiting.pop(0)
+        if message.topic == "progress" and b"outbound" in message.value:
+            journey.lose(deepcopy(older))
+        waiting += await journey.give(message)
+        # Facts first: the last ones are those of outbound batches.
+        waiting.sort(key=lambda one: one.topic != "progress")
+        older = older or deepcopy(journey.table)
+    assert older != {}
+    assert journey.outbound() == await undisturbed()
+    assert journey.table == {}
+
+
 def decisions(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> list[SetKey]:
     """The sets that are decided about from now on, one by one."""
     locked = journey.world.services.sets.locked
