@@ -111,8 +111,8 @@ class Batch(Message):
 
     @property
     def key(self) -> bytes:
-        """Key of the batch: batches of one set spread over the partitions."""
-        return f"{self.tenant}|{self.business_date.isoformat()}|{self.version}|{self.batch}".encode()
+        """Key of the batch: batches of one set, of different rules too, spread over the partitions."""
+        return f"{self.tenant}|{self.business_date.isoformat()}|{self.version}|{self.rule}|{self.batch}".encode()
 
 
 class Judgement(Message):
@@ -125,7 +125,7 @@ class Judgement(Message):
     @property
     def key(self) -> bytes:
         """Key of the judgement: deliveries of one set spread over the partitions."""
-        return f"{self.tenant}|{self.business_date.isoformat()}|judge|{self.delivery_id}".encode()
+        return f"{self.tenant}|{self.business_date.isoformat()}|judge|{self.entity}|{self.delivery_id}".encode()
 
 
 class Notification(_Encoded):

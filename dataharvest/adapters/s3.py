@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
-from dataharvest.adapters.s3_errors import translated
+from dataharvest.adapters.s3_errors import leaves_open_why, translated
 from dataharvest.adapters.s3_parts import fetch_part
 from dataharvest.adapters.s3_upload import upload
 from dataharvest.errors import ObjectTrouble
@@ -124,7 +125,13 @@ class S3ObjectStore:
 
     def _head(self, bucket: str, key: str) -> ObjectVersion | None:
         with translated(bucket, key):
-            found = self._client.head_object(Bucket=bucket, Key=key)
+            try:
+                found = self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if leaves_open_why(error):
+                    # No answer to a HEAD has a body. That to a GET says whether it is this object, or our credentials or clock.
+                    self._client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+                raise
         # A server on a file system answers for a folder, which has no content and so no ETag.
         if "ETag" not in found:
             return None

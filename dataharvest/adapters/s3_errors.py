@@ -25,6 +25,8 @@ _SERVICE_CODES = {
     "Throttling",
     "ThrottlingException",
     "TooManyRequests",
+    # versitygw's word for an access key that it does not know; it comes as 404.
+    "XAdminUserNotFound",
 }
 _SERVICE_STATUSES = {301, 307, 401, 408, 429}
 # 405 is S3's answer for the version of a deletion; 416 that of an object that has become shorter.
@@ -48,6 +50,11 @@ def translated(bucket: str, key: str) -> Iterator[None]:
         raise _meaning(error, bucket=bucket, key=key) from error
     except BROKEN_TRANSPORT as error:
         raise Unavailable(f"S3 does not answer: {error or type(error).__name__}", bucket=bucket, key=key) from error
+
+
+def leaves_open_why(error: ClientError) -> bool:
+    """Whether the answer may be about the object or about whoever asks."""
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (403, 404)
 
 
 def _meaning(error: ClientError, *, bucket: str, key: str) -> DataHarvestError:

@@ -33,6 +33,13 @@ class _Wish:
     """Sets that are shown, at most; 0 for all."""
 
     async def report(self, reader: "PostgresStatus") -> "StatusReport":
+        from dataharvest.cli.status_services import silent_services
+        from dataharvest.settings import load_settings
+
+        report, silent = await asyncio.gather(self._read(reader), silent_services(load_settings()))
+        return report.model_copy(update={"silent_services": silent})
+
+    async def _read(self, reader: "PostgresStatus") -> "StatusReport":
         if self.limit:
             return await reader.urgent(limit=self.limit, tenant=self.tenant, day=self.day)
         return await reader.report(tenant=self.tenant, dates=[self.day] if self.day else None)
@@ -123,6 +130,8 @@ def _print_with(show, report: "StatusReport", wish: _Wish) -> None:  # type: ign
     from dataharvest.cli.status_tables import print_reasons, print_report
     from dataharvest.rules.standing import State
 
+    for service in report.silent_services:
+        show(f"{service} does not answer: the work waits for it, and goes on by itself")
     if wish.form == "why":
         single = wish.tenant is not None and wish.day is not None
         chosen = report.sets if single else [one for one in report.sets if one.state is not State.PUBLISHED]

@@ -2,6 +2,14 @@
 SELECT state, (SELECT sha256 FROM chunk WHERE (delivery_id, chunk_index) = ($1, $2)) AS stored_sha256
 FROM delivery WHERE delivery_id = $1 FOR SHARE OF delivery
 
+-- name: lock_accepting_at_once
+-- The same, and nothing where somebody else has the delivery.
+SELECT state, (SELECT sha256 FROM chunk WHERE (delivery_id, chunk_index) = ($1, $2)) AS stored_sha256
+FROM delivery WHERE delivery_id = $1 FOR SHARE OF delivery SKIP LOCKED
+
+-- name: stored
+SELECT sha256 AS stored_sha256 FROM chunk WHERE (delivery_id, chunk_index) = ($1, $2)
+
 -- name: name_delivery
 SELECT set_config('dataharvest.delivery_id', $1, true)
 

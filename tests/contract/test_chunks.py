@@ -145,6 +145,18 @@ async def nothing_is_stored(ledger: Ledger, lease: Lease) -> None:
         assert await fetch(ledger, f"SELECT count(*) FROM {table} WHERE delivery_id = $1", lease.delivery_id) == [(0,)]
 
 
+async def test_a_stored_chunk_that_comes_again_does_not_wait_for_whoever_has_the_delivery(real_ledger: Ledger) -> None:
+    lease, (metadata, checked) = await only_chunk(real_ledger)
+    assert await persist(real_ledger, (metadata, checked)) is ChunkOutcome.STORED
+    assert real_ledger.database is not None
+    async with real_ledger.database.transaction() as judging:
+        await judging.execute("SELECT FROM delivery WHERE delivery_id = $1 FOR UPDATE", lease.delivery_id)
+        # Less than it waits for a lock; and a lock it had waited for would make it unavailable.
+        async with asyncio.timeout(4):
+            assert await persist(real_ledger, (metadata, checked)) is ChunkOutcome.SEEN
+            assert await persist(real_ledger, (other_bytes(metadata), checked)) is ChunkOutcome.CONFLICT
+
+
 async def test_a_locked_delivery_makes_persisting_unavailable_not_rejected(real_ledger: Ledger) -> None:
     lease, chunk = await only_chunk(real_ledger)
     assert real_ledger.database is not None

@@ -341,3 +341,19 @@ async def test_a_broken_stream_leaves_no_parts_behind(stack_environment: dict[st
 
     assert client.list_multipart_uploads(Bucket=bucket).get("Uploads", []) == []
     store.close()
+
+
+@pytest.mark.parametrize("wrong", ["access_key", "secret_key"])
+async def test_wrong_credentials_are_an_outage_and_not_the_trouble_of_the_object_that_is_looked_at(
+    stack_environment: dict[str, str], wrong: str
+) -> None:
+    client = client_of(stack_environment)
+    place = Place(store=S3ObjectStore(client), bucket=new_bucket(client, versioned=False), versioned=False)
+    await place.put("t/x.csv", CONTENT)
+    store = S3ObjectStore(client_of({**stack_environment, f"DATAHARVEST_S3_{wrong.upper()}": "mistyped"}))
+
+    with pytest.raises(Unavailable):
+        await store.head(place.bucket, "t/x.csv")
+
+    store.close()
+    client.close()

@@ -163,5 +163,5 @@ def test_keys_keep_a_set_together_and_spread_chunks_and_batches() -> None:
     common_fields = {"tenant": "acme", "business_date": date(2026, 11, 23)}
     assert ChunkPersisted(**common_fields, delivery_id=1, entity="x", index=3).key == b"acme|2026-11-23"
     assert RuleReady(**common_fields, version=2, rule="tax").key == b"acme|2026-11-23"
-    assert Batch(**common_fields, version=2, rule="tax", batch=3, batch_count=4).key == b"acme|2026-11-23|2|3"
+    assert Batch(**common_fields, version=2, rule="tax", batch=3, batch_count=4).key == b"acme|2026-11-23|2|tax|3"
     assert decode_chunk(a_chunk(b""))[0].key == b"1:0"

@@ -13,7 +13,7 @@ from tests.unit.test_harvest_verdict import delivery, report
 
 PROMISED = {
     "StatusReport": "at sets deliveries_without_set dead_letter_count dead_letters worker_count unreadable_contracts "
-    "set_count unpublished_count without_set_count",
+    "silent_services set_count unpublished_count without_set_count",
     "SetStatus": "tenant business_date state version published_at waits_for reason counts warnings orphans rules deliveries "
     "problem late_at manifests cause why missing_files pause_reason stored_chunk_count chunk_count eta_at due_at zone",
     "DeliveryStatus": "delivery_id tenant business_date entity file state counts stored_chunk_count chunk_count "

@@ -57,7 +57,11 @@ class PostgresChunks:
 
 
 async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutcome | None:
-    row = await connection.fetchrow(_SQL["lock_accepting"], metadata.delivery_id, metadata.index)
+    chunk = metadata.delivery_id, metadata.index
+    row = await connection.fetchrow(_SQL["lock_accepting_at_once"], *chunk)
+    # A delivery that is being judged may be locked for long, and has all its chunks: one that comes again need not wait.
+    row = row or await connection.fetchrow(_SQL["stored"], *chunk)
+    row = row or await connection.fetchrow(_SQL["lock_accepting"], *chunk)
     if row is None:
         return ChunkOutcome.NOT_ACCEPTED
     if row["stored_sha256"] is not None:

@@ -27,13 +27,14 @@ async def mixture(trial: Trial, count: int, scale: Scale) -> None:
         while time.monotonic() < ends_at:
             if await trial.pulse.at_rest():
                 await trial.feed(scale.row_count // 4)
+            next_at = time.monotonic() + trial.chance.uniform(SHORTEST_S, LONGEST_S)
             what = trial.chance.choice(list(MENU))
             entry = trial.journal.plan("F16", what)
             entry.did = await MENU[what](trial)
             entry.has_happened = True
             trial.planned += 1
             trial.hits += 1
-            await asyncio.sleep(trial.chance.uniform(SHORTEST_S, LONGEST_S))
+            await asyncio.sleep(max(0.0, next_at - time.monotonic()))
             while len(trial.world.crew.alive) < WORKERS:
                 trial.start(**trial.site.through_proxies)
         await trial.site.heal()

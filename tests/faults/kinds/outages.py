@@ -11,13 +11,14 @@ from tests.programs import run_program
 
 GROWTH_BYTES = 80 << 20
 """How much memory a worker may gain while a service is gone: what is on its way fills up, and no more."""
-SERVICES = ("postgres", "kafka", "s3")
+NAMES = {"postgres": "PostgreSQL", "kafka": "Kafka", "s3": "the object store"}
+"""Of the services, as `status` calls them."""
 
 
 async def outages(trial: Trial, count: int, scale: Scale) -> None:
     """Each service in turn is gone while a load is on its way."""
     for number in range(count):
-        name = SERVICES[number % len(SERVICES)]
+        name = list(NAMES)[number % len(NAMES)]
         workers = await trial.staff(2)
         await trial.feed(scale.row_count)
         async with trial.fault("outage", f"{name} is gone for {scale.outage_s:g} s") as entry:
@@ -31,7 +32,7 @@ async def outages(trial: Trial, count: int, scale: Scale) -> None:
             ended = sum(not one.is_alive for one in workers)
             await trial.world.start_service(name)
             entry.did = f"`status` said: {answer}; {ended} workers ended, the largest grew by {max(0, grown) >> 20} MiB"
-            if ended or grown > GROWTH_BYTES:
+            if ended or grown > GROWTH_BYTES or NAMES[name] not in answer:
                 trial.world.witness.violations.other.add(f"{name} gone: {entry.did}")
 
 
