@@ -83,6 +83,21 @@ def lists(state: SetProgress, fact: Progress) -> bool:
     return not has_ended and subject_of(fact) in {**state["deliveries"], **state["rules"]}
 
 
+def doubts(state: SetProgress, fact: Progress) -> bool:
+    """Whether the fact may be told because the state lacks others: a sweep tells it when all is stored and nothing was concluded.
+
+    That is a sealing that finds chunks missing, or a batch that is known to be done.
+    """
+    after = advance(state, fact)
+    match fact:
+        case DeliverySealed():
+            return fact.delivery_id not in full_deliveries(after)
+        case BatchDone():
+            return after == state
+        case _:
+            return False
+
+
 def is_the_last(fact: Progress) -> bool:
     """Whether the fact alone says that what it is about has ended, whatever else is known."""
     match fact:

@@ -69,7 +69,7 @@ class Fold:
         """
         fact = decode_progress(value)
         subject = fact.key, progress.subject_of(fact)
-        if subject in self._ended and isinstance(fact, ChunkPersisted | BatchDone | DeliveryJudged):
+        if subject in self._ended and self._changes_nothing(fact, table):
             return
         # A repeat whose original was rejected is read after all, and sealed after it had ended.
         self._ended.pop(subject, None)
@@ -80,6 +80,11 @@ class Fold:
             await self._count(fact, key, table)
         failpoint("fold.table_changed")
 
+    def _changes_nothing(self, fact: Progress, table: Mapping[bytes, SetProgress]) -> bool:
+        """Whether the fact is about steps of what has ended, and not of what the ledger has listed again since."""
+        is_a_step = isinstance(fact, ChunkPersisted | BatchDone | DeliveryJudged)
+        return is_a_step and not progress.lists(table.get(fact.key) or progress.nothing(), fact)
+
     async def _end(self, fact: Progress, key: SetKey, table: MutableMapping[bytes, SetProgress]) -> None:
         """Take in a fact that says by itself that something has ended: nothing has to be counted, in the table or the ledger."""
         if isinstance(fact, BatchDone) and (rule := self.rules.get(fact.rule)):
@@ -88,7 +93,9 @@ class Fold:
         self._note_end((fact.key, progress.subject_of(fact)))
         state = table.get(fact.key)
         if state is not None:
-            self._keep(fact.key, progress.without(state, fact), table)
+            # What an older table knew is of no use: the next fact that has to be counted looks into the ledger.
+            is_trusted = fact.key in self._trusted
+            self._keep(fact.key, progress.without(state, fact) if is_trusted else progress.nothing(), table)
 
     async def _count(self, fact: Progress, key: SetKey, table: MutableMapping[bytes, SetProgress]) -> None:
         """Take in a fact that may be the last of several."""
@@ -251,7 +258,7 @@ class Fold:
 
     async def _known(self, fact: Progress, key: SetKey, table: Mapping[bytes, SetProgress]) -> SetProgress:
         state = table.get(fact.key)
-        if state is not None and fact.key in self._trusted and progress.lists(state, fact):
+        if state is not None and fact.key in self._trusted and progress.lists(state, fact) and not progress.doubts(state, fact):
             return state
         # A fact is sent after its commit: the ledger knows all that the table knows.
         return await self.sets.progress(key, rules=self.rules.values())

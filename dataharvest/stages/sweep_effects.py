@@ -81,14 +81,20 @@ class SweptSets:
         return len(overdue)
 
     async def untold_rules(self) -> int:
-        """Tell again of rules whose batches are all done, for a message of theirs got lost."""
-        batches = await self.state.untold_rules(self.rules.values())
-        for batch in batches:
-            done = BatchDone(**batch.model_dump(exclude={"type"}))
-            await self.sender.send("progress", key=done.key, value=done.encode())
-            # Told now: the next sweep gives it time.
-            await self.work.mark_sent(batch)
-        return len(batches)
+        """Conclude rules whose batches are all done: a message got lost, or was told while the version was blocked."""
+        return len(await each(await self.state.untold_rules(self.rules.values()), self._conclude))
+
+    async def _conclude(self, batch: Batch) -> Batch:
+        done = BatchDone(**batch.model_dump(exclude={"type"}))
+        # First: a sweep that ends right after it has recorded the fact does not find the rule again.
+        await self.sender.send("progress", key=done.key, value=done.encode())
+        # Not left to whoever reads it: the worker of the set may remember that the rule had ended when its version was blocked.
+        key = SetKey(batch.tenant, batch.business_date)
+        await self.sets.confirm_done(key, batch.version, self.rules[batch.rule])
+        await self.fold.decide(key)
+        # Told now: the next sweep gives it time.
+        await self.work.mark_sent(batch)
+        return batch
 
     async def undecided_sets(self) -> int:
         """Decide about sets that are complete but not ready, or in which nothing goes on; how many went on then."""

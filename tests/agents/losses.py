@@ -1,6 +1,7 @@
 """Journeys on which messages get lost, and sweeps after them."""
 
 from collections.abc import Callable
+from typing import Any
 
 from dataharvest.adapters.memory_kafka import Sent
 from dataharvest.deliveries import SetKey
@@ -58,6 +59,12 @@ async def expected() -> list[Sent]:
 async def swept(world: World) -> dict[str, int]:
     """What a sweep found, without what it did not find."""
     return {kind: count for kind, count in (await world.services.sweep.once()).items() if count}
+
+
+def remembered(world: World) -> dict[bytes, Any]:
+    """What the table still knows of sets."""
+    table: Any = world.app.tables["sets"]
+    return dict(table)
 
 
 def set_key(world: World) -> SetKey:

@@ -1,6 +1,7 @@
 """The table is a cache: whatever of it a kill has taken away, the ledger knows, and the sets become ready all the same."""
 
 import random
+from collections.abc import Iterable
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from dataharvest.errors import Rejected, Unavailable
 from dataharvest.messages import DeliveryRemoved, Judgement, decode_work
 from dataharvest.ports import LockedSet, Position
 from dataharvest.rulebook import all_rules
+from dataharvest.rules.needs import Rule
 from dataharvest.rules.progress import SetProgress
 from dataharvest.stages.fan_out import fan_out
 from dataharvest.stages.persist import persist
@@ -135,6 +137,23 @@ async def test_a_worker_that_ends_between_completing_and_deciding_leaves_the_set
     assert journey.outbound() == await undisturbed()
 
 
+async def test_what_an_older_table_knew_does_not_outlive_the_set() -> None:
+    journey = Journey()
+    older: Table = {}
+    waiting = sorted(await journey.begin(), key=lambda one: one.topic != "progress")
+    while waiting:
+        message = waiting.pop(0)
+        if message.topic == "progress" and b"outbound" in message.value:
+            journey.lose(deepcopy(older))
+        waiting += await journey.give(message)
+        # Facts first: the last ones are those of outbound batches.
+        waiting.sort(key=lambda one: one.topic != "progress")
+        older = older or deepcopy(journey.table)
+    assert older != {}
+    assert journey.outbound() == await undisturbed()
+    assert journey.table == {}
+
+
 def decisions(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> list[SetKey]:
     """The sets that are decided about from now on, one by one."""
     locked = journey.world.services.sets.locked
@@ -172,6 +191,27 @@ async def test_facts_that_come_twice_and_late_change_nothing(seed: int) -> None:
             journey.lose({})
     assert journey.outbound() == await undisturbed()
     assert journey.table == {}
+
+
+async def test_the_ledger_is_read_at_most_once_for_each_file_while_its_facts_come_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    journey = Journey()
+    progress = journey.world.services.sets.progress
+    reads: list[SetKey] = []
+
+    async def counted(key: SetKey, *, rules: Iterable[Rule]) -> SetProgress:
+        reads.append(key)
+        return await progress(key, rules=rules)
+
+    monkeypatch.setattr(journey.world.services.sets, "progress", counted)
+    waiting = await journey.begin()
+    while waiting:
+        # Sealings first: each is told before the chunks are stored.
+        waiting.sort(key=lambda one: one.topic != "progress")
+        waiting += await journey.give(waiting.pop(0))
+    assert journey.outbound() == await undisturbed()
+    assert 0 < len(reads) <= FILE_COUNT
 
 
 async def test_a_delivery_that_is_rejected_while_it_is_judged_is_decided_about(monkeypatch: pytest.MonkeyPatch) -> None:

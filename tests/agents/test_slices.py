@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataharvest.adapters.memory_ledger import StoredVersion
 from dataharvest.messages import RuleReady, decode_rule_ready
 from dataharvest.rulebook import RELATIONSHIP
-from tests.agents.losses import QUIET, expected, first, journey, of_type, set_key, swept
+from tests.agents.losses import QUIET, expected, first, journey, of_type, remembered, set_key, swept
 from tests.agents.worlds import Agents, World, example_files
 
 FILES = example_files()
@@ -76,3 +76,43 @@ async def test_the_last_slice_blocks_the_set_and_says_the_sum() -> None:
     version = version_of(world)
     assert (version.state, version.failure) == ("blocked", {"rule": "orphans", "message": "3 transactions without an account"})
     assert world.outbound() == []
+
+
+def unblock(world: World) -> None:
+    """What applying a contract that allows the orphans does."""
+    version = version_of(world)
+    assert version.state == "blocked"
+    version.state, version.failure = "open", None
+    for one in version.batches[RELATIONSHIP]:
+        one.is_done = one.is_done or one.is_computed
+
+
+async def test_a_set_that_another_contract_unblocks_goes_on_though_its_last_slice_told_nothing() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await sliced(world, agents, STRAYS)
+        is_last = f'"batch":{SLICES - 1},'.encode()
+        [last] = await journey(world, agents, lost=lambda one: of_type("work", "batch")(one) and is_last in one.value)
+        await agents.give(last.topic, last.value, key=last.key)
+        unblock(world)
+        assert await swept(world) == {"rules to be concluded": 1}
+        await journey(world, agents)
+        assert await swept(world) == QUIET
+    assert sorted(world.outbound()) == await expected() != []
+    assert remembered(world) == {}
+
+
+async def test_a_set_is_unblocked_though_its_slices_were_told_while_it_was_blocked() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await sliced(world, agents, STRAYS)
+        late = await journey(world, agents, lost=of_type("progress", "batch_done"))
+        assert len(late) == SLICES - 1
+        for one in late:
+            await agents.give(one.topic, one.value, key=one.key)
+        unblock(world)
+        assert await swept(world) == {"rules to be concluded": 1}
+        await journey(world, agents)
+        assert await swept(world) == QUIET
+    assert sorted(world.outbound()) == await expected() != []
+    assert remembered(world) == {}

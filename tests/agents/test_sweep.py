@@ -39,6 +39,19 @@ async def test_a_message_that_got_lost_is_given_again(lost: Lost, found: dict[st
     assert sorted(set(world.outbound())) == await expected() != []
 
 
+async def test_a_file_whose_last_chunk_was_told_in_vain_is_found_though_the_table_lists_it() -> None:
+    world = World()
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        [late] = await journey(world, agents, lost=first(of_type("chunks", "chunk")))
+        await agents.give(late.topic, late.value, key=late.key)
+        assert [decode_progress(one.value).type for one in world.unread()] == ["chunk_persisted"]
+        assert await swept(world) == {"deliveries to be concluded": 1}
+        await journey(world, agents)
+        assert await swept(world) == QUIET
+    assert sorted(world.outbound()) == await expected() != []
+
+
 async def test_a_healthy_journey_gives_the_sweep_nothing_to_do() -> None:
     world = World()
     async with world.agents() as agents:

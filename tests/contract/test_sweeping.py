@@ -18,6 +18,9 @@ from dataharvest.rulebook import all_rules
 from dataharvest.rules.notifying import late_note
 from dataharvest.rules.outbound_messages import Envelope, changed_messages
 from dataharvest.sweeping import SentBatch, SweepState
+from tests.agents.losses import journey, remembered, swept
+from tests.agents.test_slices import STRAYS, sliced
+from tests.contract.database_world import DatabaseWorld
 from tests.contract.ledgers import ACCOUNTS, DAY, POSITION, Ledger, chunks_of, sealing_of
 
 KEY = SetKey("acme", DAY)
@@ -248,3 +251,18 @@ async def test_cut_offs_come_from_the_newest_contracts(real_ledger: Ledger) -> N
     [due] = await state.cutoffs()
     assert (due.tenant, due.due_at(DAY)) == ("acme", datetime(2026, 11, 23, 18, tzinfo=UTC))
     assert abs(due.since - await state.now()) < timedelta(minutes=5)
+
+
+async def test_a_set_in_slices_that_another_contract_unblocks_goes_on(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    world = DatabaseWorld(real_ledger, real_ledger.database)
+    async with world.agents() as agents:
+        await sliced(world, agents, STRAYS)
+        await journey(world, agents)
+        assert world.outbound() == []
+        await world.services.contracts.apply("acme", Contract(orphans_block=()))
+        await make_old(real_ledger)
+        assert (await swept(world))["rules to be concluded"] == 1
+        await journey(world, agents)
+    assert {one.topic for one in world.outbound()} == {"outbound.clients", "outbound.portfolios"}
+    assert remembered(world) == {}

@@ -10,6 +10,7 @@ from dataharvest.messages import BatchDone, ChunkPersisted, DeliveryRemoved, Del
 from dataharvest.rules.progress import (
     SetProgress,
     advance,
+    doubts,
     finished_rules,
     full_deliveries,
     lists,
@@ -147,3 +148,14 @@ def test_an_edition_changes_nothing_that_is_remembered_and_each_is_a_subject_of_
     assert advance(state, raised) == state
     assert not lists(state, raised)
     assert subject_of(raised) != subject_of(raised.model_copy(update={"edition": edition + 1}))
+
+
+def test_a_sealing_doubts_a_state_that_lacks_a_chunk_and_a_batch_one_that_knows_it() -> None:
+    state = nothing()
+    for index in range(3):
+        assert not doubts(state, persisted(3, index))
+        state = advance(state, persisted(3, index))
+        assert doubts(state, sealed(3))
+    assert not doubts(advance(state, persisted(3, 3)), sealed(3))
+    assert not doubts(state, done("transactions", 0))
+    assert doubts(advance(state, done("transactions", 0)), done("transactions", 0))
