@@ -1,13 +1,15 @@
 """Where a process stands that does not get on: the line its event loop is at, and those its tasks wait at."""
 
 import asyncio
+import gc
 import sys
 import threading
 from collections import Counter
 from pathlib import Path
-from types import CoroutineType, FrameType
+from types import AsyncGeneratorType, CoroutineType, FrameType
 
 _MOST_NAMED = 20
+_DEEPEST = 100
 _OF_PYTHON = str(Path(asyncio.__file__).parent)
 
 
@@ -23,18 +25,30 @@ def lines_of_tasks(loop: asyncio.AbstractEventLoop) -> list[str]:
     return [f"{place} ({count} tasks)" if count > 1 else place for place, count in places.most_common(_MOST_NAMED)]
 
 
-def _innermost(coroutine: object) -> FrameType | None:
-    """The frame of the coroutine that is awaited in the end, but of ours or a library rather than one of Python itself.
+def _innermost(awaited: object) -> FrameType | None:
+    """The frame of what is awaited in the end, but of ours or a library rather than one of Python itself.
 
     What a task shows of itself is only the outermost.
     """
-    frame = None
-    while isinstance(coroutine, CoroutineType):
-        inner = coroutine.cr_frame
-        if inner is not None and (frame is None or not inner.f_code.co_filename.startswith(_OF_PYTHON)):
-            frame = inner
-        coroutine = coroutine.cr_await
-    return frame
+    found = None
+    for _ in range(_DEEPEST):
+        frame, awaited = _step(awaited)
+        if frame is not None and (found is None or not frame.f_code.co_filename.startswith(_OF_PYTHON)):
+            found = frame
+        if awaited is None:
+            break
+    return found
+
+
+def _step(awaited: object) -> tuple[FrameType | None, object]:
+    """The frame of what is awaited, and what that awaits in turn."""
+    if isinstance(awaited, CoroutineType):
+        return awaited.cr_frame, awaited.cr_await
+    if isinstance(awaited, AsyncGeneratorType):
+        return awaited.ag_frame, awaited.ag_await
+    # The step of an asynchronous generator, and the like, say nothing of it; but they refer to it.
+    inner = (one for one in gc.get_referents(awaited) if isinstance(one, CoroutineType | AsyncGeneratorType))
+    return None, next(inner, None)
 
 
 def _place(frame: FrameType) -> str:

@@ -1,6 +1,7 @@
 """Where a process stands: the innermost lines of its tasks."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 from dataharvest.whereabouts import line_of_main_thread, lines_of_tasks
 
@@ -24,6 +25,28 @@ async def test_a_task_is_named_by_the_line_it_waits_at_in_the_end_and_equal_ones
 
     assert f"{__file__}:" in lines[0]
     assert lines[0].endswith(f":{_waits.__code__.co_firstlineno + 1} (3 tasks)")
+
+
+async def _steps(event: asyncio.Event) -> AsyncIterator[int]:
+    await _waits(event)
+    yield 1
+
+
+async def _reader(event: asyncio.Event) -> None:
+    async for _ in _steps(event):
+        pass
+
+
+async def test_what_an_asynchronous_generator_waits_at_is_found_too() -> None:
+    event = asyncio.Event()
+    task = asyncio.create_task(_reader(event))
+    await asyncio.sleep(0)
+
+    lines = lines_of_tasks(asyncio.get_running_loop())
+    event.set()
+    await task
+
+    assert f"{__file__}:{_waits.__code__.co_firstlineno + 1}" in lines
 
 
 async def test_a_task_that_has_not_begun_and_a_finished_one_do_no_harm() -> None:
