@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -12,10 +13,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from dataharvest import tracing
+from dataharvest.adapters.kafka_batches import partitioned, send_batches
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
-from dataharvest.rules.partitioning import partitions_of
 from dataharvest.rules.subjects import subject_of
 from dataharvest.sql import queries
 
@@ -34,6 +35,8 @@ class KafkaSender:
         self._producer: AIOKafkaProducer | None = None
         self._opening = asyncio.Lock()
         self._closing: set[asyncio.Task[None]] = set()
+        self._users: Counter[AIOKafkaProducer] = Counter()
+        """How many sends each producer has in hand."""
 
     async def send(self, topic: str, *, key: bytes, value: bytes) -> Position:
         """See the port."""
@@ -61,8 +64,12 @@ class KafkaSender:
     async def send_many(self, topic: str, messages: Sequence[tuple[bytes, bytes]]) -> None:
         """See the port."""
         async with self._producing() as producer:
-            by_partition = await _partitioned(producer, topic, messages)
-            await asyncio.gather(*(_send_batches(producer, topic, number, part) for number, part in by_partition.items()))
+            by_partition = await partitioned(producer, topic, messages)
+            sending = (send_batches(producer, topic, number, part) for number, part in by_partition.items())
+            # All of them, also when one fails: whatever still uses the producer must not lose it.
+            for failure in await asyncio.gather(*sending, return_exceptions=True):
+                if failure is not None:
+                    raise failure
 
     async def close(self) -> None:
         """Flush and end the connection."""
@@ -76,6 +83,7 @@ class KafkaSender:
             producer = await self._open()
         except (KafkaError, OSError, TimeoutError) as error:
             raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error
+        self._users[producer] += 1
         try:
             yield producer
         except MessageSizeTooLargeError as error:
@@ -84,12 +92,22 @@ class KafkaSender:
         except (KafkaError, OSError, TimeoutError) as error:
             self._give_up(producer)
             raise Unavailable(f"Kafka: {type(error).__name__}: {error}") from error
+        finally:
+            self._leave(producer)
 
     def _give_up(self, producer: AIOKafkaProducer) -> None:
         # After an error, or a refusal, an idempotent producer may have a gap in its sequence and never recover: the next send
         # opens another.
         if self._producer is producer:
             self._producer = None
+
+    def _leave(self, producer: AIOKafkaProducer) -> None:
+        self._users[producer] -= 1
+        if self._users[producer]:
+            return
+        del self._users[producer]
+        # Only now: a send that waits for metadata would never hear that its producer was closed, and wait for ever.
+        if self._producer is not producer:
             closing = asyncio.create_task(_close(producer))
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
@@ -156,34 +174,6 @@ def _header_pairs(message: RawMessage) -> list[tuple[str, bytes]]:
 
 def _base64(data: bytes | None) -> str | None:
     return None if data is None else base64.b64encode(data).decode()
-
-
-async def _partitioned(
-    producer: AIOKafkaProducer, topic: str, messages: Sequence[tuple[bytes, bytes]]
-) -> dict[int, list[tuple[bytes, bytes]]]:
-    partition_count = len(await producer.partitions_for(topic))
-    # As every Kafka client does it: consumers of a key must find it in one place, whoever sent it.
-    partitions = partitions_of([key for key, _ in messages], partition_count)
-    found: dict[int, list[tuple[bytes, bytes]]] = {}
-    for partition, message in zip(partitions, messages, strict=True):
-        found.setdefault(partition, []).append(message)
-    return found
-
-
-async def _send_batches(producer: AIOKafkaProducer, topic: str, partition: int, messages: Sequence[tuple[bytes, bytes]]) -> None:
-    headers = list(tracing.headers())
-    batch, acknowledged = producer.create_batch(), []
-    for key, value in messages:
-        if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
-            acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
-            batch = producer.create_batch()
-            # The first message of a batch always fits.
-            batch.append(key=key, value=value, timestamp=None, headers=headers)
-    if batch.record_count():
-        # Closed, so that a single message sent meanwhile does not change it.
-        batch.close()
-        acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
-    await asyncio.gather(*acknowledged)
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

@@ -1,5 +1,6 @@
 """What a sender promises, in memory and on the real Kafka; and that a dead letter keeps the original bytes."""
 
+import asyncio
 import base64
 import json
 import socket
@@ -56,9 +57,10 @@ async def place(broker_of_place: str | None) -> AsyncIterator[Place]:
     await sender.close()
 
 
-async def new_topic(broker: str, *, partitions: int = 1) -> str:
+async def new_topic(broker: str, *, partitions: int = 1, name: str | None = None) -> str:
     """A topic like ``work``, under a name nobody else uses."""
-    topic = load_topics()["work"].model_copy(update={"name": f"contract-{uuid4().hex}", "partitions": partitions})
+    name = name or f"contract-{uuid4().hex}"
+    topic = load_topics()["work"].model_copy(update={"name": name, "partitions": partitions})
     await apply(broker, difference([topic], {}))
     return topic.name
 
@@ -133,6 +135,21 @@ async def test_a_message_that_is_too_large_is_rejected_and_the_sender_goes_on(br
         await sender.send(topic, key=b"k", value=bytes(5 << 20))
     assert refused.value.rule == "message_too_large"
     await sender.send(topic, key=b"k", value=b"small")
+    await sender.close()
+
+
+async def test_a_send_that_waits_for_its_topic_outlasts_another_that_fails_meanwhile(broker: str) -> None:
+    sender, there, name = KafkaSender(broker), await new_topic(broker), f"test-{uuid4().hex}"
+    waiting = asyncio.create_task(sender.send(name, key=b"k", value=b"late"))
+    with pytest.raises(Rejected):
+        await sender.send(there, key=b"k", value=bytes(5 << 20))
+    await sender.send(there, key=b"k", value=b"through another producer")
+
+    await new_topic(broker, name=name)
+    async with asyncio.timeout(30):
+        position = await waiting
+
+    assert position == Position(name, 0, 0)
     await sender.close()
 
 
