@@ -26,15 +26,21 @@ def plant(name: str) -> None:
     _PLANTERS[name]()
 
 
+def _replace(owner: Any, name: str, wrong: Any) -> None:
+    """Put the wrong one in the place of what is there; where nothing of the name is, nobody would use it."""
+    getattr(owner, name)
+    setattr(owner, name, wrong)
+
+
 def _drop_a_chunk() -> None:
-    right = pipeline.persist
+    right = persist.persist
 
     async def dropping(value: bytes, position: Any, **ports: Any) -> None:
         metadata, _ = decode_chunk(value)
         if metadata.index != 3:
             await right(value, position, **ports)
 
-    pipeline.persist = dropping
+    _replace(persist, "persist", dropping)
 
 
 def _insert_twice() -> None:
@@ -44,7 +50,7 @@ def _insert_twice() -> None:
         for _ in range(2):
             await right(connection, entity, delivery_id, checked)
 
-    chunks.copy_rows = copying_twice
+    _replace(chunks, "copy_rows", copying_twice)
 
 
 def _offset_before_commit() -> None:
@@ -54,7 +60,7 @@ def _offset_before_commit() -> None:
             while not await self.deliver(event, handle, stage=stage):
                 await asyncio.sleep(0.05)
 
-    Delivery.run = run  # type: ignore[method-assign]
+    _replace(Delivery, "run", run)
 
 
 def _wrong_tenant() -> None:
@@ -65,7 +71,7 @@ def _wrong_tenant() -> None:
             metadata = metadata.model_copy(update={"tenant": metadata.tenant[:-1] + "a"})
         return await right(self, metadata, checked, position=position)
 
-    chunks.PostgresChunks.persist = persist_for_another
+    _replace(chunks.PostgresChunks, "persist", persist_for_another)
 
 
 def _changing_checked(change: Callable[[Any], Any]) -> Callable[[], None]:
@@ -96,12 +102,14 @@ def _believe_early() -> None:
             await connection.execute(judgement._SQL["begin"], delivery_id, *totals)
         return "judging"
 
-    judgement.PostgresJudgements.begin = begin
+    _replace(judgement.PostgresJudgements, "begin", begin)
 
 
 def _one_chunk_early() -> None:
     right = progress.covers
-    progress.covers = lambda stored, count: right(stored, count) or sum(b - a + 1 for a, b in stored) >= max(1, count - 1)
+    _replace(
+        progress, "covers", lambda stored, count: right(stored, count) or sum(b - a + 1 for a, b in stored) >= max(1, count - 1)
+    )
     _believe_early()
 
 
@@ -112,11 +120,11 @@ def _republish_unchanged() -> None:
         forgotten = {key: LastMessage(one.message_id, b"", one.withdrawn) for key, one in last.items()}
         return right(contents, last=forgotten, envelope=envelope)
 
-    publish.changed_messages = all_messages
+    _replace(publish, "changed_messages", all_messages)
 
 
 def _counter_instead_of_set() -> None:
-    progress.union = lambda known, added: _counted(known, sum(b - a + 1 for a, b in added))
+    _replace(progress, "union", lambda known, added: _counted(known, sum(b - a + 1 for a, b in added)))
     _believe_early()
 
 
@@ -129,7 +137,7 @@ def _never_return() -> None:
     async def registering(value: bytes, **ports: Any) -> None:
         await asyncio.Event().wait()
 
-    pipeline.register = registering
+    _replace(pipeline, "register", registering)
 
 
 _PLANTERS: dict[str, Callable[[], None]] = {
