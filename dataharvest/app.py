@@ -83,8 +83,6 @@ class HarvestApp(faust.App):
 
     async def on_shutdown(self) -> None:
         """Say farewell, so that nobody takes this worker for one that died."""
-        if self.watchdog is not None:
-            self.watchdog.stop()
         await super().on_shutdown()
         try:
             await self.connected.journal.end_run()
@@ -95,6 +93,9 @@ class HarvestApp(faust.App):
         if self.close_metrics is not None:
             self.close_metrics()
         await asyncio.to_thread(tracing.switch_off)
+        # Last: to close a connection whose other end is gone can take for ever.
+        if self.watchdog is not None:
+            self.watchdog.stop()
 
     async def _require_schema(self) -> None:
         await require_current_schema(self.connected.database)

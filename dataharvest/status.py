@@ -163,8 +163,8 @@ class StatusReport(Report):
     """Workers connected to the database; None when it does not tell."""
     unreadable_contracts: list[UnreadableContract] = []
     """Of the tenants asked for."""
-    silent_services: list[str] = []
-    """Kafka and the object store, each with its address, when it does not answer the one who asks; the work waits for it."""
+    silent_services: list[str] | None = None
+    """Kafka and the object store, each with its address, when it does not answer the one who asks; None where nobody asked."""
     set_count: int | None = None
     """Sets that match, also those beyond a limit; None where there was no limit."""
     unpublished_count: int | None = None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from dataharvest.addresses import KAFKA_PORT, host_and_port
 from dataharvest.whereabouts import line_of_main_thread, lines_of_tasks
 
 logger = logging.getLogger(__name__)
@@ -20,6 +21,7 @@ END_S = 25.0
 """How long a worker may take to end after it was asked to; supervisors and Kubernetes kill after 30."""
 _LOOK_S = 1.0
 _CONNECT_S = 2.0
+_LAST_RESORT_S = 5.0
 
 
 @dataclass
@@ -130,23 +132,23 @@ class Watchdog(threading.Thread):
         self._end(complaint)
 
     def _end(self, complaint: str) -> NoReturn:
-        try:
-            places = {"at_line": line_of_main_thread(), "tasks_at": lines_of_tasks(self._loop)}
-            details = {"reason": complaint, "limit_s": self._vitals.limit_s, **places}
-            logger.critical("worker is stuck and ends itself", extra=details)
-            logging.shutdown()
-        finally:
-            # Whatever becomes of the line: nobody else would end this process.
-            os._exit(EXIT_STUCK)
+        # Whatever becomes of the line, even if the log itself is what hangs: nobody else would end this process.
+        last_resort = threading.Timer(_LAST_RESORT_S, os._exit, (EXIT_STUCK,))
+        last_resort.daemon = True
+        last_resort.start()
+        places = {"at_line": line_of_main_thread(), "tasks_at": lines_of_tasks(self._loop)}
+        details = {"reason": complaint, "limit_s": self._vitals.limit_s, **places}
+        logger.critical("worker is stuck and ends itself", extra=details)
+        logging.shutdown()
+        os._exit(EXIT_STUCK)
 
 
 def answers(broker: str) -> bool:
     """Whether any of the addresses, parted by commas, accepts a connection."""
     for address in broker.split(","):
-        host, _, port = address.strip().rpartition(":")
         try:
-            with socket.create_connection((host, int(port)), timeout=_CONNECT_S):
+            with socket.create_connection(host_and_port(address, default_port=KAFKA_PORT), timeout=_CONNECT_S):
                 return True
-        except OSError:
+        except (OSError, ValueError):
             continue
     return False

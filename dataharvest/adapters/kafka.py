@@ -72,10 +72,11 @@ class KafkaSender:
                     raise failure
 
     async def close(self) -> None:
-        """Flush and end the connection."""
-        if self._producer is not None:
-            producer, self._producer = self._producer, None
+        """Flush and end the connection; the last send that is under way ends its own."""
+        producer, self._producer = self._producer, None
+        if producer is not None and not self._users[producer]:
             await _close(producer)
+        await asyncio.gather(*self._closing)
 
     @asynccontextmanager
     async def _producing(self) -> AsyncIterator[AIOKafkaProducer]:

@@ -4,6 +4,7 @@ import asyncio
 from asyncio import Future
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
-from botocore.exceptions import ClientError
 
-from dataharvest.adapters.s3_errors import leaves_open_why, translated
+from dataharvest.adapters.s3_errors import translated
 from dataharvest.adapters.s3_parts import fetch_part
 from dataharvest.adapters.s3_upload import upload
 from dataharvest.errors import ObjectTrouble
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _UPLOAD = TransferConfig(multipart_threshold=16 * 1_048_576, multipart_chunksize=8 * 1_048_576, max_concurrency=4)
 # 400 from a HEAD: no object can have this name.
 _NO_SUCH_OBJECT = (400, 404)
+_UNEXPLAINED = {400, 403, 404}
 
 Answer = TypeVar("Answer")
 
@@ -124,14 +125,19 @@ class S3ObjectStore:
         return part
 
     def _head(self, bucket: str, key: str) -> ObjectVersion | None:
-        with translated(bucket, key):
-            try:
-                found = self._client.head_object(Bucket=bucket, Key=key)
-            except ClientError as error:
-                if leaves_open_why(error):
-                    # No answer to a HEAD has a body. That to a GET says whether it is this object, or our credentials or clock.
-                    self._client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+        try:
+            return self._look(bucket, key)
+        except ObjectTrouble as trouble:
+            if trouble.code not in _UNEXPLAINED:
                 raise
+        # No answer to a HEAD has a body. That to a GET says whether it is this object, or our credentials or clock.
+        with suppress(ObjectTrouble), translated(bucket, key):
+            self._client.get_object(Bucket=bucket, Key=key, Range="bytes=0-0")["Body"].close()
+        return self._look(bucket, key)
+
+    def _look(self, bucket: str, key: str) -> ObjectVersion | None:
+        with translated(bucket, key):
+            found = self._client.head_object(Bucket=bucket, Key=key)
         # A server on a file system answers for a folder, which has no content and so no ETag.
         if "ETag" not in found:
             return None

@@ -52,11 +52,6 @@ def translated(bucket: str, key: str) -> Iterator[None]:
         raise Unavailable(f"S3 does not answer: {error or type(error).__name__}", bucket=bucket, key=key) from error
 
 
-def leaves_open_why(error: ClientError) -> bool:
-    """Whether the answer may be about the object or about whoever asks."""
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") in (403, 404)
-
-
 def _meaning(error: ClientError, *, bucket: str, key: str) -> DataHarvestError:
     name = error.response.get("Error", {}).get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)

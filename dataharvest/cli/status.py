@@ -130,8 +130,8 @@ def _print_with(show, report: "StatusReport", wish: _Wish) -> None:  # type: ign
     from dataharvest.cli.status_tables import print_reasons, print_report
     from dataharvest.rules.standing import State
 
-    for service in report.silent_services:
-        show(f"{service} does not answer: the work waits for it, and goes on by itself")
+    for service in report.silent_services or ():
+        show(f"{service} does not answer from here: while it is gone the work waits for it, and then goes on by itself")
     if wish.form == "why":
         single = wish.tenant is not None and wish.day is not None
         chosen = report.sets if single else [one for one in report.sets if one.state is not State.PUBLISHED]

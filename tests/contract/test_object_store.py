@@ -3,10 +3,12 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -357,3 +359,57 @@ async def test_wrong_credentials_are_an_outage_and_not_the_trouble_of_the_object
 
     store.close()
     client.close()
+
+
+@contextmanager
+def refusing(status: int, name: str) -> Iterator[str]:
+    """A server that refuses every request, and says why when the answer may have a body; its address."""
+
+    class Refusing(BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:  # noqa: N802, named by the library
+            self.send_response(status)
+            self.end_headers()
+
+        def do_GET(self) -> None:  # noqa: N802, named by the library
+            self.do_HEAD()
+            self.wfile.write(f"<Error><Code>{name}</Code><Message>no</Message></Error>".encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        serving = Thread(target=server.serve_forever)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        serving.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "name"),
+    [(400, "ExpiredToken"), (403, "RequestTimeTooSkewed"), (403, "InvalidAccessKeyId"), (404, "XAdminUserNotFound")],
+)
+async def test_a_refusal_that_is_not_about_the_object_is_an_outage_also_when_the_first_answer_has_no_reason(
+    stack_environment: dict[str, str], status: int, name: str
+) -> None:
+    with refusing(status, name) as endpoint_url:
+        store = S3ObjectStore(client_of(stack_environment, endpoint_url=endpoint_url))
+        with pytest.raises(Unavailable):
+            await store.head("b", "t/x.csv")
+        store.close()
+
+
+async def test_an_object_that_is_forbidden_is_that_objects_trouble_and_a_bad_name_is_no_object(
+    stack_environment: dict[str, str],
+) -> None:
+    with refusing(403, "AccessDenied") as endpoint_url:
+        store = S3ObjectStore(client_of(stack_environment, endpoint_url=endpoint_url))
+        with pytest.raises(ObjectTrouble) as trouble:
+            await store.head("b", "t/x.csv")
+        store.close()
+    with refusing(400, "InvalidURI") as endpoint_url:
+        store = S3ObjectStore(client_of(stack_environment, endpoint_url=endpoint_url))
+        assert await store.head("b", "t/x.csv") is None
+        store.close()
+
+    assert trouble.value.code == 403

@@ -131,6 +131,21 @@ def test_a_blocked_process_ends_itself_with_its_code_and_one_line_that_says_wher
     assert done.stderr == "worker is stuck and ends itself the event loop is blocked <string>:4\n"
 
 
+def test_a_process_whose_log_hangs_is_ended_all_the_same() -> None:
+    code = (
+        "import asyncio, logging, time; from dataharvest.watchdog import Vitals, Watchdog\n"
+        "class Hanging(logging.Handler):\n"
+        "    def emit(self, record): time.sleep(60)\n"
+        "logging.getLogger().addHandler(Hanging())\n"
+        "Watchdog(Vitals(0.2), broker='127.0.0.1:1', loop=asyncio.new_event_loop()).start()\n"
+        "logging.getLogger().error('never written')\n"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+
+    assert done.returncode == EXIT_STUCK
+
+
 @pytest.mark.parametrize("is_hanging", [True, False])
 def test_a_worker_that_was_asked_to_end_does_so_within_its_time_or_is_ended(is_hanging: bool) -> None:
     program = (

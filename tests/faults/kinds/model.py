@@ -24,7 +24,7 @@ class Scale:
 
 
 SCALES = {
-    "short": Scale("short", 1_200, outage_s=4, frozen_s=1, bulk_bytes=24 << 20, mixture_s=10),
+    "short": Scale("short", 1_200, outage_s=60, frozen_s=1, bulk_bytes=24 << 20, mixture_s=10),
     "full": Scale("full", 20_000, outage_s=60, frozen_s=90, bulk_bytes=1 << 30, mixture_s=240),
     "drill": Scale("drill", 20_000, outage_s=1_800, frozen_s=90, bulk_bytes=1 << 30, mixture_s=600),
 }

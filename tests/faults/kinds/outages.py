@@ -52,4 +52,4 @@ def _status(trial: Trial) -> str:
     return " / ".join(lines[:2])[:200]
 
 
-OUTAGE = Kind("outage", "a service gone for long", times(0, 3, 3), outages)
+OUTAGE = Kind("outage", "a service gone for long", times(1, 3, 3), outages)
