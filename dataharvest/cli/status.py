@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from dataharvest.adapters.postgres.status import PostgresStatus
+    from dataharvest.settings import Settings
     from dataharvest.status import StatusReport
 
 _WIDTH_ELSEWHERE = 240
@@ -32,17 +33,24 @@ class _Wish:
     limit: int
     """Sets that are shown, at most; 0 for all."""
 
-    async def report(self, reader: "PostgresStatus") -> "StatusReport":
+    async def report(self, reader: "_Reader") -> "StatusReport":
         from dataharvest.cli.status_services import silent_services
-        from dataharvest.settings import load_settings
 
-        report, silent = await asyncio.gather(self._read(reader), silent_services(load_settings()))
+        report, silent = await asyncio.gather(self._read(reader.sets), silent_services(reader.settings))
         return report.model_copy(update={"silent_services": silent})
 
-    async def _read(self, reader: "PostgresStatus") -> "StatusReport":
+    async def _read(self, sets: "PostgresStatus") -> "StatusReport":
         if self.limit:
-            return await reader.urgent(limit=self.limit, tenant=self.tenant, day=self.day)
-        return await reader.report(tenant=self.tenant, dates=[self.day] if self.day else None)
+            return await sets.urgent(limit=self.limit, tenant=self.tenant, day=self.day)
+        return await sets.report(tenant=self.tenant, dates=[self.day] if self.day else None)
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Where a report comes from: the database, and the services that are asked whether they answer."""
+
+    sets: "PostgresStatus"
+    settings: "Settings"
 
 
 @click.command()
@@ -95,7 +103,7 @@ async def _watch(wish: _Wish, interval_s: float) -> None:
                 await asyncio.sleep(interval_s)
 
 
-async def _print_changes(console: "Console", wish: _Wish, reader: "PostgresStatus", interval_s: float) -> None:
+async def _print_changes(console: "Console", wish: _Wish, reader: _Reader, interval_s: float) -> None:
     last = ""
     while True:
         with console.capture() as captured:
@@ -106,7 +114,7 @@ async def _print_changes(console: "Console", wish: _Wish, reader: "PostgresStatu
         await asyncio.sleep(interval_s)
 
 
-async def _drawn(wish: _Wish, reader: "PostgresStatus") -> "RenderableType":
+async def _drawn(wish: _Wish, reader: _Reader) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
@@ -151,17 +159,18 @@ def _console() -> "Console":
 
 
 @asynccontextmanager
-async def _reader() -> "AsyncIterator[PostgresStatus]":
+async def _reader() -> AsyncIterator[_Reader]:
     from dataharvest.adapters.postgres.connection import Database
     from dataharvest.adapters.postgres.schema import require_current_schema
     from dataharvest.adapters.postgres.status import PostgresStatus
     from dataharvest.rulebook import all_rules, required_entities
     from dataharvest.settings import load_settings
 
-    url = load_settings().database_url.get_secret_value()
-    database = Database(url, pool_size=1, application_name="dataharvest status")
+    settings = load_settings()
+    database = Database(settings.database_url.get_secret_value(), pool_size=1, application_name="dataharvest status")
     try:
         await require_current_schema(database)
-        yield PostgresStatus(database, required=required_entities(), rules=list(all_rules().values()))
+        sets = PostgresStatus(database, required=required_entities(), rules=list(all_rules().values()))
+        yield _Reader(sets, settings)
     finally:
         await database.close()

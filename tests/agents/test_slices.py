@@ -87,6 +87,15 @@ def unblock(world: World) -> None:
         one.is_done = one.is_done or one.is_computed
 
 
+async def goes_on_once_unblocked(world: World, agents: Agents) -> None:
+    unblock(world)
+    assert await swept(world) == {"rules to be concluded": 1}
+    await journey(world, agents)
+    assert await swept(world) == QUIET
+    assert sorted(world.outbound()) == await expected() != []
+    assert remembered(world) == {}
+
+
 async def test_a_set_that_another_contract_unblocks_goes_on_though_its_last_slice_told_nothing() -> None:
     world = World()
     async with world.agents() as agents:
@@ -94,12 +103,7 @@ async def test_a_set_that_another_contract_unblocks_goes_on_though_its_last_slic
         is_last = f'"batch":{SLICES - 1},'.encode()
         [last] = await journey(world, agents, lost=lambda one: of_type("work", "batch")(one) and is_last in one.value)
         await agents.give(last.topic, last.value, key=last.key)
-        unblock(world)
-        assert await swept(world) == {"rules to be concluded": 1}
-        await journey(world, agents)
-        assert await swept(world) == QUIET
-    assert sorted(world.outbound()) == await expected() != []
-    assert remembered(world) == {}
+        await goes_on_once_unblocked(world, agents)
 
 
 async def test_a_set_is_unblocked_though_its_slices_were_told_while_it_was_blocked() -> None:
@@ -110,9 +114,4 @@ async def test_a_set_is_unblocked_though_its_slices_were_told_while_it_was_block
         assert len(late) == SLICES - 1
         for one in late:
             await agents.give(one.topic, one.value, key=one.key)
-        unblock(world)
-        assert await swept(world) == {"rules to be concluded": 1}
-        await journey(world, agents)
-        assert await swept(world) == QUIET
-    assert sorted(world.outbound()) == await expected() != []
-    assert remembered(world) == {}
+        await goes_on_once_unblocked(world, agents)

@@ -117,6 +117,10 @@ def test_a_broker_answers_when_any_of_its_addresses_does() -> None:
     assert not answers("127.0.0.1:1")
 
 
+def ended(program: str, *, within_s: float = 30) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=within_s, check=False)
+
+
 def test_a_blocked_process_ends_itself_with_its_code_and_one_line_that_says_where_it_hangs() -> None:
     code = (
         "import asyncio, logging, time; from dataharvest.watchdog import Vitals, Watchdog\n"
@@ -125,7 +129,7 @@ def test_a_blocked_process_ends_itself_with_its_code_and_one_line_that_says_wher
         "time.sleep(60)\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = ended(code)
 
     assert done.returncode == EXIT_STUCK
     assert done.stderr == "worker is stuck and ends itself the event loop is blocked <string>:4\n"
@@ -141,7 +145,7 @@ def test_a_process_whose_log_hangs_is_ended_all_the_same() -> None:
         "logging.getLogger().error('never written')\n"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
+    done = ended(code)
 
     assert done.returncode == EXIT_STUCK
 
@@ -157,7 +161,7 @@ def test_a_worker_that_was_asked_to_end_does_so_within_its_time_or_is_ended(is_h
         f"dog.stop() if not {is_hanging} else None\n"
         "time.sleep(4)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = ended(program, within_s=60)
 
     assert done.returncode == (EXIT_STUCK if is_hanging else 0)
     assert ("worker is stuck and ends itself" in done.stderr) == is_hanging

@@ -74,6 +74,18 @@ class PostgresSets:
             await connection.execute(_SQL["readiness_sent"], *key, version, rule)
 
 
+def version_view(row: Any) -> VersionView:
+    """A version of a set, from a row or JSON object with its columns."""
+    return VersionView(
+        version=row["version"],
+        state=row["state"],
+        deliveries=row["deliveries"],
+        facts=frozenset(row["facts"]),
+        announced=frozenset(row["announced"]),
+        edition=row["edition"],
+    )
+
+
 class LockedSet:
     """A set whose row is locked until the block ends."""
 
@@ -89,17 +101,7 @@ class LockedSet:
                 DeliveryView(**{**one, "last_modified": datetime.fromisoformat(one["last_modified"])})
                 for one in row["deliveries"]
             ),
-            versions=tuple(
-                VersionView(
-                    version=one["version"],
-                    state=one["state"],
-                    deliveries=one["deliveries"],
-                    facts=frozenset(one["facts"]),
-                    announced=frozenset(one["announced"]),
-                    edition=one["edition"],
-                )
-                for one in row["versions"]
-            ),
+            versions=tuple(map(version_view, row["versions"])),
             since_seal_s=row["since_seal_s"],
             edition=row["edition"],
             has_manifest=row["has_manifest"],

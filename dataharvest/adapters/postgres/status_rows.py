@@ -10,11 +10,12 @@ import asyncpg
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.contracts import newest_contracts, unreadable_contracts
 from dataharvest.adapters.postgres.delivery_notes import note
+from dataharvest.adapters.postgres.sets import version_view
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.standing import Standing, State, standing
-from dataharvest.rules.versions import ACCEPTING, IN_PROGRESS, DeliveryView, SetView, VersionView, newest_complete
+from dataharvest.rules.versions import ACCEPTING, IN_PROGRESS, DeliveryView, SetView, newest_complete
 from dataharvest.sql import queries
 
 _SQL = queries("status")
@@ -119,17 +120,7 @@ class SetRows:
         """The set as the rules see it."""
         return SetView(
             deliveries=tuple(DeliveryView(**{name: row[name] for name in _OF_A_VIEW}) for row in self.deliveries),
-            versions=tuple(
-                VersionView(
-                    version=row["version"],
-                    state=row["state"],
-                    deliveries=row["deliveries"],
-                    facts=frozenset(row["facts"]),
-                    announced=frozenset(row["announced"]),
-                    edition=row["edition"],
-                )
-                for row in self.versions
-            ),
+            versions=tuple(map(version_view, self.versions)),
             edition=self.edition,
         )
 
