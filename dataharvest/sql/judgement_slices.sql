@@ -37,7 +37,11 @@ SELECT sum(record_count)::bigint AS count, min(first_row_block) AS first_block, 
 FROM judgement_slice WHERE delivery_id = $1
 
 -- name: cuts
-SELECT cuts FROM judgement_slice WHERE delivery_id = $1
+SELECT cuts, merged_part_count, suspects FROM judgement_slice WHERE delivery_id = $1 ORDER BY first_block
+
+-- name: keep_suspects
+UPDATE judgement_slice SET merged_part_count = $2, suspects = $3
+WHERE delivery_id = $1 AND first_block = (SELECT min(first_block) FROM judgement_slice WHERE delivery_id = $1)
 
 -- name: hashes
 -- Those of the parts from $2 to before $3.

@@ -226,6 +226,19 @@ async def test_a_slice_that_got_lost_in_the_middle_has_the_whole_counted(real_si
     await is_judged_as(real_site, delivery_id, keys)
 
 
+async def test_of_more_suspects_than_can_be_named_in_several_steps_none_is_named(
+    real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_at(monkeypatch, 2_000)
+    monkeypatch.setattr("dataharvest.adapters.postgres.judgement_slices.MAX_SUSPECTS", 5)
+    site = Site(replace(real_ledger, judgements=sliced(real_ledger, hashing=KeyHashing(at_once=20))))
+    keys = keys_of(200, twice=200)
+    delivery_id = await site.load(content_of(keys))
+    assert await steps(site, delivery_id) > 8
+    found = await site.outcome(delivery_id)
+    assert (found.state, found.counts) == ("complete", expected(keys, "reject")[0])
+
+
 async def test_rows_that_are_missing_hold_the_set_up(real_site: Site) -> None:
     delivery_id = await real_site.load(content_of(keys_of()))
     await database_of(real_site).run("DELETE FROM row_transactions WHERE amount = 2")
@@ -281,7 +294,7 @@ async def test_a_large_delivery_without_duplicates_is_complete_though_its_rows_a
 
 
 @pytest.mark.parametrize("meeting", [None, 3, 1], ids=["good hashes", "three hashes", "one hash"])
-@pytest.mark.parametrize("at_once", [1 << 22, 150], ids=["at once", "part by part"])
+@pytest.mark.parametrize("at_once", [1 << 22, 150, 20], ids=["at once", "part by part", "in steps"])
 async def test_hashes_that_meet_change_no_verdict(
     real_ledger: Ledger, meeting: int | None, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -294,7 +307,8 @@ async def test_hashes_that_meet_change_no_verdict(
         site.contract = Contract(duplicates=rule)
         keys = [f"n{number}k{random.randrange(2_000):04}" for _ in range(ROW_COUNT)]
         delivery_id = await site.load(content_of(keys), name=f"{number}/transactions_20261123.csv")
-        await steps(site, delivery_id)
+        step_count = await steps(site, delivery_id)
+        assert (step_count > 8) == (at_once == 20 and meeting is None)
         found = await site.outcome(delivery_id)
         counts, rows, _ = expected(keys, rule)
         assert (found.state, found.counts, found.rows) == ("complete", counts, rows)

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,17 @@ _ROWS_PER_BLOCK = 100
 _RANGES_AT_ONCE = 8
 """Ranges of blocks that are gone through together as long as hardly anything of the delivery is in them."""
 _PART_COUNT = 256
-"""Written into every slice: whoever merges slices has to find them cut in the same places."""
+"""Into which the hashes of every slice are cut. Change it only together with the table: slices cut otherwise can't be merged."""
+_GROUPS_AT_ONCE = 4
+"""Groups of parts, each as many hashes as are held in memory, that one step looks at: some 16 million."""
+
+
+class _Merged(NamedTuple):
+    """How far the hashes of all slices were looked at together."""
+
+    groups_left: list[tuple[int, int]] | None
+    """None when one part alone is too much."""
+    suspects: list[int]
 
 
 class Slices:
@@ -45,13 +56,13 @@ class Slices:
         self._are_whole = False
 
     async def count_next(self) -> bool:
-        """Count what comes after the last slice; whether there is nothing any more to be counted."""
+        """Count what comes after the last slice; whether there is nothing any more to be done before the verdict."""
         await self._connection.execute(self._query("lock_table"))
         progress = await self._progress()
         start = progress["stop_block"] if progress["stop_block"] is not None else await self._first_block()
         if progress["record_count"] >= self._expected or start >= progress["block_count"]:
             self._are_whole = progress["record_count"] == self._expected
-            return True
+            return not self._are_whole or await self._merge_next()
         await self._connection.execute(self._query("by_index"))
         await self._connection.execute(self._query("by_place"))
         await self._count_from(start, end=progress["block_count"])
@@ -69,18 +80,37 @@ class Slices:
 
     async def suspects(self) -> Suspects:
         """Hashes that occur more than once, in whatever slices."""
-        cuts_of_slices = [row["cuts"] for row in await self._connection.fetch(_SQL["cuts"], self._delivery_id)]
-        counts = np.diff(np.array(cuts_of_slices, dtype=np.int64)).sum(axis=0).tolist()
-        groups = part_groups(counts, most=self._hashing.at_once)
-        if groups is None:
-            # Hashes spread evenly: so many in one part are copies of a few.
-            return None
-        found: list[int] = []
+        merged = await self._merged_parts()
+        return None if merged.groups_left is None else _named(await self._merge(merged, merged.groups_left))
+
+    async def _merge_next(self) -> bool:
+        """Look at some more of very many hashes; whether so few are left that they are looked at with the verdict."""
+        merged = await self._merged_parts()
+        if merged.groups_left is None or len(merged.groups_left) <= _GROUPS_AT_ONCE:
+            return True
+        groups = merged.groups_left[:_GROUPS_AT_ONCE]
+        found = await self._merge(merged, groups)
+        # One more than can be named says that they are too many.
+        kept = found[: MAX_SUSPECTS + 1]
+        await self._connection.execute(_SQL["keep_suspects"], self._delivery_id, groups[-1][1], kept)
+        return False
+
+    async def _merged_parts(self) -> _Merged:
+        rows = await self._connection.fetch(_SQL["cuts"], self._delivery_id)
+        counts = np.diff(np.array([row["cuts"] for row in rows], dtype=np.int64)).sum(axis=0)
+        done: int = rows[0]["merged_part_count"]
+        groups = part_groups(counts[done:].tolist(), most=self._hashing.at_once)
+        # Hashes spread evenly: more than may be held, in one part, are copies of a few.
+        left = None if groups is None else [(start + done, stop + done) for start, stop in groups]
+        return _Merged(left, rows[0]["suspects"])
+
+    async def _merge(self, merged: _Merged, groups: Sequence[tuple[int, int]]) -> list[int]:
+        found = list(merged.suspects)
         for start, stop in groups:
+            if len(found) > MAX_SUSPECTS:
+                break
             rows = await self._connection.fetch(_SQL["hashes"], self._delivery_id, start, stop)
             found += await asyncio.to_thread(_repeated_in, [row[0] for row in rows])
-            if len(found) > MAX_SUSPECTS:
-                return None
         return found
 
     async def _progress(self) -> Any:
@@ -122,6 +152,10 @@ def _cut(aggregate: bytes) -> tuple[bytes, list[int]]:
     hashes = hashes_in(aggregate)
     places = cuts(hashes, part_count=_PART_COUNT)
     return stored(hashes), places
+
+
+def _named(suspects: list[int]) -> Suspects:
+    return suspects if len(suspects) <= MAX_SUSPECTS else None
 
 
 def _repeated_in(pieces: list[bytes]) -> list[int]:

@@ -1,7 +1,7 @@
 -- Judging in slices: the rows of a large delivery are counted some blocks of their table at a time.
 
 -- What was counted of a delivery that is being judged. It is gone once the delivery is judged, and whatever loses it has the rows
--- counted anew: so it costs no WAL, and a restored backup holds none of it.
+-- counted anew: so it costs no WAL, and a base backup holds none of it.
 CREATE UNLOGGED TABLE judgement_slice (
     delivery_id bigint NOT NULL,
     -- The blocks that were gone through, from the first to before the other.
@@ -18,6 +18,9 @@ CREATE UNLOGGED TABLE judgement_slice (
     -- their value, the same values for every delivery.
     hashes bytea NOT NULL,
     cuts integer[] NOT NULL,
+    -- Of the first slice: how many of the parts, in their order, were looked at, and which hashes occur more than once in them.
+    merged_part_count integer NOT NULL DEFAULT 0,
+    suspects bigint[] NOT NULL DEFAULT '{}',
     PRIMARY KEY (delivery_id, first_block)
 );
 -- Hashes can't be compressed, and what is not compressed can be read in part.
