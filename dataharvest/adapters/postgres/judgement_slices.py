@@ -117,7 +117,7 @@ class Slices:
         progress: Any = await self._connection.fetchrow(self._query("progress"), self._delivery_id)
         if progress["is_as_it_was"]:
             return progress
-        logger.warning("rows moved between slices, counted anew", extra={"delivery_id": self._delivery_id})
+        logger.warning("rows may have moved between slices, counted anew", extra={"delivery_id": self._delivery_id})
         await self._connection.execute(_SQL["forget"], self._delivery_id)
         return await self._connection.fetchrow(self._query("progress"), self._delivery_id)
 
