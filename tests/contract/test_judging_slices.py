@@ -23,6 +23,10 @@ from tests.contract.test_judgement import KEY, RULES, Site, cut_at, expected, re
 
 SLICE_ROWS, ROW_COUNT = 100, 450
 """A slice is a block of the table, so the rows are four of them and a bit."""
+FOREIGN_ROWS = """
+INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword)
+SELECT 0, i, 'a', 'foreign' || i, 1, 'TAX' FROM generate_series(1, 3000) AS i
+"""
 
 
 def sliced(ledger: Ledger, *, hashing: KeyHashing | None = None) -> Judgements:
@@ -162,10 +166,13 @@ async def test_a_second_worker_waits_for_the_slice_and_counts_the_next(real_site
 
 async def test_no_row_is_in_two_slices_and_the_blocks_are_those_of_the_rows(real_site: Site) -> None:
     delivery_id = await real_site.load(content_of(keys_of()))
+    await database_of(real_site).run(FOREIGN_ROWS)
     async with asyncio.timeout(20):
         while sum(count for _, _, count in await database_of(real_site).slices(delivery_id)) < ROW_COUNT:
             await real_site.judge.judge(message_of(delivery_id))
-    assert sum(count for _, _, count in await database_of(real_site).slices(delivery_id)) == ROW_COUNT
+    counted = await database_of(real_site).slices(delivery_id)
+    assert sum(count for _, _, count in counted) == ROW_COUNT
+    assert counted[-1][2] > 0, "what lies behind the last row is not gone through"
     assert await steps(real_site, delivery_id) == 1
     assert await database_of(real_site).slices(delivery_id) == []
     [noted] = await database_of(real_site).rows(
@@ -285,8 +292,7 @@ async def test_a_delivery_that_is_begun_once_more_is_counted_from_the_start(real
 async def test_a_large_delivery_without_duplicates_is_complete_though_its_rows_are_apart(real_site: Site) -> None:
     delivery_id = await real_site.load(content_of(keys_of(300)))
     await database_of(real_site).run(
-        "INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword) "
-        "SELECT 0, i, 'a', 'foreign' || i, 1, 'TAX' FROM generate_series(1, 3000) AS i",
+        FOREIGN_ROWS,
         "UPDATE row_transactions SET keyword = 'FEE' WHERE record_id > 200",
     )
     await steps(real_site, delivery_id)

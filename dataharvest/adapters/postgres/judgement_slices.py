@@ -65,7 +65,8 @@ class Slices:
             return not self._are_whole or await self._merge_next()
         await self._connection.execute(self._query("by_index"))
         await self._connection.execute(self._query("by_place"))
-        await self._count_from(start, end=progress["block_count"])
+        missing = self._expected - progress["record_count"]
+        await self._count_from(start, end=progress["block_count"], enough=min(missing, self._slice_rows // 2))
         return False
 
     async def merged(self) -> Any | None:
@@ -126,12 +127,12 @@ class Slices:
         place = await self._connection.fetchval(self._query("first_place"), self._delivery_id)
         return 0 if place is None else int(place[0])
 
-    async def _count_from(self, start: int, *, end: int) -> None:
+    async def _count_from(self, start: int, *, end: int, enough: int) -> None:
         block_count, found = max(1, self._slice_rows // _ROWS_PER_BLOCK), 0
         for _ in range(_RANGES_AT_ONCE):
             found += await self._count(start, start + block_count)
             start += block_count
-            if start >= end or found > self._slice_rows // 2:
+            if start >= end or found >= enough:
                 return
 
     async def _count(self, start: int, stop: int) -> int:
