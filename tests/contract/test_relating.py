@@ -27,8 +27,9 @@ ORPHANS = {
 
 
 @pytest.fixture(autouse=True)
-def few_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.contract.ledgers.CHUNK_BYTES", 5_000)
+def chunks_of_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk for every record would be a thousand transactions for each test."""
+    monkeypatch.setattr("tests.contract.ledgers.CHUNK_BYTES", 2048)
 
 
 def reference_of(number: int) -> str:
