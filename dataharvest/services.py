@@ -111,7 +111,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
     summaries = Summaries(database)
     work = PostgresWork(database, summaries=summaries)
     quarantine = PostgresQuarantine(database)
-    judgements = PostgresJudgements(database, summaries=summaries)
+    judgements = PostgresJudgements(database, summaries=summaries, slice_rows=settings.judgement_slice_rows)
     removals = PostgresRemovals(database)
     fold = Fold(
         sets=sets,

@@ -14,8 +14,9 @@ from dataharvest.rules.tiling import ConservationBroken
 class MemoryJudgements:
     """The port ``Judgements`` without a server."""
 
-    def __init__(self, ledger: MemoryLedger, *, hashing: Callable[[str], object] = str) -> None:
+    def __init__(self, ledger: MemoryLedger, *, hashing: Callable[[str], object] = str, slice_rows: int = 1_000_000) -> None:
         self._ledger = ledger
+        self._slice_rows = slice_rows
         self._rows = ledger.deliveries
         self._hashing = hashing
 
@@ -30,7 +31,7 @@ class MemoryJudgements:
             except ConservationBroken as broken:
                 await self.note_broken(delivery_id, str(broken))
                 return "broken"
-            row.state, row.judgement_is_sent, row.failure = "judging", False, None
+            row.state, row.judgement_is_sent, row.failure, row.counted_rows = "judging", False, None, 0
         return row.state
 
     async def is_going_on(self, delivery_id: int) -> bool:
@@ -58,7 +59,12 @@ class MemoryJudgements:
     async def open(self, delivery_id: int) -> AsyncIterator[MemoryLockedJudgement | None]:
         """See the port."""
         row = self._rows.get(delivery_id)
-        yield MemoryLockedJudgement(self._ledger, row, hashing=self._hashing) if row and row.state == "judging" else None
+        if row is None or row.state != "judging":
+            yield None
+            return
+        judgement = MemoryLockedJudgement(self._ledger, row, hashing=self._hashing, slice_rows=self._slice_rows)
+        yield judgement
+        row.counted_rows = judgement.counted_rows
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """See the port."""

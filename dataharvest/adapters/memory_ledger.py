@@ -58,6 +58,8 @@ class StoredDelivery:
     """By the ledger's clock."""
     repeat_of: int | None = None
     judgement_is_sent: bool = False
+    counted_rows: int = 0
+    """Rows that were counted in slices of its judgement so far."""
     is_removed: bool = False
     """Its rows are gone."""
     duplicates: dict[int, int] = field(default_factory=dict)

@@ -21,11 +21,13 @@ Spot = tuple[int, int]
 class MemoryLockedJudgement:
     """A delivery under judgement; nothing of it changes before it is complete."""
 
-    def __init__(self, ledger: MemoryLedger, row: StoredDelivery, *, hashing: Callable[[str], object]) -> None:
+    def __init__(self, ledger: MemoryLedger, row: StoredDelivery, *, hashing: Callable[[str], object], slice_rows: int) -> None:
         assert row.entity is not None and row.business_date is not None
         self._ledger = ledger
         self._row = row
         self._hashing = hashing
+        self._slice_rows = slice_rows
+        self.counted_rows = row.counted_rows
         self._rule: DuplicateRule = "reject"
         self._spots: dict[str, list[Spot]] = {}
         self._listed: set[str] = set()
@@ -38,6 +40,13 @@ class MemoryLockedJudgement:
             source=row.source,
             contract_version=row.contract_version,
         )
+
+    async def count_next(self) -> bool:
+        """See the port."""
+        if self._row.persisted_count <= max(self._slice_rows, self.counted_rows):
+            return True
+        self.counted_rows += self._slice_rows
+        return False
 
     async def weigh(self) -> bool:
         """See the port."""

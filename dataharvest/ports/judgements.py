@@ -20,8 +20,16 @@ class LockedJudgement(Protocol):
 
     subject: JudgedDelivery
 
+    async def count_next(self) -> bool:
+        """Count some more rows of a large delivery; True, at once, when it may be weighed, as a small one always may.
+
+        False: commit what was counted and come again, so that whoever waits is served in between.
+        """
+
     async def weigh(self) -> bool:
-        """Count the rows and tell whether a natural key may occur twice: False is certain, True has still to be found out.
+        """Count the rows, or add up what was counted, and tell whether a natural key may occur twice.
+
+        False is certain, True has still to be found out.
 
         Raises:
             ConservationBroken: there are not as many rows as the ledger says.

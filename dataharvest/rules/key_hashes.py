@@ -4,7 +4,8 @@ Hashes are shorter than keys, and sorting an array of them is many times faster 
 two keys may have one hash, so whatever is found here is only suspected.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,10 +41,40 @@ def repeated(hashes: Hashes) -> Hashes:
 
 def parts(hashes: Hashes, *, part_count: int) -> Iterator[Hashes]:
     """Cut hashes into parts by their value, always in the same places; the array is sorted."""
+    for start, stop in pairwise(cuts(hashes, part_count=part_count)):
+        yield hashes[start:stop]
+
+
+def cuts(hashes: Hashes, *, part_count: int) -> list[int]:
+    """Where each part begins, and where the last one ends; the array is sorted."""
     hashes.sort()
     lowest, width = -(1 << 63), (1 << 64) // part_count
-    places = np.searchsorted(hashes, np.array([lowest + number * width for number in range(1, part_count)], dtype=np.int64))
-    start = 0
-    for end in (*places.tolist(), len(hashes)):
-        yield hashes[start:end]
-        start = end
+    values = np.array([lowest + number * width for number in range(1, part_count)], dtype=np.int64)
+    return [0, *np.searchsorted(hashes, values).tolist(), len(hashes)]
+
+
+def part_groups(counts: Sequence[int], *, most: int) -> list[tuple[int, int]] | None:
+    """Parts that may be looked at together, from the first to before the second: as many as hold no more than so many hashes.
+
+    None when one part alone holds more.
+    """
+    if max(counts, default=0) > most:
+        return None
+    groups: list[tuple[int, int]] = []
+    start = total = 0
+    for index, count in enumerate(counts):
+        if total + count > most:
+            groups.append((start, index))
+            start, total = index, 0
+        total += count
+    return [*groups, (start, len(counts))]
+
+
+def stored(hashes: Hashes) -> bytes:
+    """Hashes as they are stored; ``stored_hashes`` gives them back."""
+    return hashes.astype("<i8", copy=False).tobytes()
+
+
+def stored_hashes(pieces: Sequence[bytes]) -> Hashes:
+    """Hashes of several pieces that were stored, together."""
+    return np.concatenate([np.frombuffer(piece, dtype="<i8").astype(np.int64, copy=False) for piece in pieces])

@@ -8,6 +8,8 @@ SELECT byte_offset, byte_length, record_count, persisted_count, quarantined_coun
 FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index
 
 -- name: begin
+-- What was counted of rows that it had when it was begun before is of no use.
+WITH forgotten AS (DELETE FROM judgement_slice WHERE delivery_id = $1)
 UPDATE delivery
 SET state = 'judging', judgement_sent_at = NULL, failure = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4,
     duplicate_count = $5, accepted_count = $6
@@ -160,6 +162,7 @@ SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPD
 
 -- name: complete
 -- An older delivery that is done after a newer one was is history at once.
+WITH forgotten AS (DELETE FROM judgement_slice WHERE delivery_id = $1)
 UPDATE delivery d
 SET state = CASE WHEN EXISTS (
         SELECT FROM delivery newer

@@ -40,11 +40,15 @@ class Judge:
     async def judge(self, message: Judgement) -> None:
         """Judge the delivery and tell its set; one whose object can't be read now is left as it is and comes again later.
 
+        A large one is counted in slices: each is kept, and the same message sent once more, until the last step judges.
+
         Raises:
             Unavailable: PostgreSQL, the object store or Kafka is not there.
         """
         try:
-            await self._judge(message)
+            if not await self._judge(message):
+                await send_judgement(message, judgements=self.judgements, sender=self.sender)
+                return
         except ObjectTrouble as trouble:
             await self._put_off(message, trouble)
             return
@@ -66,14 +70,18 @@ class Judge:
         await self.judgements.note_waiting(message.delivery_id, failure)
         logger.warning("judgement waits for its object", extra={**_details(message), "code": trouble.code})
 
-    async def _judge(self, message: Judgement) -> None:
+    async def _judge(self, message: Judgement) -> bool:
+        """Take the next step; whether it was the last."""
         async with self.judgements.open(message.delivery_id) as judgement:
             if judgement is None:
-                return
+                return True
+            if not await judgement.count_next():
+                return False
             if await judgement.weigh():
                 await self._judge_duplicates(judgement)
             state = await judgement.complete()
         logger.info("delivery judged", extra={**_details(message), "state": state})
+        return True
 
     async def _judge_duplicates(self, judgement: LockedJudgement) -> None:
         subject = judgement.subject

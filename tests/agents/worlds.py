@@ -80,6 +80,8 @@ class World:
 
     chunk_bytes: int = 60
     settle_s: float = 0.0
+    slice_rows: int = 1_000_000
+    """Rows that a slice of a judgement counts."""
     objects: MemoryObjectStore = field(default_factory=lambda: MemoryObjectStore(versioned=True))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     sender: MemorySender = field(default_factory=MemorySender)
@@ -109,7 +111,7 @@ class World:
             contracts=MemoryContracts(),
             tenants=MemoryTenants(self.ledger),
             chunks=MemoryChunks(self.ledger),
-            judgements=MemoryJudgements(self.ledger),
+            judgements=MemoryJudgements(self.ledger, slice_rows=self.slice_rows),
             removals=MemoryRemovals(self.ledger),
             quarantine=MemoryQuarantine(self.ledger),
             sets=MemorySets(self.ledger),

@@ -129,6 +129,7 @@ class Ledger:
         """Judge a delivery without duplicates; its state afterwards."""
         async with self.judgements.open(delivery_id) as judgement:
             assert judgement is not None
+            assert await judgement.count_next()
             assert not await judgement.weigh()
             return await judgement.complete()
 

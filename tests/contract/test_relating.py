@@ -1,5 +1,6 @@
 """Relating by slices: whatever their order, together they link every portfolio once, and the last one knows all orphans."""
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -137,6 +138,35 @@ async def test_a_row_that_came_between_slices_is_seen(real_ledger: Ledger) -> No
     assert await links_of(real_ledger) == [*LINKED, reference_of(10**6)]
 
 
+@pytest.mark.parametrize("pair", [(1, 2), (2, 1)])
+async def test_of_two_slices_at_once_the_one_that_commits_later_is_the_last(real_ledger: Ledger, pair: tuple[int, int]) -> None:
+    await real_ledger.version("acme", files=large_files())
+    await planned(real_ledger, RELATIONSHIP, count=3)
+    assert await related_in(real_ledger, (0,), count=3) == [None]
+    async with real_ledger.work.open_batch(batch_of(RELATIONSHIP, pair[0], 3)) as earlier:
+        assert earlier is not None
+        assert await earlier.relate() is None, "the other slice is open still"
+        later = asyncio.create_task(related_in(real_ledger, (pair[1],), count=3))
+        await of_database(real_ledger).someone_waits()
+        await earlier.mark_computed()
+    assert await later == [ORPHANS]
+    assert await links_of(real_ledger) == LINKED
+
+
+async def test_a_slice_whose_neighbour_comes_to_nothing_is_not_the_last(real_ledger: Ledger) -> None:
+    await real_ledger.version("acme", files=large_files())
+    await planned(real_ledger, RELATIONSHIP, count=2)
+    with pytest.raises(ZeroDivisionError):
+        async with real_ledger.work.open_batch(batch_of(RELATIONSHIP, 0, 2)) as earlier:
+            assert earlier is not None and await earlier.relate() is None
+            later = asyncio.create_task(related_in(real_ledger, (1,), count=2))
+            await of_database(real_ledger).someone_waits()
+            raise ZeroDivisionError
+    assert await later == [None]
+    assert await related_in(real_ledger, (0,), count=2) == [ORPHANS]
+    assert await links_of(real_ledger) == LINKED
+
+
 async def test_samples_of_all_slices_are_kept_with_one_count(real_ledger: Ledger) -> None:
     await real_ledger.version("acme", files=large_files())
     await planned(real_ledger, RELATIONSHIP, count=3)
@@ -172,6 +202,13 @@ class Rows:
     async def run(self, statement: str, *arguments: object) -> None:
         async with self._database.connection() as connection:
             await connection.execute(statement, *arguments)
+
+    async def someone_waits(self) -> None:
+        """Until a session waits for a lock."""
+        query = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"
+        async with asyncio.timeout(5), self._database.connection() as connection:
+            while not await connection.fetchval(query):
+                await asyncio.sleep(0.01)
 
     async def seen(self) -> list[int]:
         async with self._database.connection() as connection:

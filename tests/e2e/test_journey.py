@@ -28,8 +28,9 @@ MIDDLE = {
     "DATAHARVEST_SESSION_TIMEOUT_S": "6",
     "DATAHARVEST_LEASE_S": "4",
     "DATAHARVEST_SWEEP_INTERVAL_S": "86400",
+    "DATAHARVEST_JUDGEMENT_SLICE_ROWS": "20000",
 }
-"""Some hundred chunks in a file of some megabytes, dead workers replaced quickly, and no sweep that helps."""
+"""Some hundred chunks in a file of some megabytes, judged in slices, dead workers replaced quickly, and no sweep that helps."""
 LARGE_BYTES, RSS_LIMIT_BYTES = 60_000_000, 300 << 20
 
 
@@ -146,6 +147,10 @@ class TestTwoWorkers:
 
         [messages] = (await outside.outbound(files.tenant)).values()
         assert values_of(messages, of=files) == files.outbound
+        [transactions] = [one for one in await outside.deliveries(files.tenant) if one["entity"] == "transactions"]
+        key = f"{files.tenant}|{transactions['business_date']}|judge|transactions|{transactions['delivery_id']}".encode()
+        steps = [one for one in await outside.records("work") if one.key == key]
+        assert len(steps) > 100_000 // 20_000
 
     async def test_a_broker_that_is_killed_and_comes_back_changes_nothing(self, outside: Outside) -> None:
         files = make_set("broker-restart", transactions=60_000)

@@ -75,6 +75,8 @@ class Journey:
     """Everything between the bucket and the outbound topics; one worker at a time."""
 
     versioned: bool = True
+    slice_rows: int = 1_000_000
+    """Rows that a slice of a judgement counts."""
     clock: Clock = field(default_factory=Clock)
     sender: MortalSender = field(default_factory=MortalSender)
     table: dict[bytes, SetProgress] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Journey:
         self.world = World(
             chunk_bytes=100,
             settle_s=SETTLE_S,
+            slice_rows=self.slice_rows,
             ledger=MemoryLedger(clock=self.clock),
             objects=MemoryObjectStore(versioned=self.versioned),
             sender=self.sender,

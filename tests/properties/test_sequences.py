@@ -10,6 +10,7 @@ from tests.properties.story import Story
 
 _SOME = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True)
 _FEW = settings(_SOME, max_examples=120)
+_FEWER = settings(_SOME, max_examples=60)
 
 _CORRECTED: list[Event] = [UploadAll(0), Rest(), Upload(0, "accounts", 1, other_key=True)]
 _A_REPEAT_BEFORE_WHAT_IS_OLDER: list[Event] = [*_CORRECTED, Again(0, "accounts"), Deliver(1, shuffled=True, seed=0)]
@@ -34,6 +35,18 @@ def test_while_nothing_gets_lost_no_sweep_is_needed(sequence: list[Event]) -> No
 @_FEW
 def test_any_sequence_on_a_bucket_without_versions_ends_as_the_oracle_says(sequence: list[Event]) -> None:
     asyncio.run(Story(Journey(versioned=False)).play(sequence))
+
+
+@given(sequence=sequences(1))
+@_FEWER
+def test_any_sequence_judged_row_by_row_ends_as_the_oracle_says(sequence: list[Event]) -> None:
+    asyncio.run(Story(Journey(slice_rows=1)).play(sequence))
+
+
+@given(sequence=sequences(1, restarts=False))
+@_FEWER
+def test_while_nothing_gets_lost_no_sweep_is_needed_between_slices(sequence: list[Event]) -> None:
+    asyncio.run(Story(Journey(slice_rows=1)).play(sequence))
 
 
 @given(sequence=sequences(MOST_SETS, most=24))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dataharvest.adapters.postgres.key_hashes import PartedHashes, suspects_in
 from dataharvest.errors import Unavailable
-from dataharvest.rules.key_hashes import MAX_SUSPECTS, parts
+from dataharvest.rules.key_hashes import MAX_SUSPECTS, cuts, part_groups, parts, repeated, stored, stored_hashes
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 hash_lists = st.lists(INT64 | st.sampled_from([-(1 << 63), -1, 0, 1, (1 << 63) - 1]), max_size=60)
@@ -53,6 +53,37 @@ def test_parts_join_to_the_hashes_and_lie_in_the_same_places_for_all(hashes: lis
     for one in set(hashes):
         [part] = [number for number, part in enumerate(parts(np.array([one]), part_count=part_count)) if len(part)]
         assert one in found[part]
+
+
+@given(slices=st.lists(hash_lists, min_size=1, max_size=5), part_count=st.integers(1, 9), most=st.integers(1, 60))
+def test_those_that_occur_twice_are_found_part_by_part_in_whatever_slices(
+    slices: list[list[int]], part_count: int, most: int
+) -> None:
+    arrays = [np.array(one, dtype=np.int64) for one in slices]
+    places = [cuts(one, part_count=part_count) for one in arrays]
+    counts = np.diff(np.array(places)).sum(axis=0).tolist()
+    groups = part_groups(counts, most=most)
+    if groups is None:
+        assert max(counts) > most
+        return
+    found = []
+    for start, stop in groups:
+        pieces = [stored(one)[8 * place[start] : 8 * place[stop]] for one, place in zip(arrays, places, strict=True)]
+        assert sum(map(len, pieces)) <= 8 * most
+        found += repeated(stored_hashes(pieces)).tolist()
+    assert found == twice([one for hashes in slices for one in hashes])
+
+
+@given(counts=st.lists(st.integers(0, 20), min_size=1, max_size=12), most=st.integers(1, 40))
+def test_groups_of_parts_follow_each_other_and_are_as_few_as_hold_everything(counts: list[int], most: int) -> None:
+    groups = part_groups(counts, most=most)
+    if groups is None:
+        assert max(counts) > most
+        return
+    assert [start for start, _ in groups] == [0, *(stop for _, stop in groups[:-1])]
+    assert groups[-1][1] == len(counts)
+    assert all(sum(counts[start:stop]) <= most for start, stop in groups)
+    assert all(sum(counts[start:stop]) + counts[stop] > most for start, stop in groups[:-1])
 
 
 async def test_more_in_one_part_than_may_be_held_are_not_looked_at_one_by_one() -> None:

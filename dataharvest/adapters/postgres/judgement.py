@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.judgement_slices import ROWS_PER_SLICE, Slices
 from dataharvest.adapters.postgres.key_hashes import KEY_HASHING, KeyHashing
 from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
 from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import SetKey
+from dataharvest.entities import all_entities
 from dataharvest.messages import Judgement
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
 from dataharvest.sql import queries
@@ -19,9 +21,17 @@ _SQL = queries("judgement")
 class PostgresJudgements:
     """The port ``Judgements`` on PostgreSQL."""
 
-    def __init__(self, database: Database, *, hashing: KeyHashing = KEY_HASHING, summaries: Summaries | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        hashing: KeyHashing = KEY_HASHING,
+        summaries: Summaries | None = None,
+        slice_rows: int = ROWS_PER_SLICE,
+    ) -> None:
         self._database = database
         self._hashing = hashing
+        self._slice_rows = slice_rows
         self._summaries = summaries or Summaries(database)
 
     async def begin(self, delivery_id: int) -> str:
@@ -69,7 +79,23 @@ class PostgresJudgements:
         await self._summaries.refresh()
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock"], delivery_id)
-            yield None if row is None else LockedJudgement(connection, row, hashing=self._hashing)
+            yield (
+                None
+                if row is None
+                else LockedJudgement(connection, row, hashing=self._hashing, slices=self._slices(connection, row))
+            )
+
+    def _slices(self, connection: Connection, row: Any) -> Slices | None:
+        if row["persisted_count"] <= self._slice_rows:
+            return None
+        return Slices(
+            connection,
+            all_entities()[row["entity"]],
+            row["delivery_id"],
+            hashing=self._hashing,
+            slice_rows=self._slice_rows,
+            expected=row["persisted_count"],
+        )
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """See the port."""

@@ -6,6 +6,7 @@ from typing import Any
 from dataharvest.adapters.postgres.chunks import copy_quarantined, copy_rows
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.delivery_rows import source_of
+from dataharvest.adapters.postgres.judgement_slices import Slices
 from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects, stored_suspects, suspects_in
 from dataharvest.adapters.postgres.sums import sums_query, weighing_query
 from dataharvest.contracts.vocabulary import DuplicateRule
@@ -23,10 +24,12 @@ _SQL = queries("judgement")
 class LockedJudgement:
     """A delivery whose row is locked until the block ends."""
 
-    def __init__(self, connection: Connection, row: Any, *, hashing: KeyHashing) -> None:
+    def __init__(self, connection: Connection, row: Any, *, hashing: KeyHashing, slices: Slices | None = None) -> None:
         self._connection = connection
         self._row = row
         self._hashing = hashing
+        self._slices = slices
+        """None of a delivery that is counted at once."""
         self._entity = all_entities()[row["entity"]]
         self._suspects: Suspects = []
         self._rule: DuplicateRule | None = None
@@ -42,8 +45,24 @@ class LockedJudgement:
         names = ("delivery_id", "tenant", "business_date", "entity", "contract_version")
         self.subject = JudgedDelivery(source=source_of(row), **{name: row[name] for name in names})
 
+    async def count_next(self) -> bool:
+        """See the port."""
+        return self._slices is None or await self._slices.count_next()
+
     async def weigh(self) -> bool:
         """See the port."""
+        if self._slices is None or not await self._merge(self._slices):
+            await self._weigh_at_once()
+        return self._suspects != []
+
+    async def _merge(self, slices: Slices) -> bool:
+        if (found := await slices.merged()) is None:
+            return False
+        self._sums, self._blocks = found["sums"], (found["first_block"], found["last_block"])
+        self._suspects = await slices.suspects()
+        return True
+
+    async def _weigh_at_once(self) -> None:
         delivery_id, count = self.subject.delivery_id, self._row["persisted_count"]
         if count > self._hashing.at_once:
             await self._count(expected=count)
@@ -54,7 +73,6 @@ class LockedJudgement:
             found: Any = await self._connection.fetchrow(query, delivery_id)
             self._take_in(found, expected=count)
             self._suspects = await suspects_in(found["hashes"] or b"")
-        return self._suspects != []
 
     async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace]:
         """See the port."""

@@ -17,6 +17,11 @@ def weighing_query(entity: Entity, *, key_hash: str) -> str:
     return f"SELECT {_counts(entity)}, {hashes} FROM {entity.table} WHERE delivery_id = $1"
 
 
+def slice_query(entity: Entity, *, key_hash: str) -> str:
+    """The same, of the blocks from ``$2`` to before ``$3``."""
+    return f"{weighing_query(entity, key_hash=key_hash)} AND ctid >= $2 AND ctid < $3"
+
+
 def _counts(entity: Entity) -> str:
     pairs = ", ".join(f"'{name}', coalesce(sum({name}), 0)::text" for name in money_columns(entity))
     return f"count(*) AS count, min(ctid) AS first_place, max(ctid) AS last_place, jsonb_build_object({pairs}) AS sums"

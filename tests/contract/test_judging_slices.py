@@ -1,0 +1,371 @@
+"""Judging in slices: whatever comes between two of them, they find what one pass over all rows would have found."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import pytest
+
+from dataharvest.adapters.memory_judgement import MemoryJudgements
+from dataharvest.adapters.postgres.judgement import PostgresJudgements
+from dataharvest.adapters.postgres.key_hashes import KeyHashing
+from dataharvest.contracts import Contract
+from dataharvest.contracts.vocabulary import DuplicateRule
+from dataharvest.errors import Rejected
+from dataharvest.messages import Judgement, decode_progress, decode_work
+from dataharvest.ports import Judgements
+from dataharvest.rules.tiling import ConservationBroken
+from dataharvest.sql import queries
+from tests.contract.ledgers import DAY, Ledger
+from tests.contract.test_judgement import KEY, RULES, Site, cut_at, expected, records
+
+SLICE_ROWS, ROW_COUNT = 100, 450
+"""A slice is a block of the table, so the rows are four of them and a bit."""
+FOREIGN_ROWS = """
+INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword)
+SELECT 0, i, 'a', 'foreign' || i, 1, 'TAX' FROM generate_series(1, 3000) AS i
+"""
+
+
+def sliced(ledger: Ledger, *, hashing: KeyHashing | None = None) -> Judgements:
+    """Judgements of which a slice is as small as can be."""
+    if ledger.rows is not None:
+        return MemoryJudgements(ledger.rows, slice_rows=SLICE_ROWS)
+    assert ledger.database is not None
+    return PostgresJudgements(ledger.database, slice_rows=SLICE_ROWS, hashing=hashing or KeyHashing())
+
+
+@pytest.fixture
+def site(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Site:
+    cut_at(monkeypatch, 2_000)
+    return Site(replace(ledger, judgements=sliced(ledger)))
+
+
+@pytest.fixture
+def real_site(real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Site:
+    cut_at(monkeypatch, 2_000)
+    return Site(replace(real_ledger, judgements=sliced(real_ledger)))
+
+
+def keys_of(count: int = ROW_COUNT, *, twice: int = 0) -> list[str]:
+    """Keys of a file; so many of the first ones once more at its end."""
+    keys = [f"key{number:05}" for number in range(count)]
+    return keys + keys[:twice]
+
+
+def content_of(keys: Sequence[str]) -> bytes:
+    """A file whose amounts are its lines."""
+    return records(*((key, str(line)) for line, key in enumerate(keys, 2)))
+
+
+def message_of(delivery_id: int) -> Judgement:
+    return Judgement(tenant="acme", business_date=DAY, delivery_id=delivery_id, entity="transactions")
+
+
+async def steps(site: Site, delivery_id: int, *, most: int = 100) -> int:
+    """Judge until the set is told, every message once; how many it took."""
+    for count in range(1, most + 1):
+        await site.judge.judge(message_of(delivery_id))
+        if site.sender.sent[-1].topic == "progress":
+            return count
+        assert decode_work(site.sender.sent[-1].value) == message_of(delivery_id)
+    raise AssertionError("it is never judged")
+
+
+async def is_judged_as(site: Site, delivery_id: int, keys: list[str], rule: DuplicateRule = "reject") -> None:
+    """Hold what became of it to what ought to."""
+    found = await site.outcome(delivery_id)
+    counts, rows, lines = expected(keys, rule)
+    assert (found.state, found.counts, found.rows, found.lines) == ("complete", counts, rows, lines)
+    assert sum(float(row.split()[1]) for row in rows) == float(found.sums["amount"])
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("twice", [0, 3])
+async def test_a_large_delivery_is_judged_in_steps_as_it_would_be_at_once(site: Site, rule: DuplicateRule, twice: int) -> None:
+    site.contract = Contract(duplicates=rule)
+    keys = keys_of(twice=twice)
+    delivery_id = await site.load(content_of(keys))
+    assert await steps(site, delivery_id) > 3
+    await is_judged_as(site, delivery_id, keys, rule)
+
+
+async def test_a_message_that_comes_after_the_verdict_is_told_the_same(site: Site) -> None:
+    delivery_id = await site.load(content_of(keys_of()))
+    await steps(site, delivery_id)
+    before = await site.outcome(delivery_id)
+    site.sender.sent.clear()
+    await site.judge.judge(message_of(delivery_id))
+    assert [decode_progress(one.value).type for one in site.sender.sent] == ["delivery_judged"]
+    assert await site.outcome(delivery_id) == before
+
+
+async def test_a_slice_that_fails_counts_nothing_and_is_counted_by_whoever_comes_next(site: Site) -> None:
+    keys = keys_of(twice=1)
+    delivery_id = await site.load(content_of(keys))
+    undisturbed = 0
+    for _ in range(2):
+        async with site.ledger.judgements.open(delivery_id) as judgement:
+            assert judgement is not None and not await judgement.count_next()
+            undisturbed += 1
+        with pytest.raises(ZeroDivisionError):
+            async with site.ledger.judgements.open(delivery_id) as judgement:
+                assert judgement is not None and not await judgement.count_next()
+                raise ZeroDivisionError
+    rest = await steps(site, delivery_id)
+    await is_judged_as(site, delivery_id, keys)
+    again = await site.load(content_of([f"other{key}" for key in keys]), name="b/transactions_20261123.csv")
+    assert await steps(site, again) == undisturbed + rest
+
+
+async def test_a_message_that_gets_lost_is_overdue_until_the_verdict(site: Site) -> None:
+    keys = keys_of(twice=2)
+    delivery_id = await site.load(content_of(keys))
+    while not any(one.topic == "progress" for one in site.sender.sent):
+        assert await site.ledger.judgements.overdue(age_s=0) == [message_of(delivery_id)]
+        await site.judge.judge(message_of(delivery_id))
+        assert await site.ledger.judgements.unsent(KEY) == []
+    await is_judged_as(site, delivery_id, keys)
+    assert await site.ledger.judgements.overdue(age_s=0) == []
+
+
+async def test_a_slice_that_was_sent_on_is_not_overdue(real_site: Site) -> None:
+    delivery_id = await real_site.load(content_of(keys_of()))
+    await database_of(real_site).run("UPDATE delivery SET sealed_at = now() - interval '1 hour', judgement_sent_at = NULL")
+    assert len(await real_site.ledger.judgements.overdue(age_s=120)) == 1
+    await real_site.judge.judge(message_of(delivery_id))
+    assert real_site.sender.sent[-1].topic == "work"
+    assert await real_site.ledger.judgements.overdue(age_s=120) == []
+
+
+async def test_two_workers_at_once_count_one_after_the_other_and_nothing_twice(real_site: Site) -> None:
+    keys = keys_of(twice=2)
+    delivery_id = await real_site.load(content_of(keys))
+    async with asyncio.timeout(20):
+        while not any(one.topic == "progress" for one in real_site.sender.sent):
+            await asyncio.gather(*(real_site.judge.judge(message_of(delivery_id)) for _ in range(2)))
+    await is_judged_as(real_site, delivery_id, keys)
+
+
+async def test_a_second_worker_waits_for_the_slice_and_counts_the_next(real_site: Site) -> None:
+    delivery_id = await real_site.load(content_of(keys_of()))
+    async with real_site.ledger.judgements.open(delivery_id) as first:
+        assert first is not None and not await first.count_next()
+        second = asyncio.create_task(real_site.judge.judge(message_of(delivery_id)))
+        await database_of(real_site).someone_waits()
+        assert await database_of(real_site).slices(delivery_id) == []
+    await second
+    counted = await database_of(real_site).slices(delivery_id)
+    assert [stop for _, stop, _ in counted[:-1]] == [start for start, _, _ in counted[1:]]
+    assert len(counted) >= 2
+    await steps(real_site, delivery_id)
+    await is_judged_as(real_site, delivery_id, keys_of())
+
+
+async def test_no_row_is_in_two_slices_and_the_blocks_are_those_of_the_rows(real_site: Site) -> None:
+    delivery_id = await real_site.load(content_of(keys_of()))
+    await database_of(real_site).run(FOREIGN_ROWS)
+    async with asyncio.timeout(20):
+        while sum(count for _, _, count in await database_of(real_site).slices(delivery_id)) < ROW_COUNT:
+            await real_site.judge.judge(message_of(delivery_id))
+    counted = await database_of(real_site).slices(delivery_id)
+    assert sum(count for _, _, count in counted) == ROW_COUNT
+    assert counted[-1][2] > 0, "what lies behind the last row is not gone through"
+    assert await steps(real_site, delivery_id) == 1
+    assert await database_of(real_site).slices(delivery_id) == []
+    [noted] = await database_of(real_site).rows(
+        "SELECT first_block, last_block FROM delivery WHERE delivery_id = $1", delivery_id
+    )
+    [there] = await database_of(real_site).rows(
+        "SELECT min(ctid), max(ctid) FROM row_transactions WHERE delivery_id = $1", delivery_id
+    )
+    assert list(noted) == [there[0][0], there[1][0]]
+
+
+async def test_rows_that_move_between_slices_are_counted_anew(real_site: Site) -> None:
+    keys = keys_of(twice=2)
+    gone = await real_site.load(content_of([f"gone{key}" for key in keys]), name="b/transactions_20261123.csv")
+    delivery_id = await real_site.load(content_of(keys))
+    for _ in range(2):
+        await real_site.judge.judge(message_of(delivery_id))
+    before = await database_of(real_site).slices(delivery_id)
+    # The rows in front go: what is behind them comes to lie where others have been.
+    await database_of(real_site).run(f"DELETE FROM row_transactions WHERE delivery_id = {gone}", "VACUUM FULL row_transactions")
+    await real_site.judge.judge(message_of(delivery_id))
+    after = await database_of(real_site).slices(delivery_id)
+    assert after[0][0] < before[0][0]
+    await steps(real_site, delivery_id)
+    await is_judged_as(real_site, delivery_id, keys)
+
+
+async def test_rows_that_move_before_the_last_step_are_counted_anew(real_site: Site) -> None:
+    keys = keys_of(twice=2)
+    delivery_id = await real_site.load(content_of(keys))
+    while sum(count for _, _, count in await database_of(real_site).slices(delivery_id)) < len(keys):
+        await real_site.judge.judge(message_of(delivery_id))
+    await database_of(real_site).run("VACUUM FULL row_transactions")
+    assert await steps(real_site, delivery_id) > 3
+    await is_judged_as(real_site, delivery_id, keys)
+
+
+@pytest.mark.parametrize("loss", ["TRUNCATE judgement_slice", "UPDATE judgement_slice SET layout = 'another server'"])
+async def test_slices_that_a_crash_of_the_server_or_a_restore_took_are_counted_anew(real_site: Site, loss: str) -> None:
+    keys = keys_of(twice=2)
+    delivery_id = await real_site.load(content_of(keys))
+    for _ in range(2):
+        await real_site.judge.judge(message_of(delivery_id))
+    await database_of(real_site).run(loss)
+    assert await steps(real_site, delivery_id) > 3
+    await is_judged_as(real_site, delivery_id, keys)
+
+
+async def test_a_slice_that_got_lost_in_the_middle_has_the_whole_counted(real_site: Site) -> None:
+    keys = keys_of(twice=2)
+    delivery_id = await real_site.load(content_of(keys))
+    for _ in range(3):
+        await real_site.judge.judge(message_of(delivery_id))
+    await database_of(real_site).run(
+        "DELETE FROM judgement_slice WHERE first_block = (SELECT min(first_block) FROM judgement_slice)"
+    )
+    await steps(real_site, delivery_id)
+    await is_judged_as(real_site, delivery_id, keys)
+
+
+async def test_of_more_suspects_than_can_be_named_in_several_steps_none_is_named(
+    real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_at(monkeypatch, 2_000)
+    monkeypatch.setattr("dataharvest.adapters.postgres.judgement_slices.MAX_SUSPECTS", 5)
+    site = Site(replace(real_ledger, judgements=sliced(real_ledger, hashing=KeyHashing(at_once=20))))
+    keys = keys_of(200, twice=200)
+    delivery_id = await site.load(content_of(keys))
+    assert await steps(site, delivery_id) > 8
+    found = await site.outcome(delivery_id)
+    assert (found.state, found.counts) == ("complete", expected(keys, "reject")[0])
+
+
+async def test_rows_that_are_missing_hold_the_set_up(real_site: Site) -> None:
+    delivery_id = await real_site.load(content_of(keys_of()))
+    await database_of(real_site).run("DELETE FROM row_transactions WHERE amount = 2")
+    await steps(real_site, delivery_id)
+    for _ in range(2):
+        assert (await real_site.outcome(delivery_id)).state == "judging"
+        with pytest.raises(ConservationBroken, match="449 rows are there, 450 in the ledger"):
+            async with real_site.ledger.judgements.open(delivery_id) as judgement:
+                assert judgement is not None and await judgement.count_next()
+                await judgement.weigh()
+
+
+async def test_a_delivery_that_is_rejected_between_slices_is_not_judged_and_leaves_nothing(site: Site) -> None:
+    delivery_id = await site.load(content_of(keys_of()))
+    await site.judge.judge(message_of(delivery_id))
+    assert await site.ledger.deliveries.reject(delivery_id, Rejected("no", rule="chunk_conflict"))
+    assert await steps(site, delivery_id) == 1
+    assert await site.ledger.state_of(delivery_id) == "rejected"
+    if site.ledger.database is not None:
+        assert await database_of(site).slices(delivery_id) == []
+
+
+async def test_a_delivery_that_is_superseded_between_slices_is_removed_with_what_was_counted(real_site: Site) -> None:
+    delivery_id = await real_site.load(content_of(keys_of()))
+    await real_site.judge.judge(message_of(delivery_id))
+    await database_of(real_site).run(f"UPDATE delivery SET state = 'superseded' WHERE delivery_id = {delivery_id}")
+    assert await steps(real_site, delivery_id) == 1
+    assert await real_site.ledger.removals.remove(delivery_id)
+    assert await database_of(real_site).slices(delivery_id) == []
+
+
+async def test_a_delivery_that_is_begun_once_more_is_counted_from_the_start(real_site: Site) -> None:
+    keys = keys_of(twice=1)
+    delivery_id = await real_site.load(content_of(keys))
+    for _ in range(2):
+        await real_site.judge.judge(message_of(delivery_id))
+    await database_of(real_site).run("UPDATE delivery SET state = 'sealed'")
+    assert await real_site.ledger.judgements.begin(delivery_id) == "judging"
+    assert await database_of(real_site).slices(delivery_id) == []
+    await steps(real_site, delivery_id)
+    await is_judged_as(real_site, delivery_id, keys)
+
+
+async def test_a_large_delivery_without_duplicates_is_complete_though_its_rows_are_apart(real_site: Site) -> None:
+    delivery_id = await real_site.load(content_of(keys_of(300)))
+    await database_of(real_site).run(
+        FOREIGN_ROWS,
+        "UPDATE row_transactions SET keyword = 'FEE' WHERE record_id > 200",
+    )
+    await steps(real_site, delivery_id)
+    await is_judged_as(real_site, delivery_id, keys_of(300))
+
+
+@pytest.mark.parametrize("meeting", [None, 3, 1], ids=["good hashes", "three hashes", "one hash"])
+@pytest.mark.parametrize("at_once", [1 << 22, 150, 20], ids=["at once", "part by part", "in steps"])
+async def test_hashes_that_meet_change_no_verdict(
+    real_ledger: Ledger, meeting: int | None, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_at(monkeypatch, 2_000)
+    rest = f" % {meeting}" if meeting else ""
+    hashing = KeyHashing(expression=KeyHashing().expression + rest, at_once=at_once)
+    site = Site(replace(real_ledger, judgements=sliced(real_ledger, hashing=hashing)))
+    random = Random(f"{meeting} {at_once}")
+    for number, rule in enumerate(RULES):
+        site.contract = Contract(duplicates=rule)
+        keys = [f"n{number}k{random.randrange(2_000):04}" for _ in range(ROW_COUNT)]
+        delivery_id = await site.load(content_of(keys), name=f"{number}/transactions_20261123.csv")
+        step_count = await steps(site, delivery_id)
+        assert (step_count > 8) == (at_once == 20 and meeting is None)
+        found = await site.outcome(delivery_id)
+        counts, rows, _ = expected(keys, rule)
+        assert (found.state, found.counts, found.rows) == ("complete", counts, rows)
+
+
+async def test_a_small_delivery_is_judged_in_one_step_without_a_statement_more(real_site: Site) -> None:
+    delivery_id = await real_site.load(content_of(keys_of(SLICE_ROWS)))
+    seen: list[str] = []
+    assert real_site.ledger.database is not None
+    async with real_site.ledger.database.connection() as connection:
+        connection.add_query_logger(lambda record: seen.append(record.query))
+    judgements = PostgresJudgements(real_site.ledger.database, slice_rows=SLICE_ROWS)
+    async with judgements.open(delivery_id) as judgement:
+        assert judgement is not None
+        before = list(seen)
+        assert await judgement.count_next()
+        assert seen == before != []
+        assert not await judgement.weigh()
+        await judgement.complete()
+    of_slices = {one.split("\n")[-1] for one in queries("judgement_slices").values()}
+    assert not [one for one in seen if one.split("\n")[-1] in of_slices]
+
+
+class SlicesInDatabase:
+    """What is looked at, and done to, behind the ports' backs."""
+
+    def __init__(self, site: Site) -> None:
+        assert site.ledger.database is not None
+        self._database = site.ledger.database
+
+    async def run(self, *statements: str) -> None:
+        async with self._database.connection() as connection:
+            for one in statements:
+                await connection.execute(one)
+
+    async def rows(self, query: str, *arguments: Any) -> list[Any]:
+        async with self._database.connection() as connection:
+            return list(await connection.fetch(query, *arguments))
+
+    async def slices(self, delivery_id: int) -> list[tuple[int, int, int]]:
+        """First block, the one after the last, and rows of each slice."""
+        query = "SELECT first_block, stop_block, record_count FROM judgement_slice WHERE delivery_id = $1 ORDER BY first_block"
+        return [tuple(one) for one in await self.rows(query, delivery_id)]
+
+    async def someone_waits(self) -> None:
+        """Until a session waits for a lock."""
+        async with asyncio.timeout(5):
+            query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            while not await self.rows(query):
+                await asyncio.sleep(0.01)
+
+
+def database_of(site: Site) -> SlicesInDatabase:
+    return SlicesInDatabase(site)
