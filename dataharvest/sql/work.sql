@@ -61,19 +61,19 @@ WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
 -- name: last_outbound
 -- The newest message of each key, of any older version, that belongs to this slice.
 SELECT DISTINCT ON (reference) reference, message_id, content_sha256, withdrawn
-FROM outbound
-WHERE tenant = $1 AND business_date = $2 AND kind = $3 AND version < $4
-  AND ($6 = 1 OR abs(hashtext(reference::text)::bigint) % $6 = $5)
+FROM outbound_message
+WHERE set_version_id = ANY(ARRAY(SELECT v.set_version_id FROM set_version v
+                                 WHERE v.tenant = $1 AND v.business_date = $2 AND v.version < $4))
+  AND kind = $3 AND ($6 = 1 OR abs(hashtext(reference::text)::bigint) % $6 = $5)
 ORDER BY reference, version DESC
 
 -- name: unsent_outbound
-SELECT message_id, reference, payload FROM outbound
-WHERE set_version_id = $1 AND kind = $2 AND batch_index = $3 AND sent_at IS NULL
+-- All of a batch, until it is done.
+SELECT message_id, reference, payload FROM outbound_message
+WHERE set_version_id = $1 AND kind = $2::text AND batch_index = $3
+  AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = $1 AND b.rule = 'outbound.' || $2::text AND b.batch_index = $3
+                  AND b.done_at IS NOT NULL)
 ORDER BY message_id
-
--- name: outbound_sent
-UPDATE outbound SET sent_at = clock_timestamp()
-WHERE set_version_id = $1 AND kind = $2 AND batch_index = $3 AND sent_at IS NULL AND message_id = ANY($4)
 
 -- name: block
 UPDATE set_version SET state = 'blocked', failure = $2 WHERE set_version_id = $1

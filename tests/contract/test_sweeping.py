@@ -30,7 +30,7 @@ STATEMENTS = (
     "UPDATE readiness SET decided_at = decided_at - interval '1 hour', sent_at = sent_at - interval '1 hour'",
     "UPDATE batch SET planned_at = planned_at - interval '1 hour', sent_at = sent_at - interval '1 hour', "
     "computed_at = computed_at - interval '1 hour', done_at = done_at - interval '1 hour'",
-    "UPDATE outbound SET created_at = created_at - interval '1 hour'",
+    "UPDATE outbound_message SET created_at = created_at - interval '1 hour'",
     "UPDATE set_version SET created_at = created_at - interval '1 hour'",
     "UPDATE delivery SET registered_at = registered_at - interval '1 hour', sealed_at = sealed_at - interval '1 hour', "
     "announced_at = announced_at - interval '1 hour', judgement_sent_at = judgement_sent_at - interval '1 hour'",
@@ -146,7 +146,7 @@ async def test_a_batch_that_was_dead_lettered_is_not_silent_and_leaves_its_place
     assert [one.batch for one in silent] == [batch_of("tax", 1, 3)]
 
 
-async def test_outbound_messages_of_a_batch_that_is_done_are_found_unless_sent(
+async def test_outbound_messages_without_a_mark_are_found_in_a_published_version(
     ledger: Ledger, sweep_state: Callable[[], SweepState]
 ) -> None:
     await ledger.version("acme")
@@ -162,12 +162,14 @@ async def test_outbound_messages_of_a_batch_that_is_done_are_found_unless_sent(
     await ledger.work.mark_sent(batch_of(rule), PLACE)
     await make_old(ledger)
     assert await sweep_state().unsent_outbound() == []
-    await ledger.work.mark_done(opened, batch_of(rule))
-    await make_old(ledger)
+    assert [one.batch for one in await sweep_state().silent_batches()] == [batch_of(rule)]
+    async with ledger.sets.locked(KEY) as locked_set:
+        await locked_set.set_published(1)
     assert await sweep_state().unsent_outbound() == [batch_of(rule)]
-    unsent = [one for one, _, _ in await ledger.work.unsent_outbound(opened, batch_of(rule), kind="clients")]
-    await ledger.work.mark_outbound_sent(opened, batch_of(rule), kind="clients", message_ids=unsent)
+    assert await sweep_state().silent_batches() == []
+    await ledger.work.mark_done(opened, batch_of(rule))
     assert await sweep_state().unsent_outbound() == []
+    assert await ledger.work.unsent_outbound(opened, batch_of(rule), kind="clients") == []
 
 
 async def test_a_sealed_delivery_shows_a_gap_until_its_chunks_are_stored_and_then_waits_to_be_concluded(

@@ -92,11 +92,6 @@ class PostgresWork:
             rows = await connection.fetch(_SQL["unsent_outbound"], opened.set_version_id, kind, batch.batch)
         return [(row["message_id"], row["reference"], row["payload"].encode()) for row in rows]
 
-    async def mark_outbound_sent(self, opened: OpenBatch, batch: Batch, *, kind: str, message_ids: Sequence[UUID]) -> None:
-        """See the port."""
-        async with self._database.connection() as connection:
-            await connection.execute(_SQL["outbound_sent"], opened.set_version_id, kind, batch.batch, list(message_ids))
-
     async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
         """See the port."""
         async with self._database.connection() as connection:
@@ -192,7 +187,7 @@ class LockedBatch:
             (*shared, one.message_id, one.reference, one.supersedes, one.withdrawn, one.content_sha256, one.payload.decode())
             for one in rows
         ]
-        await self._connection.copy_records_to_table("outbound", records=records, columns=columns.split())
+        await self._connection.copy_records_to_table("outbound_message", records=records, columns=columns.split())
 
     async def mark_computed(self) -> None:
         """See the port."""

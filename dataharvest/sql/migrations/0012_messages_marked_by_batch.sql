@@ -1,0 +1,20 @@
+-- A batch's outbound messages go out together and are marked together. A mark in each message's row wrote every one of them a second
+-- time, its payload and its places in three indexes with it; now a message was sent when its batch was done.
+ALTER TABLE outbound RENAME TO outbound_message;
+
+-- Where a mark is missing all the same, the sweep lets the batch go out again.
+UPDATE batch b SET done_at = NULL
+WHERE b.rule LIKE 'outbound.%' AND b.done_at IS NOT NULL AND (b.set_version_id, substr(b.rule, 10), b.batch_index) IN (
+    SELECT set_version_id, kind, batch_index FROM outbound_message WHERE sent_at IS NULL);
+
+-- The index of unsent messages goes with it.
+ALTER TABLE outbound_message DROP COLUMN sent_at;
+-- A message's id is made from its key and version, so one index says that neither is there twice. Whoever wants a set's messages
+-- knows its versions.
+DROP INDEX outbound_of_key;
+CREATE INDEX outbound_of_batch ON outbound_message (set_version_id, batch_index);
+
+CREATE VIEW outbound AS
+SELECT o.*, b.done_at AS sent_at
+FROM outbound_message o LEFT JOIN batch b
+     ON b.set_version_id = o.set_version_id AND b.rule = 'outbound.' || o.kind AND b.batch_index = o.batch_index;
