@@ -203,7 +203,7 @@ async def test_a_transformer_gives_the_same_values_in_one_batch_and_in_three(led
     await related(ledger)
     transformer = all_transformers()[name]
     [whole] = await frames_of(ledger, transformer.reads, per=transformer.per, count=1, rule="one")
-    slices = await frames_of(ledger, transformer.reads, per=transformer.per, count=3, rule="three")
+    slices = await frames_of(ledger, transformer.reads, per=transformer.per, count=3, rule=name)
     parts = [transformer.compute(**frames) for frames in slices]
     assert sorted_rows(pl.concat(parts)) == sorted_rows(transformer.compute(**whole))
 

@@ -18,3 +18,15 @@ CREATE VIEW outbound AS
 SELECT o.*, b.done_at AS sent_at
 FROM outbound_message o LEFT JOIN batch b
      ON b.set_version_id = o.set_version_id AND b.rule = 'outbound.' || o.kind AND b.batch_index = o.batch_index;
+
+-- The batches of a transformer of portfolios are slices by account now. Where some of a version's batches were computed and others
+-- were not, all are computed anew: a slice of the one kind and one of the other would leave portfolios out. A worker of an older
+-- version that is still at work cannot store values any more, for it would name the column that goes here.
+ALTER TABLE value DROP COLUMN batch_index;
+CREATE TEMPORARY TABLE half_computed ON COMMIT DROP AS
+SELECT b.set_version_id, b.rule FROM batch b JOIN set_version v USING (set_version_id)
+WHERE v.state IN ('open', 'blocked') AND b.batch_count > 1 AND b.rule <> 'relationship' AND b.rule NOT LIKE 'outbound.%'
+GROUP BY b.set_version_id, b.rule HAVING bool_or(b.computed_at IS NOT NULL) AND bool_or(b.computed_at IS NULL);
+DELETE FROM value x USING half_computed h WHERE x.set_version_id = h.set_version_id AND x.transformer = h.rule;
+UPDATE batch b SET computed_at = NULL, done_at = NULL, sent_at = NULL, topic_partition = NULL, topic_offset = NULL
+FROM half_computed h WHERE b.set_version_id = h.set_version_id AND b.rule = h.rule;
