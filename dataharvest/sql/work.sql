@@ -46,7 +46,9 @@ SELECT v.set_version_id, v.state, b.computed_at, b.done_at,
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        -- A set is judged as the newest contract among its deliveries' says.
        (SELECT max(contract_version) FROM set_version_delivery d JOIN delivery USING (delivery_id)
-        WHERE d.set_version_id = v.set_version_id) AS contract_version
+        WHERE d.set_version_id = v.set_version_id) AS contract_version,
+       EXISTS (SELECT FROM fact f WHERE f.set_version_id = v.set_version_id AND f.name = 'relation_established')
+           AND NOT EXISTS (SELECT FROM orphan_count o WHERE o.set_version_id = v.set_version_id) AS all_linked
 FROM set_version v JOIN batch b USING (set_version_id)
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.batch_index = $5
 FOR SHARE OF v FOR UPDATE OF b

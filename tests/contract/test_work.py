@@ -1,5 +1,6 @@
 """What batches promise: planned once, worked on in one state of one version, each effect marked, in memory and in PostgreSQL."""
 
+from collections import Counter
 from decimal import Decimal
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.outbound import all_outbound
 from dataharvest.ports import LockedBatch
-from dataharvest.rulebook import RELATIONSHIP
+from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.rules.outbound_messages import Envelope, changed_messages
 from dataharvest.transformers import AMOUNT, all_transformers
 from dataharvest.transformers.model import Per, Reads
@@ -196,6 +197,29 @@ async def test_slices_together_are_the_whole(ledger: Ledger, per: Per) -> None:
     assert sorted(row for one in slices for row in one[own].rows()) == sorted(whole[own].rows())
     for name in EVERYTHING:
         assert {row for one in slices for row in one[name].rows()} == set(whole[name].rows())
+
+
+STRANGERS = {"transactions": TRANSACTIONS + b"4,8888,t4,1,FEE\n", "accounts": FILES["accounts"] + b"3,0014,0,EUR,0\n"}
+
+
+@pytest.mark.parametrize("files", [{}, STRANGERS], ids=["all linked", "some not"])
+@pytest.mark.parametrize("is_established", [False, True])
+async def test_slices_hold_each_linked_row_once_and_no_other(
+    ledger: Ledger, files: dict[str, bytes], is_established: bool
+) -> None:
+    await related(ledger, files)
+    if is_established:
+        async with ledger.work.open_batch(batch_of(RELATIONSHIP)) as locked:
+            assert locked is not None
+            await locked.mark_computed()
+            await locked.mark_done()
+        await ledger.sets.confirm_done(SetKey("acme", DAY), 1, all_rules()[RELATIONSHIP])
+    slices = await frames_of(ledger, EVERYTHING, per="portfolio", count=3, rule="transactions")
+    assert sorted(row[0] for one in slices for row in one["portfolios"].rows()) == [FIRST, SECOND, THIRD]
+    for name, expected in (("accounts", {"0012": 1, "0013": 1}), ("transactions", {"0012": 2, "0013": 1})):
+        for one in slices:
+            mine = set(one["portfolios"]["account_number"])
+            assert Counter(one[name]["account_number"]) == {account: expected[account] for account in mine}
 
 
 @pytest.mark.parametrize("name", ["tax", "transactions", "sum_of_deposits"])

@@ -100,4 +100,5 @@ def _concerns(name: str, sliced_by: str, *, own: str, opened: OpenBatch, batch: 
     same = " AND ".join(f"l.{column} = r.{column}" for column in linked)
     links = f"SELECT FROM link l WHERE l.set_version_id = {opened.set_version_id} AND {same}{_in_slice(f'l.{sliced_by}', batch)}"
     its_own = _in_slice(f"r.{sliced_by}", batch) if sliced_by in linked else ""
-    return f"{its_own} AND EXISTS ({links})"
+    # Without orphans every record is linked, and a row in the slice need not be looked up.
+    return its_own if its_own and opened.all_linked else f"{its_own} AND EXISTS ({links})"

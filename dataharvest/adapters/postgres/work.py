@@ -84,7 +84,11 @@ class PostgresWork:
             # And two of a tenant's batches run side by side: helpers of one would cost the others more than they gain.
             await connection.execute(_FOR_BATCHES)
             opened = OpenBatch(
-                row["set_version_id"], row["computed_at"] is not None, row["deliveries"], row["contract_version"] or 0
+                row["set_version_id"],
+                row["computed_at"] is not None,
+                row["deliveries"],
+                row["contract_version"] or 0,
+                row["all_linked"],
             )
             yield LockedBatch(connection, batch, opened)
 
