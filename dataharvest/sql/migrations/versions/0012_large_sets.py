@@ -1,4 +1,4 @@
-"""One mark for the outbound messages of a batch, and two indexes less."""
+"""One mark for the outbound messages of a batch, and slices of portfolios by account."""
 
 from alembic import op
 
@@ -10,5 +10,5 @@ down_revision = "0010"
 
 def upgrade() -> None:
     """Keep messages in their own table and let their view say when they were sent."""
-    for statement in migration_statements("0012_messages_marked_by_batch.sql"):
+    for statement in migration_statements("0012_large_sets.sql"):
         op.get_bind().exec_driver_sql(statement)
