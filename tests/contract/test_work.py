@@ -13,6 +13,7 @@ from dataharvest.outbound import all_outbound
 from dataharvest.ports import LockedBatch
 from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.rules.outbound_messages import Envelope, changed_messages
+from dataharvest.stages.transform import as_json
 from dataharvest.transformers import AMOUNT, all_transformers
 from dataharvest.transformers.model import Per, Reads
 from tests.contract.ledgers import CLIENTS, DAY, FILES, PORTFOLIOS, TRANSACTIONS, Ledger
@@ -235,6 +236,24 @@ async def test_a_transformer_gives_the_same_values_in_one_batch_and_in_three(led
 async def store_values(locked: LockedBatch, transformer: str, rows: dict[str, str]) -> None:
     values = pl.DataFrame({"reference": list(rows), "fields": list(rows.values())})
     await locked.store_values(values, transformer=transformer, logic_version=1)
+
+
+@pytest.mark.parametrize("name", ["tax", "transactions", "sum_of_deposits"])
+async def test_a_transformer_s_batch_finds_the_values_that_are_computed_from_its_frames(ledger: Ledger, name: str) -> None:
+    await related(ledger)
+    transformer = all_transformers()[name]
+    for batch in await planned(ledger, name, count=3):
+        async with ledger.work.open_batch(batch) as locked:
+            assert locked is not None
+            values = transformer.compute(**await locked.frames(transformer.reads, per=transformer.per))
+            stored = as_json(values, tuple(transformer.values))
+            await locked.store_values(stored, transformer=name, logic_version=1)
+    for batch in await planned(ledger, name, count=3):
+        async with ledger.work.open_batch(batch) as locked:
+            assert locked is not None
+            values = transformer.compute(**await locked.frames(transformer.reads, per=transformer.per))
+            found = await locked.values({name: tuple(transformer.values)})
+        assert sorted_rows(found) == sorted_rows(values)
 
 
 VALUES = {

@@ -46,7 +46,7 @@ async def read_values(connection: Connection, takes: Reads, *, opened: OpenBatch
         fields = ", ".join(f"r.fields->>'{name}' AS {name}" for name in names)
         query = (
             f"SELECT r.reference, {fields} FROM value r WHERE r.set_version_id = {opened.set_version_id} "
-            f"AND r.transformer = '{transformer}'{_in_slice('r.reference', batch)}"
+            f"AND r.transformer = '{transformer}'{_values_in_slice(opened, batch)}"
         )
         frame = await _copy_out(connection, query, ("reference", *names))
         declared = all_transformers()[transformer].values
@@ -87,6 +87,15 @@ def _sliced_by(per: Per, batch: Batch) -> str:
         return "account_number"
     # An older version's message, which may have to be withdrawn, knows its reference only.
     return f"{per}_reference"
+
+
+def _values_in_slice(opened: OpenBatch, batch: Batch) -> str:
+    own = all_transformers().get(batch.rule)
+    if batch.batch_count == 1 or own is None or _sliced_by(own.per, batch) == f"{own.per}_reference":
+        return _in_slice("r.reference", batch)
+    # Of a transformer's batch the values that were computed from its frames: a value does not know the portfolio's account.
+    portfolios = f"{all_entities()['portfolios'].table} p WHERE p.delivery_id = {opened.delivery_of('portfolios')}"
+    return f" AND EXISTS (SELECT FROM {portfolios} AND p.portfolio_reference = r.reference{_in_slice('p.account_number', batch)})"
 
 
 def _concerns(name: str, sliced_by: str, *, own: str, opened: OpenBatch, batch: Batch) -> str:
