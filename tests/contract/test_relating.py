@@ -25,6 +25,12 @@ ORPHANS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def chunks_of_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chunk for every record would be a thousand transactions for each test."""
+    monkeypatch.setattr("tests.contract.ledgers.CHUNK_BYTES", 2048)
+
+
 def reference_of(number: int) -> str:
     return str(UUID(int=number))
 

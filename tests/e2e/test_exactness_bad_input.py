@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 
 DAY = "20240328"
 WAIT_S = 90
-# Longer than what is read at once: what comes after it is asked for again, from an object that is gone by then.
 PART_BYTES = 8 << 20
-LONG = GOOD["transactions"] + b"".join(b"%d,A1,T%d,1.00,DEPOSIT\n" % (number, number) for number in range(2, 2_000_000))
+
+
+def long_content() -> bytes:
+    """Longer than what is read at once: what comes after it is asked for again, from an object that is gone by then."""
+    return GOOD["transactions"] + b"".join(b"%d,A1,T%d,1.00,DEPOSIT\n" % (number, number) for number in range(2, 2_000_000))
 
 
 class Site:
@@ -159,9 +162,10 @@ def test_of_two_files_at_the_same_time_the_newer_counts_and_the_other_is_kept_as
 
 def test_a_file_deleted_while_it_is_split_waits_with_its_reason_and_holds_up_nobody_else(site: Site) -> None:
     tenant, key = "deleted-meanwhile", f"deleted-meanwhile/transactions_{DAY}.csv"
-    assert len(LONG) > PART_BYTES
+    content = long_content()
+    assert len(content) > PART_BYTES
     site.put_good(tenant, without="transactions")
-    version = site.put(key, LONG)
+    version = site.put(key, content)
     site.until(tenant, lambda found: any(one.file == key and one.stored_chunk_count for one in found.deliveries))
     site.client.delete_object(Bucket=site.bucket, Key=key, VersionId=version)
     site.put_good("deleted-beside")

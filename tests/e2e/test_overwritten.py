@@ -29,8 +29,6 @@ from tests.kills.world import eventually
 
 KEY = "unversioned/transactions_20261123.csv"
 HEADER = b"record_id,account_number,transaction_reference,amount,keyword\n"
-# Four of the parts in which an object is read.
-BEFORE = HEADER + b"".join(b"%d,A%07d,T%09d,1.00,DEPOSIT\n" % (one, one, one) for one in range(1_000_000))
 ONE_READER = {
     # Only four chunks ahead of the ledger, the reader has most of a file of fifty still before it when the first are stored.
     "DATAHARVEST_CHUNKS_IN_FLIGHT": "4",
@@ -39,6 +37,11 @@ ONE_READER = {
     "DATAHARVEST_SWEEP_INTERVAL_S": "86400",
 }
 AFTER = HEADER + b"1,A1,T1,2.00,DEPOSIT\n"
+
+
+def before() -> bytes:
+    """Four of the parts in which an object is read."""
+    return HEADER + b"".join(b"%d,A%07d,T%09d,1.00,DEPOSIT\n" % (one, one, one) for one in range(1_000_000))
 
 
 class OverwritingSender(MemorySender):
@@ -118,7 +121,7 @@ async def unversioned(environment: dict[str, str]) -> AsyncIterator[Place]:
 
 async def test_a_content_that_is_gone_waits_and_its_successor_relieves_it(stack_environment: dict[str, str]) -> None:
     async with unversioned(stack_environment) as place:
-        await place.objects.put(place.bucket, KEY, BEFORE)
+        await place.objects.put(place.bucket, KEY, before())
         await place.register()
         sender = OverwritingSender(lambda: place.objects.put(place.bucket, KEY, AFTER))
 
