@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Where it is set every process compiles the whole program again, and tests start it hundreds of times.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help environment demo test test-unit test-kills test-faults test-faults-short drill pictures lint check format docs lock bench bench-p1 clean

@@ -84,7 +84,7 @@ class Operator:
 
 @pytest.fixture(scope="module", autouse=True)
 def worker(running_workers: RunWorkers) -> Iterator[None]:
-    with running_workers(1):
+    with running_workers(1, DATAHARVEST_CORRECTION_SETTLE_S="0.5"):
         yield
 
 

@@ -29,7 +29,7 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]
     """Sets after a repeat, a rejected file, a correction, duplicates and a removal, and one of many chunks."""
     folder = tmp_path_factory.mktemp("replay")
     async with site(folder / "home") as made:
-        async with made.workers(1, DATAHARVEST_CHUNK_BYTES="64"):
+        async with made.workers(1, DATAHARVEST_CHUNK_BYTES="128"):
             await harvest_all(made, folder)
             await made.put_set(OLD)
             await made.published([OLD.tenant])
@@ -153,11 +153,11 @@ async def copies_of(place: Site, tenant: str) -> set[bytes]:
 
 
 async def test_live_files_do_not_wait_for_a_replay(place: Site) -> None:
-    live = [make_set(f"live-{number}", transactions=40) for number in range(6)]
+    live = [make_set(f"live-{number}", transactions=40) for number in range(4)]
     async with place.workers(2, DATAHARVEST_CHUNK_BYTES="256"):
         await place.settled()
         before = await place.query("SELECT t::text FROM chunk t WHERE tenant IN ('acme', 'old') ORDER BY 1")
-        replay = place.start("replay", "chunks", "--to-offset", "1000000", "--tenant", "old", "--rate", "10")
+        replay = place.start("replay", "chunks", "--to-offset", "1000000", "--tenant", "old", "--rate", "5")
         number = await sent_some(place, more_than=0)
         delays = []
         for files in live:

@@ -66,4 +66,5 @@ async def test_a_splitter_of_its_own_that_hangs_ends_itself_and_another_goes_on(
 
 
 def _splitter(environment: dict[str, str], log: Path, **variables: str) -> Program:
-    return start_program("split", environment={**environment, **QUICK, **variables}, output=log)
+    quick = {**QUICK, "DATAHARVEST_LEASE_S": "6"}
+    return start_program("split", environment={**environment, **quick, **variables}, output=log)
