@@ -144,7 +144,8 @@ def test_up_on_a_running_stack_starts_nothing_and_is_quick(stack: Stack) -> None
     assert shown.returncode == 0
     assert "already up" in shown.stdout
     assert {name: stack.service(name).pid for name in SERVICES} == before
-    assert took_s < 2
+    # Starting takes longer; looking takes half a second where nothing else runs, and tests run side by side.
+    assert took_s < 5
 
 
 @pytest.mark.parametrize("name", SERVICES)

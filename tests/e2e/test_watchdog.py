@@ -15,7 +15,7 @@ from tests.faults.bugs import planted
 from tests.programs import Program, start_program
 
 WAIT_S = 60
-QUICK = {"DATAHARVEST_WATCHDOG_S": "4", "DATAHARVEST_SESSION_TIMEOUT_S": "6", "DATAHARVEST_LOG_FORMAT": "json"}
+QUICK = {"DATAHARVEST_WATCHDOG_S": "6", "DATAHARVEST_SESSION_TIMEOUT_S": "8", "DATAHARVEST_LOG_FORMAT": "json"}
 HANGS = {
     "the event loop is blocked": {VARIABLE: "register.received=hang@1"},
     "a message has been in hand for too long": planted("never return"),

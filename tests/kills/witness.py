@@ -118,6 +118,11 @@ class Witness:
         """Of this delivery nothing is expected in the ledger: somebody sent chunks of it that should never have been sent."""
         self._forgotten.add(delivery_id)
 
+    def forget_chunk_messages(self, ends: Mapping[int, int]) -> None:
+        """Somebody deleted what was on the topic up to these offsets, by partition: a worker begins behind it."""
+        for partition, end in ends.items():
+            self._verified[partition] = max(self._verified[partition], end)
+
     @contextmanager
     def letting_commits_fall(self) -> Iterator[None]:
         """Inside the block somebody sets the group back on purpose; looks that overlap with it say nothing of commits."""
