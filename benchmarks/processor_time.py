@@ -43,5 +43,13 @@ def _seconds(pid: int) -> float:
     own = process.cpu_times()
     # A session of PostgreSQL that ended is counted by its server.
     ended = own.children_user + own.children_system
-    running = (one.cpu_times() for one in process.children(recursive=True))
-    return own.user + own.system + ended + sum(one.user + one.system for one in running)
+    return own.user + own.system + ended + sum(map(_own_seconds, process.children(recursive=True)))
+
+
+def _own_seconds(process: psutil.Process) -> float:
+    try:
+        own = process.cpu_times()
+    except psutil.NoSuchProcess:
+        # It ended a moment ago: from the next look on it is counted by its server.
+        return 0.0
+    return own.user + own.system

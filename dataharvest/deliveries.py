@@ -135,6 +135,8 @@ class OpenBatch(NamedTuple):
     deliveries: Mapping[str, int]
     contract_version: int = 0
     """Newest contract under which one of the deliveries was registered."""
+    all_linked: bool = False
+    """Whether the version's records were related and none lacks its counterpart."""
 
     def delivery_of(self, entity: str) -> int:
         """The version's delivery of an entity; one that does not exist and has no rows where the contract does without it."""

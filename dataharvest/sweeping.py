@@ -70,7 +70,7 @@ class SweepState(Protocol):
         """Batches that were sent and are not done, in versions in which nothing moved."""
 
     async def unsent_outbound(self) -> list[Batch]:
-        """Batches that are done and have an outbound message that was not sent."""
+        """Batches of outbound messages that were sent long ago and are not done, though their version is published."""
 
     async def untold_rules(self, rules: Iterable[Rule]) -> list[Batch]:
         """A batch of every rule whose batches are all done while its fact is not recorded."""

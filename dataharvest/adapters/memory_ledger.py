@@ -141,8 +141,8 @@ class StoredVersion:
     """By transformer and batch: ``reference`` and ``fields`` as JSON."""
     logic_versions: dict[str, set[int]] = field(default_factory=dict)
     """Of the logic that stored values come from, by transformer."""
-    outbound: dict[tuple[str, int], dict[OutboundRow, bool]] = field(default_factory=dict)
-    """By kind and batch: messages; whether each was sent."""
+    outbound: dict[tuple[str, int], list[OutboundRow]] = field(default_factory=dict)
+    """Messages by kind and batch; they were sent when their batch is done."""
     edition: int = 0
     """The set's edition when the version was made."""
 

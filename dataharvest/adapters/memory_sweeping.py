@@ -86,14 +86,16 @@ class MemorySweepState:
 
     async def unsent_outbound(self) -> list[Batch]:
         """See the port."""
-        found = []
-        for key, versions in self.ledger.versions.items():
-            for one in (one for one in versions if one.state in ("open", "published")):
-                for (kind, index), rows in one.outbound.items():
-                    stored = one.batches[f"outbound.{kind}"][index]
-                    if stored.is_done and not all(rows.values()):
-                        found.append(_batch(key, one, f"outbound.{kind}", stored))
-        return found
+        return [
+            _batch(key, one, rule, batch)
+            for key, versions in self.ledger.versions.items()
+            for one in versions
+            if one.state == "published"
+            for rule, batches in one.batches.items()
+            if rule.startswith("outbound.")
+            for batch in batches
+            if batch.is_sent and batch.is_computed and not batch.is_done and batch.position not in self.ledger.dead_work
+        ]
 
     async def untold_rules(self, rules: Iterable[Rule]) -> list[Batch]:
         """See the port."""

@@ -86,14 +86,12 @@ class MemoryWork:
 
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
         """See the port."""
-        rows = self._ledger.version_of(opened).outbound.get((kind, batch.batch), {})
-        unsent = [(one.message_id, one.reference, one.payload) for one, sent in rows.items() if not sent]
-        return sorted(unsent, key=lambda one: one[0])
-
-    async def mark_outbound_sent(self, opened: OpenBatch, batch: Batch, *, kind: str, message_ids: Sequence[UUID]) -> None:
-        """See the port."""
-        rows = self._ledger.version_of(opened).outbound.get((kind, batch.batch), {})
-        rows.update({one: True for one in rows if one.message_id in message_ids})
+        version = self._ledger.version_of(opened)
+        planned = version.batches.get(f"outbound.{kind}", [])
+        if any(one.is_done for one in planned if one.index == batch.batch):
+            return []
+        rows = version.outbound.get((kind, batch.batch), [])
+        return sorted(((one.message_id, one.reference, one.payload) for one in rows), key=lambda one: one[0])
 
     async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
         """See the port."""
@@ -193,7 +191,7 @@ class MemoryLockedBatch:
 
     async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
         """See the port."""
-        self._version.outbound[kind, self._batch.batch] = dict.fromkeys(rows, False)
+        self._version.outbound[kind, self._batch.batch] = list(rows)
 
     async def mark_computed(self) -> None:
         """See the port."""

@@ -95,10 +95,7 @@ class Work(Protocol):
         """The batch in a transaction; None when its version is cancelled or blocked."""
 
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
-        """Message id, reference and payload of what the batch has not sent."""
-
-    async def mark_outbound_sent(self, opened: OpenBatch, batch: Batch, *, kind: str, message_ids: Sequence[UUID]) -> None:
-        """These messages are in Kafka."""
+        """Message id, reference and payload of what the batch has to send: all it has stored, and nothing once it is done."""
 
     async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
-        """Nothing is left to do for the batch."""
+        """Nothing is left to do for the batch: its messages, if it has any, are in Kafka. The first mark stays."""

@@ -1,10 +1,10 @@
 """What goes out per client or portfolio: new, changed or withdrawn, and nothing where nothing changed."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date
-from hashlib import sha256
+from hashlib import sha1, sha256
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import orjson
 
@@ -54,30 +54,49 @@ def changed_messages(
         envelope: what all messages share.
     """
     present: set[str] = set()
+    identity_of = _identities(envelope)
     for content in contents:
         fields = dict(content)
         reference = fields.pop("reference")
         present.add(reference)
-        yield from _if_changed(reference, fields, last.get(reference), envelope)
+        if row := _if_changed(reference, fields, last.get(reference), envelope, identity_of):
+            yield row
     for reference in sorted(set(last) - present):
-        yield from _if_changed(reference, _WITHDRAWN, last[reference], envelope)
+        if row := _if_changed(reference, _WITHDRAWN, last[reference], envelope, identity_of):
+            yield row
 
 
 def message_id(envelope: Envelope, reference: str) -> UUID:
     """The same for the same key and version, whoever computes it and however often."""
-    return uuid5(
-        NAMESPACE,
-        f"{envelope.tenant}|{envelope.kind}|{reference}|{envelope.business_date.isoformat()}|{envelope.version}",
-    )
+    return _identities(envelope)(reference)
 
 
-def _if_changed(reference: str, fields: Mapping[str, Any], last: LastMessage | None, envelope: Envelope) -> Iterator[OutboundRow]:
+def _identities(envelope: Envelope) -> Callable[[str], UUID]:
+    """The message id of a reference: a UUIDv5, whose beginning all messages of a batch share and which is hashed once."""
+    beginning = sha1(NAMESPACE.bytes + f"{envelope.tenant}|{envelope.kind}|".encode(), usedforsecurity=False)
+    end = f"|{envelope.business_date.isoformat()}|{envelope.version}"
+
+    def identity_of(reference: str) -> UUID:
+        hashed = beginning.copy()
+        hashed.update((reference + end).encode())
+        return UUID(bytes=hashed.digest()[:16], version=5)
+
+    return identity_of
+
+
+def _if_changed(
+    reference: str,
+    fields: Mapping[str, Any],
+    last: LastMessage | None,
+    envelope: Envelope,
+    identity_of: Callable[[str], UUID],
+) -> OutboundRow | None:
     # Without id, version and supersedes: equal content has an equal hash in every version.
     content = orjson.dumps({envelope.reference_field: reference, **fields}, option=orjson.OPT_SORT_KEYS)
     content_sha256 = sha256(content).digest()
     if last is not None and last.content_sha256 == content_sha256:
-        return
-    identity = message_id(envelope, reference)
+        return None
+    identity = identity_of(reference)
     supersedes = last.message_id if last else None
     payload = orjson.dumps(
         {
@@ -90,4 +109,4 @@ def _if_changed(reference: str, fields: Mapping[str, Any], last: LastMessage | N
             **fields,
         }
     )
-    yield OutboundRow(identity, UUID(reference), supersedes, "withdrawn" in fields, content_sha256, payload)
+    return OutboundRow(identity, UUID(reference), supersedes, "withdrawn" in fields, content_sha256, payload)

@@ -58,5 +58,7 @@ related AS (
     UPDATE batch b SET done_at = least(b.computed_at, clock_timestamp() - interval '60 seconds'),
                        sent_at = least(b.sent_at, clock_timestamp() - interval '60 seconds')
     FROM goes_on
-    WHERE b.set_version_id = goes_on.set_version_id AND b.computed_at IS NOT NULL AND b.done_at IS NULL)
+    WHERE b.set_version_id = goes_on.set_version_id AND b.computed_at IS NOT NULL AND b.done_at IS NULL
+      -- Of these it would say that their messages were sent.
+      AND b.rule NOT LIKE 'outbound.%')
 SELECT business_date FROM goes_on ORDER BY business_date

@@ -70,13 +70,14 @@ WHERE v.state = 'open' AND b.sent_at < clock_timestamp() - interval '120 seconds
                   AND l.topic_offset = b.topic_offset AND l.state <> 'replayed')
 
 -- name: unsent_outbound
--- Messages of batches that are not done go out with them.
-SELECT DISTINCT v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count
-FROM outbound o JOIN set_version v USING (set_version_id)
-JOIN batch b ON b.set_version_id = o.set_version_id AND b.rule = 'outbound.' || o.kind AND b.batch_index = o.batch_index
-WHERE o.sent_at IS NULL AND o.created_at < clock_timestamp() - interval '60 seconds'
-  AND v.state IN ('open', 'published') AND b.done_at IS NOT NULL
-  AND greatest(b.done_at, b.sent_at) < clock_timestamp() - interval '60 seconds'
+-- A published version has none, unless somebody took a mark away. Those of an open one are among the silent batches. What was never
+-- computed is left alone: a worker that did not know the message has published its version without, and it must not come late.
+SELECT v.tenant, v.business_date, v.version, b.rule, b.batch_index AS batch, b.batch_count
+FROM batch b JOIN set_version v USING (set_version_id)
+WHERE v.state = 'published' AND b.rule LIKE 'outbound.%' AND b.done_at IS NULL AND b.computed_at IS NOT NULL
+  AND b.sent_at < clock_timestamp() - interval '60 seconds'
+  AND NOT EXISTS (SELECT FROM dead_letter l WHERE l.topic = 'work' AND l.topic_partition = b.topic_partition
+                  AND l.topic_offset = b.topic_offset AND l.state <> 'replayed')
 
 -- name: untold_rules
 -- $1 and $2: rules and the facts they provide. Every batch is done, and the fact is not recorded.

@@ -42,17 +42,19 @@ GROUP BY wanted.name
 
 -- name: message_counts
 SELECT count(*) FILTER (WHERE NOT newest.withdrawn) AS message_count, count(*) FILTER (WHERE newest.withdrawn) AS withdrawn_count,
-       (SELECT count(*) FROM outbound unsent
-        WHERE (unsent.tenant, unsent.business_date, unsent.kind) = ($1, $2, $3) AND unsent.version <= $4
-          AND unsent.sent_at IS NULL) AS unsent_count
-FROM (SELECT DISTINCT ON (reference) withdrawn FROM outbound
-      WHERE tenant = $1 AND business_date = $2 AND kind = $3 AND version <= $4
+       (SELECT count(*) FROM outbound
+        WHERE set_version_id = ANY(ARRAY(SELECT v.set_version_id FROM set_version v
+                                   WHERE v.tenant = $1 AND v.business_date = $2 AND v.version <= $4)) AND kind = $3 AND sent_at IS NULL) AS unsent_count
+FROM (SELECT DISTINCT ON (reference) withdrawn FROM outbound_message
+      WHERE set_version_id = ANY(ARRAY(SELECT v.set_version_id FROM set_version v
+                                   WHERE v.tenant = $1 AND v.business_date = $2 AND v.version <= $4)) AND kind = $3
       ORDER BY reference, version DESC) newest
 
 -- name: message_sums
 SELECT wanted.name, coalesce(sum((newest.payload->>wanted.name)::numeric), 0)::text AS total
 FROM unnest($5::text[]) AS wanted (name)
-LEFT JOIN (SELECT DISTINCT ON (reference) payload::jsonb AS payload, withdrawn FROM outbound
-           WHERE tenant = $1 AND business_date = $2 AND kind = $3 AND version <= $4
+LEFT JOIN (SELECT DISTINCT ON (reference) payload::jsonb AS payload, withdrawn FROM outbound_message
+           WHERE set_version_id = ANY(ARRAY(SELECT v.set_version_id FROM set_version v
+                                   WHERE v.tenant = $1 AND v.business_date = $2 AND v.version <= $4)) AND kind = $3
            ORDER BY reference, version DESC) newest ON NOT newest.withdrawn
 GROUP BY wanted.name

@@ -95,7 +95,7 @@ WHERE tenant = $1 AND business_date = $2 AND state IN ('open', 'blocked') FOR UP
 -- name: cancel_unpublished
 UPDATE set_version v SET state = 'cancelled'
 WHERE v.tenant = $1 AND v.business_date = $2 AND v.state IN ('open', 'blocked')
-  AND NOT EXISTS (SELECT FROM outbound o WHERE o.set_version_id = v.set_version_id)
+  AND NOT EXISTS (SELECT FROM outbound_message o WHERE o.set_version_id = v.set_version_id)
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id
                   AND b.rule LIKE 'outbound.%' AND b.computed_at IS NOT NULL)
 

@@ -223,7 +223,7 @@ SELECT v.set_version_id, v.version, v.state, v.created_at, v.published_at, v.fai
             SELECT transformer, count(*) AS n FROM value WHERE value.set_version_id = v.set_version_id GROUP BY 1) counted) AS values
 FROM set_version v, LATERAL (
     SELECT count(*) AS message_count, count(sent_at) AS sent_count FROM outbound
-    WHERE (tenant, business_date, outbound.version) = (v.tenant, v.business_date, v.version)) o
+    WHERE outbound.set_version_id = v.set_version_id) o
 WHERE v.tenant = $1 AND v.business_date = $2 ORDER BY v.version DESC
 
 -- name: quarantine_of_set

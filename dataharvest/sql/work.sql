@@ -46,7 +46,9 @@ SELECT v.set_version_id, v.state, b.computed_at, b.done_at,
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        -- A set is judged as the newest contract among its deliveries' says.
        (SELECT max(contract_version) FROM set_version_delivery d JOIN delivery USING (delivery_id)
-        WHERE d.set_version_id = v.set_version_id) AS contract_version
+        WHERE d.set_version_id = v.set_version_id) AS contract_version,
+       EXISTS (SELECT FROM fact f WHERE f.set_version_id = v.set_version_id AND f.name = 'relation_established')
+           AND NOT EXISTS (SELECT FROM orphan_count o WHERE o.set_version_id = v.set_version_id) AS all_linked
 FROM set_version v JOIN batch b USING (set_version_id)
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.batch_index = $5
 FOR SHARE OF v FOR UPDATE OF b
@@ -60,20 +62,23 @@ WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
 
 -- name: last_outbound
 -- The newest message of each key, of any older version, that belongs to this slice.
-SELECT DISTINCT ON (reference) reference, message_id, content_sha256, withdrawn
-FROM outbound
-WHERE tenant = $1 AND business_date = $2 AND kind = $3 AND version < $4
-  AND ($6 = 1 OR abs(hashtext(reference::text)::bigint) % $6 = $5)
-ORDER BY reference, version DESC
+-- Version by version, for of a first one nothing at all should be read: the planner takes an array of none for one of ten.
+SELECT DISTINCT ON (m.reference) m.reference, m.message_id, m.content_sha256, m.withdrawn
+FROM set_version v CROSS JOIN LATERAL (
+    SELECT o.reference, o.message_id, o.content_sha256, o.withdrawn FROM outbound_message o
+    WHERE o.set_version_id = v.set_version_id AND o.kind = $3
+      AND ($6 = 1 OR abs(hashtext(o.reference::text)::bigint) % $6 = $5)
+    OFFSET 0) m
+WHERE v.tenant = $1 AND v.business_date = $2 AND v.version < $4
+ORDER BY m.reference, v.version DESC
 
 -- name: unsent_outbound
-SELECT message_id, reference, payload FROM outbound
-WHERE set_version_id = $1 AND kind = $2 AND batch_index = $3 AND sent_at IS NULL
+-- All of a batch, until it is done.
+SELECT message_id, reference, payload FROM outbound_message
+WHERE set_version_id = $1 AND kind = $2::text AND batch_index = $3
+  AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = $1 AND b.rule = 'outbound.' || $2::text AND b.batch_index = $3
+                  AND b.done_at IS NOT NULL)
 ORDER BY message_id
-
--- name: outbound_sent
-UPDATE outbound SET sent_at = clock_timestamp()
-WHERE set_version_id = $1 AND kind = $2 AND batch_index = $3 AND sent_at IS NULL AND message_id = ANY($4)
 
 -- name: block
 UPDATE set_version SET state = 'blocked', failure = $2 WHERE set_version_id = $1

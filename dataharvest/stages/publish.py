@@ -25,6 +25,7 @@ async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender
             await locked.mark_computed()
     failpoint("publish.stored")
     await _send(opened, batch, outbound, work=work, sender=sender)
+    # One mark for all messages of the batch: they went out together.
     await work.mark_done(opened, batch)
     failpoint("publish.marked")
     return True
@@ -50,7 +51,6 @@ async def _send(opened: OpenBatch, batch: Batch, outbound: OutboundMessage, *, w
         await sender.send_many(outbound.topic, messages)
         failpoint("publish.acknowledged")
         metrics.OUTBOUND_SENT.labels(outbound.topic).inc(len(messages))
-        await work.mark_outbound_sent(opened, batch, kind=outbound.name, message_ids=[one[0] for one in unsent])
 
 
 def _key(tenant: str, reference: UUID) -> bytes:

@@ -103,8 +103,11 @@ async def test_a_correction_counts_the_newest_message_of_each_key(real_ledger: L
         ("UPDATE delivery SET record_count = 9 WHERE entity = 'clients'", "clients: records read by its chunks is 9 expected, 2"),
         ("DELETE FROM value WHERE transformer = 'tax'", "tax: number of references is 2 expected, 0 found"),
         ("""UPDATE value SET fields = fields || '{"taxes_paid": "0.01"}'""", "outbound.clients: sum of taxes_paid from values"),
-        ("DELETE FROM outbound WHERE kind = 'clients'", "outbound.clients: number of messages for values of tax is 2 expected"),
-        ("UPDATE outbound SET sent_at = NULL", "outbound.portfolios: number of unsent messages is 0 expected, 3 found"),
+        (
+            "DELETE FROM outbound_message WHERE kind = 'clients'",
+            "outbound.clients: number of messages for values of tax is 2 expected",
+        ),
+        ("UPDATE batch SET done_at = NULL", "outbound.portfolios: number of unsent messages is 0 expected, 3 found"),
     ],
 )
 async def test_damage_in_any_step_is_seen(real_ledger: Ledger, broken: str, said: str) -> None:

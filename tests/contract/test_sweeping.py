@@ -30,7 +30,7 @@ STATEMENTS = (
     "UPDATE readiness SET decided_at = decided_at - interval '1 hour', sent_at = sent_at - interval '1 hour'",
     "UPDATE batch SET planned_at = planned_at - interval '1 hour', sent_at = sent_at - interval '1 hour', "
     "computed_at = computed_at - interval '1 hour', done_at = done_at - interval '1 hour'",
-    "UPDATE outbound SET created_at = created_at - interval '1 hour'",
+    "UPDATE outbound_message SET created_at = created_at - interval '1 hour'",
     "UPDATE set_version SET created_at = created_at - interval '1 hour'",
     "UPDATE delivery SET registered_at = registered_at - interval '1 hour', sealed_at = sealed_at - interval '1 hour', "
     "announced_at = announced_at - interval '1 hour', judgement_sent_at = judgement_sent_at - interval '1 hour'",
@@ -146,7 +146,7 @@ async def test_a_batch_that_was_dead_lettered_is_not_silent_and_leaves_its_place
     assert [one.batch for one in silent] == [batch_of("tax", 1, 3)]
 
 
-async def test_outbound_messages_of_a_batch_that_is_done_are_found_unless_sent(
+async def test_outbound_messages_without_a_mark_are_found_in_a_published_version(
     ledger: Ledger, sweep_state: Callable[[], SweepState]
 ) -> None:
     await ledger.version("acme")
@@ -162,12 +162,48 @@ async def test_outbound_messages_of_a_batch_that_is_done_are_found_unless_sent(
     await ledger.work.mark_sent(batch_of(rule), PLACE)
     await make_old(ledger)
     assert await sweep_state().unsent_outbound() == []
-    await ledger.work.mark_done(opened, batch_of(rule))
-    await make_old(ledger)
+    assert [one.batch for one in await sweep_state().silent_batches()] == [batch_of(rule)]
+    async with ledger.sets.locked(KEY) as locked_set:
+        await locked_set.set_published(1)
     assert await sweep_state().unsent_outbound() == [batch_of(rule)]
-    unsent = [one for one, _, _ in await ledger.work.unsent_outbound(opened, batch_of(rule), kind="clients")]
-    await ledger.work.mark_outbound_sent(opened, batch_of(rule), kind="clients", message_ids=unsent)
+    assert await sweep_state().silent_batches() == []
+    await ledger.work.mark_done(opened, batch_of(rule))
     assert await sweep_state().unsent_outbound() == []
+    assert await ledger.work.unsent_outbound(opened, batch_of(rule), kind="clients") == []
+
+
+async def test_a_message_that_its_published_version_did_without_is_not_made_late(
+    ledger: Ledger, sweep_state: Callable[[], SweepState]
+) -> None:
+    await ledger.version("acme")
+    rule = "outbound.clients"
+    await ledger.work.plan(RuleReady(tenant="acme", business_date=DAY, version=1, rule=rule), batch_count=1)
+    await ledger.work.mark_sent(batch_of(rule), PLACE)
+    async with ledger.sets.locked(KEY) as locked:
+        await locked.set_published(1)
+    await make_old(ledger)
+    assert await sweep_state().unsent_outbound() == []
+
+
+async def test_messages_whose_batch_was_dead_lettered_are_left_to_whoever_repairs_it(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    await real_ledger.version("acme")
+    rule, state = "outbound.clients", PostgresSweepState(real_ledger.database)
+    await real_ledger.work.plan(RuleReady(tenant="acme", business_date=DAY, version=1, rule=rule), batch_count=1)
+    async with real_ledger.work.open_batch(batch_of(rule)) as batch:
+        assert batch is not None
+        await batch.mark_computed()
+    await real_ledger.work.mark_sent(batch_of(rule), Position("work", 0, 0))
+    async with real_ledger.sets.locked(KEY) as locked:
+        await locked.set_published(1)
+    await make_old(real_ledger)
+    assert await state.unsent_outbound() == [batch_of(rule)]
+    async with real_ledger.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason) "
+            "VALUES ('work', 0, 0, 'work', 'crashed_worker', '')"
+        )
+    assert await state.unsent_outbound() == []
 
 
 async def test_a_sealed_delivery_shows_a_gap_until_its_chunks_are_stored_and_then_waits_to_be_concluded(

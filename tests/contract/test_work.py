@@ -1,5 +1,6 @@
 """What batches promise: planned once, worked on in one state of one version, each effect marked, in memory and in PostgreSQL."""
 
+from collections import Counter
 from decimal import Decimal
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from dataharvest.deliveries import SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.outbound import all_outbound
 from dataharvest.ports import LockedBatch
-from dataharvest.rulebook import RELATIONSHIP
+from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.rules.outbound_messages import Envelope, changed_messages
+from dataharvest.stages.transform import as_json
 from dataharvest.transformers import AMOUNT, all_transformers
 from dataharvest.transformers.model import Per, Reads
 from tests.contract.ledgers import CLIENTS, DAY, FILES, PORTFOLIOS, TRANSACTIONS, Ledger
@@ -198,12 +200,35 @@ async def test_slices_together_are_the_whole(ledger: Ledger, per: Per) -> None:
         assert {row for one in slices for row in one[name].rows()} == set(whole[name].rows())
 
 
+STRANGERS = {"transactions": TRANSACTIONS + b"4,8888,t4,1,FEE\n", "accounts": FILES["accounts"] + b"3,0014,0,EUR,0\n"}
+
+
+@pytest.mark.parametrize("files", [{}, STRANGERS], ids=["all linked", "some not"])
+@pytest.mark.parametrize("is_established", [False, True])
+async def test_slices_hold_each_linked_row_once_and_no_other(
+    ledger: Ledger, files: dict[str, bytes], is_established: bool
+) -> None:
+    await related(ledger, files)
+    if is_established:
+        async with ledger.work.open_batch(batch_of(RELATIONSHIP)) as locked:
+            assert locked is not None
+            await locked.mark_computed()
+            await locked.mark_done()
+        await ledger.sets.confirm_done(SetKey("acme", DAY), 1, all_rules()[RELATIONSHIP])
+    slices = await frames_of(ledger, EVERYTHING, per="portfolio", count=3, rule="transactions")
+    assert sorted(row[0] for one in slices for row in one["portfolios"].rows()) == [FIRST, SECOND, THIRD]
+    for name, expected in (("accounts", {"0012": 1, "0013": 1}), ("transactions", {"0012": 2, "0013": 1})):
+        for one in slices:
+            mine = set(one["portfolios"]["account_number"])
+            assert Counter(one[name]["account_number"]) == {account: expected[account] for account in mine}
+
+
 @pytest.mark.parametrize("name", ["tax", "transactions", "sum_of_deposits"])
 async def test_a_transformer_gives_the_same_values_in_one_batch_and_in_three(ledger: Ledger, name: str) -> None:
     await related(ledger)
     transformer = all_transformers()[name]
     [whole] = await frames_of(ledger, transformer.reads, per=transformer.per, count=1, rule="one")
-    slices = await frames_of(ledger, transformer.reads, per=transformer.per, count=3, rule="three")
+    slices = await frames_of(ledger, transformer.reads, per=transformer.per, count=3, rule=name)
     parts = [transformer.compute(**frames) for frames in slices]
     assert sorted_rows(pl.concat(parts)) == sorted_rows(transformer.compute(**whole))
 
@@ -211,6 +236,24 @@ async def test_a_transformer_gives_the_same_values_in_one_batch_and_in_three(led
 async def store_values(locked: LockedBatch, transformer: str, rows: dict[str, str]) -> None:
     values = pl.DataFrame({"reference": list(rows), "fields": list(rows.values())})
     await locked.store_values(values, transformer=transformer, logic_version=1)
+
+
+@pytest.mark.parametrize("name", ["tax", "transactions", "sum_of_deposits"])
+async def test_a_transformer_s_batch_finds_the_values_that_are_computed_from_its_frames(ledger: Ledger, name: str) -> None:
+    await related(ledger)
+    transformer = all_transformers()[name]
+    for batch in await planned(ledger, name, count=3):
+        async with ledger.work.open_batch(batch) as locked:
+            assert locked is not None
+            values = transformer.compute(**await locked.frames(transformer.reads, per=transformer.per))
+            stored = as_json(values, tuple(transformer.values))
+            await locked.store_values(stored, transformer=name, logic_version=1)
+    for batch in await planned(ledger, name, count=3):
+        async with ledger.work.open_batch(batch) as locked:
+            assert locked is not None
+            values = transformer.compute(**await locked.frames(transformer.reads, per=transformer.per))
+            found = await locked.values({name: tuple(transformer.values)})
+        assert sorted_rows(found) == sorted_rows(values)
 
 
 VALUES = {
@@ -263,9 +306,7 @@ async def test_messages_are_unsent_until_marked_and_keep_their_bytes(ledger: Led
     [payload] = [payload for _, reference, payload in unsent if reference == UUID(FRIDA)]
     assert payload.endswith(f'"client_reference":"{FRIDA}","text":"ü"}}'.encode())
     assert await ledger.work.unsent_outbound(opened, batch, kind="portfolios") == []
-    await ledger.work.mark_outbound_sent(opened, batch, kind="clients", message_ids=[ids[0]])
-    assert [one[0] for one in await ledger.work.unsent_outbound(opened, batch, kind="clients")] == [ids[1]]
-    await ledger.work.mark_outbound_sent(opened, batch, kind="clients", message_ids=ids)
+    await ledger.work.mark_done(opened, batch)
     assert await ledger.work.unsent_outbound(opened, batch, kind="clients") == []
 
 

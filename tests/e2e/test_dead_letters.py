@@ -18,9 +18,9 @@ from tests.kills.world import eventually
 
 DAY = date.fromisoformat(BUSINESS_DATE)
 TAKE = """
-INSERT INTO outbound (message_id, set_version_id, tenant, business_date, kind, reference, version, batch_index, withdrawn,
-                      content_sha256, payload, sent_at)
-VALUES ($1, 0, 'dead-batch-other', $2, 'clients', $1, 1, 0, false, '', '', now())
+INSERT INTO outbound_message (message_id, set_version_id, tenant, business_date, kind, reference, version, batch_index, withdrawn,
+                      content_sha256, payload)
+VALUES ($1, 0, 'dead-batch-other', $2, 'clients', $1, 1, 0, false, '', '')
 """
 GARBAGE = b'{"Records": [{"s3": \xff\x00 what nobody can read'
 
@@ -94,7 +94,7 @@ async def test_a_batch_that_was_dead_lettered_and_discarded_is_brought_on_by_the
     assert dead == {"outbound.clients": 1}
     assert "1 batch of outbound.clients was dead-lettered (sqlstate_23505)" in one["why"]["sentence"]
 
-    await outside.query("DELETE FROM outbound WHERE message_id = $1", taken)
+    await outside.query("DELETE FROM outbound_message WHERE message_id = $1", taken)
     command = one["why"]["command"]
     [name] = command.removeprefix("dataharvest dead-letters replay ").split()
     done = await asyncio.to_thread(dataharvest, "dead-letters", "discard", name, "--reason", "a test's", "--by", "anna")

@@ -186,8 +186,9 @@ async def test_work_without_a_message_is_found(made: World) -> None:
     made.crew.start()
 
     await sound(made, one)
-    await ask(made, "UPDATE outbound SET sent_at = NULL, created_at = created_at - interval '1 hour' WHERE tenant = 'unworked'")
     await ask(made, "UPDATE batch SET sent_at = sent_at - interval '1 hour', done_at = done_at - interval '1 hour'")
+    versions = "SELECT set_version_id FROM set_version WHERE tenant = 'unworked'"
+    await ask(made, f"UPDATE batch SET done_at = NULL WHERE rule LIKE 'outbound.%' AND set_version_id IN ({versions})")
     assert await found_by_sweep(made) == {"unsent outbound messages": 2}
 
     async def all_sent() -> bool:

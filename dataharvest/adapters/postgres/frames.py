@@ -12,6 +12,7 @@ from dataharvest.transformers import all_transformers
 from dataharvest.transformers.model import AMOUNT, Per, Reads
 
 _LINKED = ("client_reference", "portfolio_reference", "account_number")
+_LOOKED_FOR_ORPHANS = ("portfolios", "accounts", "transactions")
 
 
 async def read_entity(
@@ -22,11 +23,13 @@ async def read_entity(
     Portfolios are read from the links that relating has made, so that a portfolio without a client or account is not among them.
     """
     selected = ", ".join(f"r.{column}" for column in columns)
+    sliced_by = _sliced_by(per, batch)
     if name == "portfolios" and set(columns) <= set(_LINKED):
-        query = f"SELECT {selected} FROM link r WHERE r.set_version_id = {opened.set_version_id}{_slice('r', per, batch)}"
+        query = f"SELECT {selected} FROM link r WHERE r.set_version_id = {opened.set_version_id}"
+        query += _in_slice(f"r.{sliced_by}", batch)
     else:
         entity = all_entities()[name]
-        condition = _concerns(name, per, opened, batch)
+        condition = _concerns(name, sliced_by, own=f"{per}s", opened=opened, batch=batch)
         query = f"SELECT {selected} FROM {entity.table} r WHERE r.delivery_id = {opened.delivery_of(name)}{condition}"
     kinds = {column.name: column.kind for column in all_entities()[name].columns}
     casts = [
@@ -44,7 +47,7 @@ async def read_values(connection: Connection, takes: Reads, *, opened: OpenBatch
         fields = ", ".join(f"r.fields->>'{name}' AS {name}" for name in names)
         query = (
             f"SELECT r.reference, {fields} FROM value r WHERE r.set_version_id = {opened.set_version_id} "
-            f"AND r.transformer = '{transformer}'{_in_slice('r.reference', batch)}"
+            f"AND r.transformer = '{transformer}'{_values_in_slice(opened, batch)}"
         )
         frame = await _copy_out(connection, query, ("reference", *names))
         declared = all_transformers()[transformer].values
@@ -77,19 +80,38 @@ def _in_slice(expression: str, batch: Batch) -> str:
     return f" AND abs(hashtext({expression}::text)::bigint) % {batch.batch_count} = {batch.batch}"
 
 
-def _slice(alias: str, per: Per, batch: Batch) -> str:
-    return _in_slice(f"{alias}.{per}_reference", batch)
+def _sliced_by(per: Per, batch: Batch) -> str:
+    """The column of a link that says which batch it belongs to."""
+    if per == "portfolio" and batch.rule in all_transformers():
+        # A portfolio has one account, so these are slices of portfolios, too; but a transaction says by itself which one it
+        # belongs to, and most are passed over without a look at the links.
+        return "account_number"
+    # An older version's message, which may have to be withdrawn, knows its reference only.
+    return f"{per}_reference"
 
 
-def _concerns(name: str, per: Per, opened: OpenBatch, batch: Batch) -> str:
+def _values_in_slice(opened: OpenBatch, batch: Batch) -> str:
+    own = all_transformers().get(batch.rule)
+    if batch.batch_count == 1 or own is None or _sliced_by(own.per, batch) == f"{own.per}_reference":
+        return _in_slice("r.reference", batch)
+    # Of a transformer's batch the values that were computed from its frames: a value does not know the portfolio's account. The rows
+    # of a superseded file may be gone; orphans among them have no link.
+    mine = f"p.portfolio_reference = r.reference{_in_slice('p.account_number', batch)}"
+    rows = f"{all_entities()['portfolios'].table} p WHERE p.delivery_id = {opened.delivery_of('portfolios')}"
+    links = f"link p WHERE p.set_version_id = {opened.set_version_id}"
+    return f" AND (EXISTS (SELECT FROM {rows} AND {mine}) OR EXISTS (SELECT FROM {links} AND {mine}))"
+
+
+def _concerns(name: str, sliced_by: str, *, own: str, opened: OpenBatch, batch: Batch) -> str:
     if batch.batch_count == 1:
         return ""
-    if name == f"{per}s":
-        return _slice("r", per, batch)
+    if name == own:
+        return _in_slice(f"r.{sliced_by}", batch)
     linked = [column.name for column in all_entities()[name].columns if column.name in _LINKED]
     if not linked:
         return ""
     same = " AND ".join(f"l.{column} = r.{column}" for column in linked)
-    return (
-        f" AND EXISTS (SELECT FROM link l WHERE l.set_version_id = {opened.set_version_id} AND {same}{_slice('l', per, batch)})"
-    )
+    links = f"SELECT FROM link l WHERE l.set_version_id = {opened.set_version_id} AND {same}{_in_slice(f'l.{sliced_by}', batch)}"
+    its_own = _in_slice(f"r.{sliced_by}", batch) if sliced_by in linked else ""
+    # Without orphans every record is linked, and a row in the slice need not be looked up; relating vouches for no other entity.
+    return its_own if its_own and opened.all_linked and name in _LOOKED_FOR_ORPHANS else f"{its_own} AND EXISTS ({links})"

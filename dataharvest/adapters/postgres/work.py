@@ -21,6 +21,7 @@ from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
 
 _SQL = queries("work")
+_FOR_BATCHES = "SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'; SET LOCAL max_parallel_workers_per_gather = 0"
 
 
 class PostgresWork:
@@ -80,9 +81,14 @@ class PostgresWork:
             # The rows came a moment ago and have no statistics yet: the planner takes thousands for a few, and a nested loop
             # over them runs for minutes. What a batch joins is never small enough for one to be worth it.
             # And a hash of them fits: spilling it to disk for every batch would cost more than the batch.
-            await connection.execute("SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'")
+            # And two of a tenant's batches run side by side: helpers of one would cost the others more than they gain.
+            await connection.execute(_FOR_BATCHES)
             opened = OpenBatch(
-                row["set_version_id"], row["computed_at"] is not None, row["deliveries"], row["contract_version"] or 0
+                row["set_version_id"],
+                row["computed_at"] is not None,
+                row["deliveries"],
+                row["contract_version"] or 0,
+                row["all_linked"],
             )
             yield LockedBatch(connection, batch, opened)
 
@@ -91,11 +97,6 @@ class PostgresWork:
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["unsent_outbound"], opened.set_version_id, kind, batch.batch)
         return [(row["message_id"], row["reference"], row["payload"].encode()) for row in rows]
-
-    async def mark_outbound_sent(self, opened: OpenBatch, batch: Batch, *, kind: str, message_ids: Sequence[UUID]) -> None:
-        """See the port."""
-        async with self._database.connection() as connection:
-            await connection.execute(_SQL["outbound_sent"], opened.set_version_id, kind, batch.batch, list(message_ids))
 
     async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
         """See the port."""
@@ -163,7 +164,6 @@ class LockedBatch:
             "set_version_id": self.opened.set_version_id,
             "transformer": transformer,
             "logic_version": logic_version,
-            "batch_index": self._batch.batch,
         }
         frame = values.with_columns(**{name: pl.lit(value) for name, value in constants.items()})
         await copy_frame(self._connection, "value", frame.select(*constants, "reference", "fields"))
@@ -192,7 +192,7 @@ class LockedBatch:
             (*shared, one.message_id, one.reference, one.supersedes, one.withdrawn, one.content_sha256, one.payload.decode())
             for one in rows
         ]
-        await self._connection.copy_records_to_table("outbound", records=records, columns=columns.split())
+        await self._connection.copy_records_to_table("outbound_message", records=records, columns=columns.split())
 
     async def mark_computed(self) -> None:
         """See the port."""
