@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     """Chunks of one tenant that are sent and not yet stored, at most."""
     chunks_at_once: int = Field(default=3, ge=1)
     """Chunks that one worker stores at a time, tenants in turn; raise it where PostgreSQL has more cores than workers."""
-    judgement_slice_rows: int = Field(default=1_000_000, ge=100)
+    judgement_slice_rows: int = Field(default=1_000_000, ge=10_000, le=4_000_000)
     """Rows of one file that are counted at a time when it is judged, about; a file of no more rows is judged in one step."""
     split_concurrency: int = Field(default=12, ge=1)
     """Deliveries that one splitter reads side by side; a tenant's further files take at most half of the places."""

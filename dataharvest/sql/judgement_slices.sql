@@ -11,14 +11,18 @@ SELECT coalesce(sum(record_count), 0)::bigint AS record_count, max(stop_block) A
 FROM judgement_slice WHERE delivery_id = $1
 
 -- name: by_index
-SET LOCAL enable_seqscan = off
+SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = on; SET LOCAL enable_tidscan = off;
+SET LOCAL max_parallel_workers_per_gather = 0
 
 -- name: first_place
 -- What an index of blocks finds is gone through in their order.
 SELECT ctid FROM {table} WHERE delivery_id = $1 LIMIT 1
 
+-- name: next_place
+SELECT ctid FROM {table} WHERE delivery_id = $1 AND ctid >= $2 LIMIT 1
+
 -- name: by_place
-SET LOCAL enable_bitmapscan = off
+SET LOCAL enable_bitmapscan = off; SET LOCAL enable_tidscan = on
 
 -- name: keep
 INSERT INTO judgement_slice (delivery_id, first_block, stop_block, layout, record_count, sums, first_row_block, last_row_block,

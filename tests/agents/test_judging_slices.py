@@ -103,7 +103,10 @@ async def test_a_correction_in_the_middle_of_a_judgement_ends_in_its_values() ->
         await journey(alone, agents)
     async with world.agents() as agents:
         await agents.upload(FILES)
+        [begun] = await journey(world, agents, lost=first(is_of_transactions))
+        await agents.give(begun.topic, begun.value, key=begun.key)
         [step] = await journey(world, agents, lost=first(is_of_transactions))
+        assert steps_of(world, "transactions") > 1
         await agents.upload({TRANSACTIONS: corrected[TRANSACTIONS]})
         await journey(world, agents)
         await agents.give(step.topic, step.value, key=step.key)

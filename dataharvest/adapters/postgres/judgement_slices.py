@@ -130,10 +130,24 @@ class Slices:
     async def _count_from(self, start: int, *, end: int, enough: int) -> None:
         block_count, found = max(1, self._slice_rows // _ROWS_PER_BLOCK), 0
         for _ in range(_RANGES_AT_ONCE):
-            found += await self._count(start, start + block_count)
-            start += block_count
+            counted = await self._count(start, start + block_count)
+            found, start = found + counted, start + block_count
             if start >= end or found >= enough:
                 return
+            if not counted:
+                await self._count_behind_hole(start, end=end, block_count=block_count)
+                return
+
+    async def _count_behind_hole(self, start: int, *, end: int, block_count: int) -> None:
+        """Other deliveries lie between, perhaps most of the table: no step after this one goes through them.
+
+        To find the next row, those before ``start`` are passed, once.
+        """
+        await self._connection.execute(self._query("by_index"))
+        place = await self._connection.fetchval(self._query("next_place"), self._delivery_id, (start, 0))
+        await self._connection.execute(self._query("by_place"))
+        first = end if place is None else int(place[0])
+        await self._count(first, first + block_count)
 
     async def _count(self, start: int, stop: int) -> int:
         query = slice_query(self._entity, key_hash=self._hashing.of(self._entity))
