@@ -94,8 +94,8 @@ def _values_in_slice(opened: OpenBatch, batch: Batch) -> str:
     own = all_transformers().get(batch.rule)
     if batch.batch_count == 1 or own is None or _sliced_by(own.per, batch) == f"{own.per}_reference":
         return _in_slice("r.reference", batch)
-    # Of a transformer's batch the values that were computed from its frames: a value does not know the portfolio's account. The rows
-    # of a superseded file may be gone; orphans among them have no link.
+    # Of a transformer's batch the values that were computed from its frames: a value does not know the portfolio's account. The
+    # rows of a superseded file may be gone; orphans among them have no link.
     mine = f"p.portfolio_reference = r.reference{_in_slice('p.account_number', batch)}"
     rows = f"{all_entities()['portfolios'].table} p WHERE p.delivery_id = {opened.delivery_of('portfolios')}"
     links = f"link p WHERE p.set_version_id = {opened.set_version_id}"
