@@ -79,7 +79,7 @@ async def established(ledger: Ledger, *, orphans: bool) -> None:
 
 async def slices_of(ledger: Ledger, rule: str, *, per: Per, count: int, all_linked: bool) -> list[Frames]:
     """The frames of each batch, which knows whether it may rely on every record's being linked."""
-    found = []
+    found: list[Frames] = []
     for batch in await planned(ledger, rule, count=count):
         async with ledger.work.open_batch(batch) as locked:
             assert locked is not None
