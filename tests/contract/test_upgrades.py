@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import date
 from uuid import uuid4
 
 import asyncpg
+import polars as pl
 import pytest
 
+from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.schema import known_revisions, migrate
+from dataharvest.adapters.postgres.work import PostgresWork
+from dataharvest.messages import Batch
 from dataharvest.sql import MIGRATIONS, migration_statements
 
 OLD = """
@@ -22,8 +27,14 @@ INSERT INTO outbound (message_id, set_version_id, tenant, business_date, kind, r
                       content_sha256, payload, sent_at)
 SELECT gen_random_uuid(), 1, 'acme', '2026-01-02', kind, gen_random_uuid(), 1, 0, false, '', '{}', sent_at
 FROM (VALUES ('clients', now()), ('portfolios', now()), ('portfolios', NULL)) AS old (kind, sent_at);
+INSERT INTO link (set_version_id, client_reference, portfolio_reference, account_number)
+SELECT 2, gen_random_uuid(), ('b0000000-0000-4aaa-8bbb-' || lpad(n::text, 12, '0'))::uuid, n::text FROM generate_series(1, 40) n;
+-- Of the first slice, by reference.
+INSERT INTO value (set_version_id, transformer, logic_version, batch_index, reference, fields)
+SELECT 2, 'transactions', 1, 0, portfolio_reference, '{}' FROM link
+WHERE abs(hashtext(portfolio_reference::text)::bigint) % 2 = 0;
 INSERT INTO value (set_version_id, transformer, logic_version, batch_index, reference, fields) VALUES
-    (2, 'transactions', 1, 0, gen_random_uuid(), '{}'), (2, 'tax', 1, 0, gen_random_uuid(), '{}');
+    (2, 'tax', 1, 0, gen_random_uuid(), '{}');
 """
 
 
@@ -58,6 +69,36 @@ async def test_what_was_computed_in_part_is_computed_anew_and_nothing_else(old_d
     query = f"SELECT rule, {counts} FROM batch WHERE set_version_id = 2 GROUP BY rule ORDER BY rule"
     assert await rows(old_database, query) == [("tax", 2, 2, 2), ("transactions", 0, 0, 0)]
     assert await rows(old_database, "SELECT transformer FROM value") == [("tax",)]
+
+
+async def test_no_portfolio_is_left_out_of_what_was_computed_in_part(old_database: str) -> None:
+    old = await rows(old_database, "SELECT count(*) FROM value WHERE transformer = 'transactions'")
+    assert 0 < int(str(old[0][0])) < 40
+    await migrate(old_database)
+    database = Database(old_database, pool_size=2, application_name="upgrade")
+    try:
+        for index in range(2):
+            await _compute_unless_computed(PostgresWork(database), index)
+    finally:
+        await database.close()
+    query = "SELECT {0} FROM {1} WHERE set_version_id = 2 {2} ORDER BY 1"
+    computed = await rows(old_database, query.format("reference", "value", "AND transformer = 'transactions'"))
+    assert computed == await rows(old_database, query.format("portfolio_reference", "link", ""))
+    assert len(computed) == 40
+
+
+async def _compute_unless_computed(work: PostgresWork, index: int) -> None:
+    batch = Batch(tenant="acme", business_date=date(2026, 1, 2), version=2, rule="transactions", batch=index, batch_count=2)
+    async with work.open_batch(batch) as locked:
+        assert locked is not None
+        if locked.opened.computed:
+            return
+        frames = await locked.frames({"portfolios": ("portfolio_reference",)}, per="portfolio")
+        references = frames["portfolios"]["portfolio_reference"]
+        assert 0 < references.len() < 40
+        values = pl.DataFrame({"reference": references, "fields": ["{}"] * references.len()})
+        await locked.store_values(values, transformer="transactions", logic_version=1)
+        await locked.mark_computed()
 
 
 async def rows(url: str, query: str) -> list[tuple[object, ...]]:
