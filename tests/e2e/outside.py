@@ -13,7 +13,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
 from dataharvest.adapters.s3 import s3_client
+from dataharvest.errors import Rejected
 from dataharvest.harvest.workers import member_count
+from dataharvest.rules.events import objects_in
 from dataharvest.topics import load_topics
 from tests.e2e.sets import ENTITIES, FileSet, Message
 from tests.kills.world import eventually
@@ -146,13 +148,18 @@ class Outside:
 
         await eventually(all_committed, what=f"everything on {topic} acknowledged", within_s=WAIT_S)
 
-    async def lose_events(self) -> None:
-        """Make the group, once it has no member, forget every notification it has not read."""
+    async def lose_events(self, keys: Collection[str]) -> None:
+        """Make the group, once it has no member, forget every notification it has not read; of these objects all have come."""
 
         async def nobody() -> bool:
             return await member_count(self.broker, GROUP) == 0
 
+        async def all_announced() -> bool:
+            return set(keys) <= {key for one in await self.records("uploads") for key in _keys_in(one.value)}
+
         await eventually(nobody, what="an empty group", within_s=WAIT_S)
+        # The server answers an upload before its notification is in Kafka.
+        await eventually(all_announced, what="events of all uploads", within_s=WAIT_S)
         async with self._reading("uploads", group_id=GROUP, enable_auto_commit=False) as (consumer, ends):
             await consumer.commit({place: OffsetAndMetadata(end, "") for place, end in ends.items()})
 
@@ -175,6 +182,14 @@ class Outside:
         finally:
             await admin.close()
         return {place: one.offset for place, one in offsets.items()}
+
+
+def _keys_in(event: bytes | None) -> set[str]:
+    """Keys that a notification may mean; none when it is one of those that nobody can read."""
+    try:
+        return {key for one in objects_in(event or b"") for key in one.keys}
+    except Rejected:
+        return set()
 
 
 @asynccontextmanager

@@ -57,7 +57,7 @@ def outside(stack_environment: dict[str, str], running_workers: RunWorkers) -> I
         for files in SILENT.values():
             for entity, key in zip(ENTITIES, keys_of(files), strict=True):
                 await made.put(key, files.file(entity))
-        await made.lose_events()
+        await made.lose_events([key for files in SILENT.values() for key in keys_of(files)])
 
     asyncio.run(upload_silently())
     with running_workers(2, DATAHARVEST_SWEEP_INTERVAL_S="86400"):
