@@ -26,6 +26,7 @@ _ROWS = 1_200
 """Records of the load that a worker meets which is killed at a named place."""
 _BUSY_SHARE = 5
 """A load that is uploaded in the middle of a kind is this part of a whole one."""
+_LOADS_TO_FREEZE = 3
 _FROZEN_AT_ONCE = 5
 
 
@@ -92,8 +93,24 @@ async def frozen(trial: Trial, count: int, scale: Scale) -> None:
         async with AsyncExitStack() as faults:
             what = f"SIGSTOP for {scale.frozen_s:g} s, a chunk copied and not committed"
             entries = [await faults.enter_async_context(trial.fault("F3", what)) for _ in zombies]
-            await trial.feed(scale.row_count // waves)
+            await _feed_until_frozen(trial, zombies, row_count=scale.row_count // waves)
             await _stay_frozen(trial, zombies, entries, frozen_s=scale.frozen_s)
+
+
+async def _feed_until_frozen(trial: Trial, zombies: Sequence[Worker], *, row_count: int) -> None:
+    """Which partitions chunks fall into is chance: one load may have too few for a worker that freezes at its fourth."""
+    for _ in range(_LOADS_TO_FREEZE):
+        await trial.feed(row_count)
+        if all(await asyncio.gather(*map(_freezes, zombies))):
+            return
+
+
+async def _freezes(zombie: Worker) -> bool:
+    try:
+        await eventually(partial(_is_frozen, zombie), what="a frozen worker", within_s=HIT_S / _LOADS_TO_FREEZE)
+    except NotInTime:
+        return False
+    return True
 
 
 async def _stay_frozen(trial: Trial, zombies: Sequence[Worker], entries: Sequence[Fault], *, frozen_s: float) -> None:
