@@ -1,5 +1,6 @@
 """The ports of one ledger, in memory or in PostgreSQL, and the steps that bring it to where a test begins."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -259,3 +260,11 @@ async def _empty(database: Database) -> None:
             "WHERE table_schema = 'public' AND table_type = 'BASE TABLE' AND table_name <> 'alembic_version'"
         )
         await connection.execute(f"TRUNCATE {', '.join(row['name'] for row in rows)} CASCADE")
+
+
+async def someone_waits(database: Database) -> None:
+    """Until a session waits for a lock."""
+    query = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"
+    async with asyncio.timeout(5), database.connection() as connection:
+        while not await connection.fetchval(query):
+            await asyncio.sleep(0.01)

@@ -12,13 +12,12 @@ from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.entities import Column, Entity, Kind, all_entities
 from dataharvest.messages import Batch
 from dataharvest.replaying.recompute import ComputedSet, foretell
-from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.stages.transform import as_json
 from dataharvest.transformers import all_transformers
 from dataharvest.transformers.model import Per, Reads
 from tests.contract.ledgers import DAY, FILES, Ledger
 from tests.contract.test_removal import begin_to_publish
-from tests.contract.test_work import batch_of, planned, related, sorted_rows
+from tests.contract.test_work import batch_of, establish, planned, related, sorted_rows
 
 KEY = SetKey("acme", DAY)
 SLICES = 3
@@ -70,11 +69,7 @@ def files(*, orphans: bool) -> dict[str, bytes]:
 async def established(ledger: Ledger, *, orphans: bool) -> None:
     """A version that is related."""
     assert bool(await related(ledger, files(orphans=orphans))) is orphans
-    async with ledger.work.open_batch(batch_of(RELATIONSHIP)) as locked:
-        assert locked is not None
-        await locked.mark_computed()
-        await locked.mark_done()
-    await ledger.sets.confirm_done(KEY, 1, all_rules()[RELATIONSHIP])
+    await establish(ledger)
 
 
 async def slices_of(ledger: Ledger, rule: str, *, per: Per, count: int, all_linked: bool) -> list[Frames]:

@@ -18,7 +18,7 @@ from dataharvest.messages import Judgement, decode_progress, decode_work
 from dataharvest.ports import Judgements
 from dataharvest.rules.tiling import ConservationBroken
 from dataharvest.sql import queries
-from tests.contract.ledgers import DAY, Ledger
+from tests.contract.ledgers import DAY, Ledger, someone_waits
 from tests.contract.test_judgement import KEY, RULES, Site, cut_at, expected, records
 
 SLICE_ROWS, ROW_COUNT = 100, 450
@@ -365,10 +365,7 @@ class SlicesInDatabase:
 
     async def someone_waits(self) -> None:
         """Until a session waits for a lock."""
-        async with asyncio.timeout(5):
-            query = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-            while not await self.rows(query):
-                await asyncio.sleep(0.01)
+        await someone_waits(self._database)
 
 
 def database_of(site: Site) -> SlicesInDatabase:

@@ -11,7 +11,7 @@ from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.status import PostgresStatus
 from dataharvest.deliveries import SetKey
 from dataharvest.rulebook import RELATIONSHIP, all_rules
-from tests.contract.ledgers import DAY, FILES, Ledger
+from tests.contract.ledgers import DAY, FILES, Ledger, someone_waits
 from tests.contract.test_work import batch_of, planned
 
 CLIENT = "9e40659b-5b0a-4d28-8f3e-0a1b2c3d4e5f"
@@ -147,7 +147,8 @@ async def test_of_two_slices_at_once_the_one_that_commits_later_is_the_last(real
         assert earlier is not None
         assert await earlier.relate() is None, "the other slice is open still"
         later = asyncio.create_task(related_in(real_ledger, (pair[1],), count=3))
-        await of_database(real_ledger).someone_waits()
+        assert real_ledger.database is not None
+        await someone_waits(real_ledger.database)
         await earlier.mark_computed()
     assert await later == [ORPHANS]
     assert await links_of(real_ledger) == LINKED
@@ -160,7 +161,8 @@ async def test_a_slice_whose_neighbour_comes_to_nothing_is_not_the_last(real_led
         async with real_ledger.work.open_batch(batch_of(RELATIONSHIP, 0, 2)) as earlier:
             assert earlier is not None and await earlier.relate() is None
             later = asyncio.create_task(related_in(real_ledger, (1,), count=2))
-            await of_database(real_ledger).someone_waits()
+            assert real_ledger.database is not None
+            await someone_waits(real_ledger.database)
             raise ZeroDivisionError
     assert await later == [None]
     assert await related_in(real_ledger, (0,), count=2) == [ORPHANS]
@@ -202,13 +204,6 @@ class Rows:
     async def run(self, statement: str, *arguments: object) -> None:
         async with self._database.connection() as connection:
             await connection.execute(statement, *arguments)
-
-    async def someone_waits(self) -> None:
-        """Until a session waits for a lock."""
-        query = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database())"
-        async with asyncio.timeout(5), self._database.connection() as connection:
-            while not await connection.fetchval(query):
-                await asyncio.sleep(0.01)
 
     async def seen(self) -> list[int]:
         async with self._database.connection() as connection:

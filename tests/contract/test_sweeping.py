@@ -59,6 +59,20 @@ async def make_old(ledger: Ledger) -> None:
                 await connection.execute(statement)
 
 
+def ready_for(rule: str) -> RuleReady:
+    return RuleReady(tenant="acme", business_date=DAY, version=1, rule=rule)
+
+
+async def dead_letter_the_first(ledger: Ledger) -> None:
+    """Dead-letter the message at the beginning of ``work``'s first partition."""
+    assert ledger.database is not None
+    async with ledger.database.connection() as connection:
+        await connection.execute(
+            "INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason) "
+            "VALUES ('work', 0, 0, 'work', 'crashed_worker', '')"
+        )
+
+
 def batch_of(rule: str, index: int = 0, count: int = 1) -> Batch:
     return Batch(tenant="acme", business_date=DAY, version=1, rule=rule, batch=index, batch_count=count)
 
@@ -134,11 +148,7 @@ async def test_a_batch_that_was_dead_lettered_is_not_silent_and_leaves_its_place
         await real_ledger.work.mark_sent(batch_of("tax", index, 3), Position("work", 0, index))
     async with real_ledger.work.next_batches("acme", at_once=2) as turn:
         assert turn.batches == []
-    async with real_ledger.database.connection() as connection:
-        await connection.execute(
-            "INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason) "
-            "VALUES ('work', 0, 0, 'work', 'crashed_worker', '')"
-        )
+    await dead_letter_the_first(real_ledger)
     await make_old(real_ledger)
     async with real_ledger.work.next_batches("acme", at_once=2) as turn:
         assert turn.batches == [batch_of("tax", 2, 3)]
@@ -151,7 +161,7 @@ async def test_outbound_messages_without_a_mark_are_found_in_a_published_version
 ) -> None:
     await ledger.version("acme")
     rule = "outbound.clients"
-    await ledger.work.plan(RuleReady(tenant="acme", business_date=DAY, version=1, rule=rule), batch_count=1)
+    await ledger.work.plan(ready_for(rule), batch_count=1)
     contents = [{"reference": "9e40659b-5b0a-4d28-8f3e-0a1b2c3d4e5f"}]
     envelope = Envelope("acme", DAY, 1, "clients", all_outbound()[rule].reference_field)
     async with ledger.work.open_batch(batch_of(rule)) as locked:
@@ -177,7 +187,7 @@ async def test_a_message_that_its_published_version_did_without_is_not_made_late
 ) -> None:
     await ledger.version("acme")
     rule = "outbound.clients"
-    await ledger.work.plan(RuleReady(tenant="acme", business_date=DAY, version=1, rule=rule), batch_count=1)
+    await ledger.work.plan(ready_for(rule), batch_count=1)
     await ledger.work.mark_sent(batch_of(rule), PLACE)
     async with ledger.sets.locked(KEY) as locked:
         await locked.set_published(1)
@@ -189,7 +199,7 @@ async def test_messages_whose_batch_was_dead_lettered_are_left_to_whoever_repair
     assert real_ledger.database is not None
     await real_ledger.version("acme")
     rule, state = "outbound.clients", PostgresSweepState(real_ledger.database)
-    await real_ledger.work.plan(RuleReady(tenant="acme", business_date=DAY, version=1, rule=rule), batch_count=1)
+    await real_ledger.work.plan(ready_for(rule), batch_count=1)
     async with real_ledger.work.open_batch(batch_of(rule)) as batch:
         assert batch is not None
         await batch.mark_computed()
@@ -198,11 +208,7 @@ async def test_messages_whose_batch_was_dead_lettered_are_left_to_whoever_repair
         await locked.set_published(1)
     await make_old(real_ledger)
     assert await state.unsent_outbound() == [batch_of(rule)]
-    async with real_ledger.database.connection() as connection:
-        await connection.execute(
-            "INSERT INTO dead_letter (topic, topic_partition, topic_offset, stage, rule, reason) "
-            "VALUES ('work', 0, 0, 'work', 'crashed_worker', '')"
-        )
+    await dead_letter_the_first(real_ledger)
     assert await state.unsent_outbound() == []
 
 

@@ -200,6 +200,15 @@ async def test_slices_together_are_the_whole(ledger: Ledger, per: Per) -> None:
         assert {row for one in slices for row in one[name].rows()} == set(whole[name].rows())
 
 
+async def establish(ledger: Ledger) -> None:
+    """Conclude relating of the only version, which is one batch."""
+    async with ledger.work.open_batch(batch_of(RELATIONSHIP)) as locked:
+        assert locked is not None
+        await locked.mark_computed()
+        await locked.mark_done()
+    await ledger.sets.confirm_done(SetKey("acme", DAY), 1, all_rules()[RELATIONSHIP])
+
+
 STRANGERS = {"transactions": TRANSACTIONS + b"4,8888,t4,1,FEE\n", "accounts": FILES["accounts"] + b"3,0014,0,EUR,0\n"}
 
 
@@ -210,11 +219,7 @@ async def test_slices_hold_each_linked_row_once_and_no_other(
 ) -> None:
     await related(ledger, files)
     if is_established:
-        async with ledger.work.open_batch(batch_of(RELATIONSHIP)) as locked:
-            assert locked is not None
-            await locked.mark_computed()
-            await locked.mark_done()
-        await ledger.sets.confirm_done(SetKey("acme", DAY), 1, all_rules()[RELATIONSHIP])
+        await establish(ledger)
     slices = await frames_of(ledger, EVERYTHING, per="portfolio", count=3, rule="transactions")
     assert sorted(row[0] for one in slices for row in one["portfolios"].rows()) == [FIRST, SECOND, THIRD]
     for name, expected in (("accounts", {"0012": 1, "0013": 1}), ("transactions", {"0012": 2, "0013": 1})):
