@@ -237,7 +237,8 @@ async def test_of_more_suspects_than_can_be_named_in_several_steps_none_is_named
     real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_at(monkeypatch, 2_000)
-    monkeypatch.setattr("dataharvest.adapters.postgres.judgement_slices.MAX_SUSPECTS", 5)
+    for module in ("judgement_slices", "key_hashes"):
+        monkeypatch.setattr(f"dataharvest.adapters.postgres.{module}.MAX_SUSPECTS", 5)
     site = Site(replace(real_ledger, judgements=sliced(real_ledger, hashing=KeyHashing(at_once=20))))
     keys = keys_of(200, twice=200)
     delivery_id = await site.load(content_of(keys))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dataharvest.adapters.postgres.connection import Connection
-from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects
+from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects, named
 from dataharvest.adapters.postgres.sums import slice_query
 from dataharvest.entities import Entity
 from dataharvest.rules.key_hashes import MAX_SUSPECTS, cuts, hashes_in, part_groups, repeated, stored, stored_hashes
@@ -82,7 +82,7 @@ class Slices:
     async def suspects(self) -> Suspects:
         """Hashes that occur more than once, in whatever slices."""
         merged = await self._merged_parts()
-        return None if merged.groups_left is None else _named(await self._merge(merged, merged.groups_left))
+        return None if merged.groups_left is None else named(await self._merge(merged, merged.groups_left))
 
     async def _merge_next(self) -> bool:
         """Look at some more of very many hashes; whether so few are left that they are looked at with the verdict."""
@@ -167,10 +167,6 @@ def _cut(aggregate: bytes) -> tuple[bytes, list[int]]:
     hashes = hashes_in(aggregate)
     places = cuts(hashes, part_count=_PART_COUNT)
     return stored(hashes), places
-
-
-def _named(suspects: list[int]) -> Suspects:
-    return suspects if len(suspects) <= MAX_SUSPECTS else None
 
 
 def _repeated_in(pieces: list[bytes]) -> list[int]:

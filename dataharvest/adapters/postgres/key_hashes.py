@@ -17,7 +17,6 @@ from dataharvest.rules.key_hashes import (
     COPY_ROW_BYTES,
     HASH_BYTES,
     MAX_SUSPECTS,
-    Hashes,
     hashes_in,
     hashes_in_rows,
     parts,
@@ -48,9 +47,15 @@ _MAX_FILES = 256
 _COPY_END = b"\xff\xff"
 
 
+def named(suspects: list[int]) -> Suspects:
+    """All of them, or None when they are too many to be named."""
+    return suspects if len(suspects) <= MAX_SUSPECTS else None
+
+
 async def suspects_in(aggregate: bytes) -> Suspects:
     """The suspects among hashes that came as one value."""
-    return await asyncio.to_thread(lambda: _named(repeated(hashes_in(aggregate))))
+    # One more than can be named says that they are too many.
+    return await asyncio.to_thread(lambda: named(repeated(hashes_in(aggregate))[: MAX_SUSPECTS + 1].tolist()))
 
 
 async def stored_suspects(
@@ -129,7 +134,3 @@ class PartedHashes:
                 file.write(part.tobytes())
         except OSError as error:
             raise Unavailable(f"temporary files: {error}") from error
-
-
-def _named(suspects: Hashes) -> Suspects:
-    return suspects.tolist() if len(suspects) <= MAX_SUSPECTS else None
