@@ -1,8 +1,10 @@
 """Read again: another look at some chunks of a delivery, from the object version that it was read from."""
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
 
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery
@@ -17,6 +19,8 @@ from dataharvest.rules.scanning import scanner_for
 from dataharvest.rules.transcoding import transcoder_for
 from dataharvest.stages.persist import check
 
+STEP_BYTES = 16 << 20
+"""Of chunks that are read again before others are served."""
 _MAX_CONTENT_BYTES = 1 << 62
 """The content was read before and was not too long."""
 
@@ -57,6 +61,16 @@ class ReadingAgain:
             position += len(piece)
             if position >= end:
                 return
+
+    def in_one_step(self, wanted: Sequence[ChunkPlace]) -> Sequence[ChunkPlace]:
+        """The first of these chunks, so many that to read them takes about a second.
+
+        All of them where the content has to be decoded from its start: each step would do so again.
+        """
+        if not self._is_plain:
+            return wanted
+        ends = list(accumulate(place.byte_length for place in wanted))
+        return wanted[: max(1, bisect_right(ends, STEP_BYTES))]
 
     async def chunks(self, wanted: Sequence[ChunkPlace]) -> AsyncIterator[tuple[ChunkPlace, bytes]]:
         """The bytes of each chunk, in order.

@@ -72,13 +72,18 @@ async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutc
 
 async def copy_rows(connection: Connection, entity: str, delivery_id: int, checked: CheckedChunk) -> None:
     """Store the good records of a chunk."""
-    if not checked.copy_text:
-        return
+    if checked.copy_text:
+        table = all_entities()[entity].table
+        await copy_rows_into(connection, table, delivery_id, columns=checked.copy_columns, text=checked.copy_text)
+
+
+async def copy_rows_into(connection: Connection, table: str, delivery_id: int, *, columns: Sequence[str], text: bytes) -> None:
+    """Store rows of a delivery in the table of its entity, or in one that is like it."""
     await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
     await connection.copy_to_table(
-        all_entities()[entity].table,
-        source=_once(checked.copy_text),
-        columns=list(checked.copy_columns),
+        table,
+        source=_once(text),
+        columns=list(columns),
         format="text",
         delimiter=",",
         null="",
