@@ -370,15 +370,15 @@ class SlicesInDatabase:
 
     def __init__(self, site: Site) -> None:
         assert site.ledger.database is not None
-        self._database = site.ledger.database
+        self.database = site.ledger.database
 
     async def run(self, *statements: str) -> None:
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             for one in statements:
                 await connection.execute(one)
 
     async def rows(self, query: str, *arguments: Any) -> list[Any]:
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             return list(await connection.fetch(query, *arguments))
 
     async def slices(self, delivery_id: int) -> list[tuple[int, int, int]]:
@@ -392,7 +392,7 @@ class SlicesInDatabase:
 
     async def someone_waits(self) -> None:
         """Until a session waits for a lock."""
-        await someone_waits(self._database)
+        await someone_waits(self.database)
 
 
 def database_of(site: Site) -> SlicesInDatabase:
