@@ -19,7 +19,7 @@ from dataharvest.rules.scanning import scanner_for
 from dataharvest.rules.transcoding import transcoder_for
 from dataharvest.stages.persist import check
 
-STEP_BYTES = 16 << 20
+STEP_BYTES = 8 << 20
 """Of chunks that are read again before others are served."""
 _MAX_CONTENT_BYTES = 1 << 62
 """The content was read before and was not too long."""
@@ -63,7 +63,7 @@ class ReadingAgain:
                 return
 
     def in_one_step(self, wanted: Sequence[ChunkPlace]) -> Sequence[ChunkPlace]:
-        """The first of these chunks, so many that to read them takes about a second.
+        """The first of these chunks, so many that to read them takes less than a second.
 
         All of them where the content has to be decoded from its start: each step would do so again.
         """
