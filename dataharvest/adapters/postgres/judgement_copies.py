@@ -74,6 +74,11 @@ class Copies:
         await self._run.set("room", "no_nested_loops")
         return int(await self._run.fetchval("find_in_blocks", suspects, (start, 0), (stop, 0)))
 
+    async def drop_single_keys(self) -> None:
+        """Drop rows whose key occurs once, once all were searched: two keys may have one hash."""
+        await self._run.set("room", "no_nested_loops")
+        await self._run.execute("drop_single_keys")
+
     async def count(self) -> int:
         """How many were found and are kept."""
         return int(await self._run.fetchval("count"))
@@ -85,7 +90,6 @@ class Copies:
             Rejected: it cannot be told any more which chunk a row came from.
         """
         await self._run.set("room", "no_nested_loops")
-        await self._run.execute("drop_single_keys")
         if await self._run.fetchval("any_unknown_chunk"):
             message = "The database was restored while the file was being read: it must be uploaded again."
             raise Rejected(message, rule="rows_without_chunk")

@@ -85,6 +85,7 @@ class Slices:
         if not self.suspects:
             return True
         slices = await self._connection.fetch(_SQL["next_to_search"], self._delivery_id, _RANGES_AT_ONCE)
+        await self._connection.execute(_SQL["by_index"])
         await self._connection.execute(_SQL["by_place"])
         searched = 0
         for one in slices:
@@ -108,6 +109,8 @@ class Slices:
             logger.warning("copies got lost between slices, counted anew", extra={"delivery_id": self._delivery_id})
             await self._connection.execute(_SQL["forget"], self._delivery_id)
             return
+        else:
+            await self._copies.drop_single_keys()
         await self._copies.judge(rule)
         await self._connection.execute(_SQL["decided"], self._delivery_id, await self._copies.count())
 
