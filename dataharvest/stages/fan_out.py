@@ -6,6 +6,7 @@ from dataharvest.messages import decode_rule_ready
 from dataharvest.ports import Sender, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.rules.batching import batch_count
+from dataharvest.stages.carry_over import carry_over
 
 BATCHES_AT_ONCE = 2
 """Batches of one tenant that are sent and not done, at most: workers have time for others in between."""
@@ -22,8 +23,10 @@ async def fan_out(value: bytes, *, work: Work, sender: Sender) -> None:
     rule = all_rules().get(ready.rule)
     if rule is None:
         raise Rejected(f"no rule is called {ready.rule!r}", rule="unknown_rule")
-    count = batch_count(await work.record_counts(ready), work=rule.work)
-    await work.plan(ready, batch_count=count)
+    carried = await carry_over(ready, rule, work=work)
+    # Few clients or portfolios, named one by one, are one batch.
+    count = 1 if carried.references is not None else batch_count(await work.record_counts(ready), work=rule.work)
+    await work.plan(ready, batch_count=count, carried=carried)
     await send_next_batches(ready.tenant, work=work, sender=sender)
 
 

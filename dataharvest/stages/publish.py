@@ -22,7 +22,7 @@ async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender
         opened = locked.opened
         if not opened.computed:
             await _store(locked, batch, outbound)
-            await locked.mark_computed()
+            await locked.mark_computed(made_by=outbound.made_by)
     failpoint("publish.stored")
     await _send(opened, batch, outbound, work=work, sender=sender)
     # One mark for all messages of the batch: they went out together.

@@ -129,8 +129,9 @@ class LockedSet:
         """See the port."""
         execute = self._connection.execute
         await execute(_SQL["lock_versions"], *self._key)
-        await execute(_SQL["cancel_unpublished"], *self._key)
-        set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version)
+        cancelled = await self._connection.fetch(_SQL["cancel_unpublished"], *self._key)
+        bases = [row["base_version_id"] for row in cancelled]
+        set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version, bases)
         for entity, delivery_id in deliveries.items():
             await execute(_SQL["add_delivery"], set_version_id, entity, delivery_id)
         for entity in (*deliveries, *waived):
