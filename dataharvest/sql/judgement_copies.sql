@@ -5,10 +5,10 @@
 -- Copies are few or the file was doubled by mistake; spilling them to disk costs more than comparing them.
 SET LOCAL work_mem = '64MB'
 
--- name: no_nested_loops
+-- name: by_hash
 -- Nothing has counted the rows of a delivery that was loaded just now, nor its copies: for the planner they are one, and it may choose to
--- walk through all chunks for each of millions of rows.
-SET LOCAL enable_nestloop = off
+-- walk through all chunks for each of millions of rows, or to compare every key of a chunk with every other.
+SET LOCAL enable_nestloop = off; SET LOCAL enable_mergejoin = off
 
 -- name: by_place
 -- A row is fetched from the place that is known, however many there are.
@@ -122,8 +122,9 @@ SELECT chunk_index FROM judgement_reading WHERE delivery_id = $1 AND copy_text <
 -- name: make_stored_anew
 CREATE TEMPORARY TABLE stored_anew (LIKE {table} INCLUDING DEFAULTS) ON COMMIT DROP
 
--- name: reading
-SELECT copy_columns, copy_text FROM judgement_reading WHERE delivery_id = $1 AND chunk_index = $2
+-- name: readings
+SELECT copy_columns, string_agg(copy_text, '' ORDER BY chunk_index) AS copy_text
+FROM judgement_reading WHERE delivery_id = $1 AND chunk_index = ANY($2::integer[]) GROUP BY copy_columns
 
 -- name: store_anew
 WITH one AS (INSERT INTO {table} SELECT * FROM stored_anew RETURNING ctid AS place, {money})

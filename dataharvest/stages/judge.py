@@ -104,7 +104,7 @@ class Judge:
             details = {"delivery_id": subject.delivery_id, "code": trouble.code}
             logger.warning("source removed, duplicates without lines", extra=details)
             return True
-        return len(now) == len(wanted)
+        return len(now) == len(wanted) and not reading.has_read_much
 
 
 async def send_unsent_judgements(key: SetKey, *, judgements: Judgements, sender: Sender) -> None:

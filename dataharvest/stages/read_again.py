@@ -33,6 +33,12 @@ class ReadingAgain:
     contract: Contract
     objects: ObjectStore
     _header: Header | None = None
+    _byte_count: int = 0
+
+    @property
+    def has_read_much(self) -> bool:
+        """Whether it took so long that others are served before anything else is done."""
+        return self._byte_count > STEP_BYTES // 4
 
     async def load_header(self) -> None:
         """Read the file's header, unless it was read before.
@@ -88,6 +94,7 @@ class ReadingAgain:
         async for place, data in ranges:
             if sha256(data).digest() != place.sha256:
                 raise _other_content()
+            self._byte_count += len(data)
             yield place, data
 
     def copies(self, place: ChunkPlace, data: bytes, *, keys: set[str] | None) -> list[Copy]:

@@ -1,6 +1,6 @@
 """Chunks in PostgreSQL: rows, quarantined records and ledger row in one transaction."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.deliveries import ChunkOutcome
@@ -94,8 +94,13 @@ async def copy_quarantined(
     connection: Connection, delivery_id: int, index: int, tenant: str, quarantined: Sequence[QuarantinedRecord]
 ) -> None:
     """Store what a chunk leaves in quarantine."""
-    if not quarantined:
-        return
+    await copy_all_quarantined(connection, delivery_id, tenant, {index: quarantined})
+
+
+async def copy_all_quarantined(
+    connection: Connection, delivery_id: int, tenant: str, quarantined: Mapping[int, Sequence[QuarantinedRecord]]
+) -> None:
+    """Store what several chunks leave in quarantine, by their index."""
     records = [
         (
             delivery_id,
@@ -111,9 +116,11 @@ async def copy_quarantined(
             one.raw,
             one.record_count,
         )
-        for one in quarantined
+        for index, entries in quarantined.items()
+        for one in entries
     ]
-    await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
+    if records:
+        await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
 
 
 async def _insert_ledger_row(connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk, position: Position) -> None:

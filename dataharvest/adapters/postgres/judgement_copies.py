@@ -65,18 +65,18 @@ class Copies:
 
     async def find_at_once(self, suspects: Suspects) -> None:
         """Find them in all rows of the delivery, whatever was found before; ``suspects`` are their hashes, None for any."""
-        await self._run.set("room", "no_nested_loops")
+        await self._run.set("room", "by_hash")
         await self._run.execute("clear")
         await self._run.execute("find_at_once", suspects)
 
     async def find_in(self, suspects: Suspects, start: int, stop: int) -> int:
         """Find those between two blocks; how many rows with such a hash there are."""
-        await self._run.set("room", "no_nested_loops")
+        await self._run.set("room", "by_hash")
         return int(await self._run.fetchval("find_in_blocks", suspects, (start, 0), (stop, 0)))
 
     async def drop_single_keys(self) -> None:
         """Drop rows whose key occurs once, once all were searched: two keys may have one hash."""
-        await self._run.set("room", "no_nested_loops")
+        await self._run.set("room", "by_hash")
         await self._run.execute("drop_single_keys")
 
     async def count(self) -> int:
@@ -89,7 +89,7 @@ class Copies:
         Raises:
             Rejected: it cannot be told any more which chunk a row came from.
         """
-        await self._run.set("room", "no_nested_loops")
+        await self._run.set("room", "by_hash")
         if await self._run.fetchval("any_unknown_chunk"):
             message = "The database was restored while the file was being read: it must be uploaded again."
             raise Rejected(message, rule="rows_without_chunk")
@@ -99,7 +99,7 @@ class Copies:
 
     async def to_read(self) -> list[ChunkPlace]:
         """The chunks that have still to be read again, in order."""
-        await self._run.set("room", "no_nested_loops")
+        await self._run.set("room", "by_hash")
         return [ChunkPlace(*row) for row in await self._run.fetch("chunks_to_read", LISTED_COPIES)]
 
     async def keys_in(self, index: int) -> set[str]:

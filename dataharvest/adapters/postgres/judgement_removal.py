@@ -3,10 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from dataharvest.adapters.postgres.chunks import copy_quarantined, copy_rows_into
+from dataharvest.adapters.postgres.chunks import copy_all_quarantined, copy_rows_into
 from dataharvest.adapters.postgres.judgement_copies import CopyQueries
 from dataharvest.rules.duplicates import LISTED_COPIES, Copy, further_copies, quarantined_copy
 from dataharvest.rules.records import QuarantinedRecord
+
+_READINGS_AT_ONCE = 16
+"""Chunks whose rows are stored anew together: as much memory as they have bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +48,14 @@ class CopyRemoval:
 
     async def apply(self, before: Counted) -> Counted:
         """Remove what the rule removes, quarantine what could not be settled; returns what is known of the rows left."""
-        await self._run.set("room", "no_nested_loops")
+        await self._run.set("room", "by_hash")
         await self._run.execute("settle")
         await self._run.execute("quarantine_unsettled")
         stored = await self._store_anew()
         await self._name()
         await self._run.set("by_place")
         removed = await self._run.fetchrow("delete_rows")
-        await self._run.set("any_plan", "no_nested_loops")
+        await self._run.set("any_plan", "by_hash")
         await self._run.execute("count_in_chunks")
         await self._run.set("any_plan")
         return await self._left_over(before, removed, stored)
@@ -63,10 +66,11 @@ class CopyRemoval:
         if not indexes:
             return None
         await self._run.connection.execute(self._run.query("make_stored_anew"))
-        for index in indexes:
-            row = await self._run.fetchrow("reading", index)
+        for start in range(0, len(indexes), _READINGS_AT_ONCE):
+            rows = await self._run.fetch("readings", indexes[start : start + _READINGS_AT_ONCE])
             where = self._run.connection, "stored_anew", self._run.delivery_id
-            await copy_rows_into(*where, columns=row["copy_columns"], text=row["copy_text"])
+            for row in rows:
+                await copy_rows_into(*where, columns=row["copy_columns"], text=row["copy_text"])
         return await self._run.connection.fetchrow(self._run.query("store_anew"))
 
     async def _name(self) -> None:
@@ -80,6 +84,7 @@ class CopyRemoval:
 
     async def _quarantine(self, named: _Named) -> None:
         keys = {row["natural_key"] for row in await self._run.fetch("quarantined_keys")}
+        found: dict[int, list[QuarantinedRecord]] = {}
         for row in await self._run.fetch("quarantined_in_chunks"):
             copies = [one for one in named.copies.get(row["chunk_index"], ()) if one.natural_key in keys]
             # The rows are what counts: whatever was read again, no more are quarantined than were stored.
@@ -87,8 +92,8 @@ class CopyRemoval:
             if (further := row["record_count"] - len(entries)) > 0:
                 place = {name: row[name] for name in ("first_line", "byte_offset", "byte_length")}
                 entries.append(further_copies(further, column=self._run.entity.natural_key, **place))
-            where = self._run.delivery_id, row["chunk_index"], self._tenant
-            await copy_quarantined(self._run.connection, *where, entries)
+            found[row["chunk_index"]] = entries
+        await copy_all_quarantined(self._run.connection, self._run.delivery_id, self._tenant, found)
 
     def _entry(self, copy: Copy, named: _Named) -> QuarantinedRecord:
         key = copy.natural_key
