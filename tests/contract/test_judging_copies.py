@@ -163,7 +163,7 @@ async def test_a_small_delivery_with_many_chunks_to_read_is_judged_in_steps_as_w
     site, keys = Site(ledger), [f"key{number}" for number in range(12)] * 2
     site.contract = Contract(duplicates="last_wins")
     delivery_id = await site.load(content_of(keys))
-    assert await steps(site, delivery_id) == 9
+    assert await steps(site, delivery_id) == 10
     found = await site.outcome(delivery_id)
     assert (found.state, found.counts, found.rows, found.lines) == ("complete", *expected(keys, "last_wins"))
     assert await ledger.judgements.forget_concluded() == 0
@@ -200,5 +200,5 @@ async def test_rows_that_are_missing_where_copies_were_found_hold_the_set_up(sit
     with pytest.raises(ConservationBroken, match="rows are there"):
         async with site.ledger.judgements.open(delivery_id) as judgement:
             assert judgement is not None and await judgement.count_next() and await judgement.weigh()
-            assert len(await judgement.find_duplicates("reject") or ()) == 1, "what the last step has read went with it"
+            assert await judgement.find_duplicates("reject") == []
             await judgement.complete()

@@ -85,6 +85,8 @@ class Slices:
         if not self.suspects:
             return True
         slices = await self._connection.fetch(_SQL["next_to_search"], self._delivery_id, _RANGES_AT_ONCE)
+        if not slices:
+            return True
         await self._connection.execute(_SQL["by_index"])
         await self._connection.execute(_SQL["by_place"])
         searched = 0
@@ -94,7 +96,7 @@ class Slices:
             searched += one["record_count"]
             if searched >= self._slice_rows // 2:
                 break
-        return not slices
+        return False
 
     async def are_copies_decided(self) -> bool:
         """Whether it is decided what becomes of each copy, and all of them are still there."""
