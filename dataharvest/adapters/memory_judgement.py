@@ -31,7 +31,7 @@ class MemoryJudgements:
             except ConservationBroken as broken:
                 await self.note_broken(delivery_id, str(broken))
                 return "broken"
-            row.state, row.judgement_is_sent, row.failure, row.counted_rows = "judging", False, None, 0
+            row.state, row.judgement_is_sent, row.failure = "judging", False, None
         return row.state
 
     async def is_going_on(self, delivery_id: int) -> bool:
@@ -64,7 +64,14 @@ class MemoryJudgements:
             return
         judgement = MemoryLockedJudgement(self._ledger, row, hashing=self._hashing, slice_rows=self._slice_rows)
         yield judgement
-        row.counted_rows = judgement.counted_rows
+        row.counted_rows, row.copies = judgement.counted_rows, judgement.copies
+        row.are_copies_decided = judgement.are_copies_decided
+        if row.state != "judging":
+            _forget(row)
+
+    async def forget_concluded(self) -> int:
+        """See the port."""
+        return sum(_forget(row) for row in self._rows.values() if row.state != "judging")
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """See the port."""
@@ -107,6 +114,13 @@ class MemoryRemovals:
         counting = [one for one in self._ledger.all_versions() if one.state in ("open", "blocked")]
         needed = [one for found in counting for one in (found, self._ledger.base_of(found)) if one is not None]
         return not any(row.delivery_id in one.deliveries.values() for one in needed)
+
+
+def _forget(row: StoredDelivery) -> bool:
+    """Forget what was kept between steps; whether there was anything."""
+    was_kept = bool(row.counted_rows or row.copies)
+    row.counted_rows, row.are_copies_decided, row.copies = 0, False, {}
+    return was_kept
 
 
 def _message(row: StoredDelivery) -> Judgement:

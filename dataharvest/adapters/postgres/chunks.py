@@ -1,6 +1,6 @@
 """Chunks in PostgreSQL: rows, quarantined records and ledger row in one transaction."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.deliveries import ChunkOutcome
@@ -72,13 +72,18 @@ async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutc
 
 async def copy_rows(connection: Connection, entity: str, delivery_id: int, checked: CheckedChunk) -> None:
     """Store the good records of a chunk."""
-    if not checked.copy_text:
-        return
+    if checked.copy_text:
+        table = all_entities()[entity].table
+        await copy_rows_into(connection, table, delivery_id, columns=checked.copy_columns, text=checked.copy_text)
+
+
+async def copy_rows_into(connection: Connection, table: str, delivery_id: int, *, columns: Sequence[str], text: bytes) -> None:
+    """Store rows of a delivery in the table of its entity, or in one that is like it."""
     await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
     await connection.copy_to_table(
-        all_entities()[entity].table,
-        source=_once(checked.copy_text),
-        columns=list(checked.copy_columns),
+        table,
+        source=_once(text),
+        columns=list(columns),
         format="text",
         delimiter=",",
         null="",
@@ -89,8 +94,13 @@ async def copy_quarantined(
     connection: Connection, delivery_id: int, index: int, tenant: str, quarantined: Sequence[QuarantinedRecord]
 ) -> None:
     """Store what a chunk leaves in quarantine."""
-    if not quarantined:
-        return
+    await copy_all_quarantined(connection, delivery_id, tenant, {index: quarantined})
+
+
+async def copy_all_quarantined(
+    connection: Connection, delivery_id: int, tenant: str, quarantined: Mapping[int, Sequence[QuarantinedRecord]]
+) -> None:
+    """Store what several chunks leave in quarantine, by their index."""
     records = [
         (
             delivery_id,
@@ -106,9 +116,11 @@ async def copy_quarantined(
             one.raw,
             one.record_count,
         )
-        for one in quarantined
+        for index, entries in quarantined.items()
+        for one in entries
     ]
-    await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
+    if records:
+        await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
 
 
 async def _insert_ledger_row(connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk, position: Position) -> None:
