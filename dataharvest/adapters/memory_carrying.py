@@ -7,7 +7,7 @@ from dataharvest.adapters.memory_frames import Row, rows_of
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredVersion
 from dataharvest.entities import all_entities
 from dataharvest.outbound import OutboundMessage
-from dataharvest.rules.carrying import CHANGED_AT_MOST, COMPARED_AT_MOST, is_from_links
+from dataharvest.rules.carrying import CHANGED_AT_MOST, COMPARED_AT_MOST, is_comparable, is_from_links
 
 
 class MemoryBesideBase:
@@ -24,11 +24,20 @@ class MemoryBesideBase:
         """See the port."""
         return self._version.deliveries.get(entity) == self._base.deliveries.get(entity)
 
-    async def has_same(self, entity: str, columns: Sequence[str]) -> bool:
+    def may_be_same(self, entity: str) -> bool:
         """See the port."""
         if self.has_same_file(entity):
             return True
         if not all(entity in one.deliveries for one in (self._version, self._base)) or not self._is_comparable(entity):
+            return False
+        new, old = (self._ledger.deliveries[one.deliveries[entity]].persisted_count for one in (self._version, self._base))
+        return new == old
+
+    async def has_same(self, entity: str, columns: Sequence[str]) -> bool:
+        """See the port."""
+        if self.has_same_file(entity):
+            return True
+        if not self.may_be_same(entity):
             return False
         return self._cells(self._version, entity, columns) == self._cells(self._base, entity, columns)
 
@@ -52,7 +61,7 @@ class MemoryBesideBase:
     def _is_comparable(self, entity: str) -> bool:
         found = [one.deliveries[entity] for one in (self._version, self._base) if entity in one.deliveries]
         counts = [self._ledger.deliveries[one].persisted_count for one in found]
-        return bool(all_entities()[entity].linked) and all(count <= COMPARED_AT_MOST for count in counts)
+        return is_comparable(all_entities()[entity]) and all(count <= COMPARED_AT_MOST for count in counts)
 
     def _of_changed_rows(self, entity: str, outbound: OutboundMessage) -> Iterator[str]:
         own, linked = f"{outbound.per}_reference", all_entities()[entity].linked

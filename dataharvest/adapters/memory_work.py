@@ -198,12 +198,11 @@ class MemoryLockedBatch:
 
     async def carry_values(self, *, transformer: str) -> None:
         """See the port."""
-        if self._batch.batch == 0:
-            base = self._ledger.base_of(self._version)
-            assert base is not None, "what is taken over has a base"
-            taken = {key: rows for key, rows in base.values.items() if key[0] == transformer}
-            self._version.values |= taken
-            self._version.logic_versions[transformer] = base.logic_versions.get(transformer, set())
+        base = self._ledger.base_of(self._version)
+        assert base is not None, "what is taken over has a base"
+        rows = [row for (name, _), found in base.values.items() if name == transformer for row in found]
+        self._version.values[transformer, self._batch.batch] = [row for row in rows if self._in_slice(row["reference"])]
+        self._version.logic_versions[transformer] = base.logic_versions.get(transformer, set())
 
     async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
         """See the port."""
@@ -226,8 +225,9 @@ class MemoryLockedBatch:
     async def mark_computed(self, *, made_by: str | None = None) -> None:
         """See the port."""
         base = self._ledger.base_of(self._version)
-        if self._stored.carried.names and base is not None:
-            made_by = base.batches[self._batch.rule][0].made_by
+        if base is not None and self._stored.carried.names:
+            by_base = base.batches[self._batch.rule][0].made_by
+            made_by = by_base if made_by == by_base or "values" in self._stored.carried.names else None
         self._stored.is_computed, self._stored.made_by = True, made_by
 
     async def mark_done(self) -> None:

@@ -51,7 +51,7 @@ class LockedBatch(Protocol):
         """Store ``reference`` and ``fields`` (JSON) of the batch."""
 
     async def carry_values(self, *, transformer: str) -> None:
-        """Store the base's values as the version's own; the first batch takes all of them, the others none."""
+        """Store the batch's share of the base's values as the version's own."""
 
     async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
         """The newest message of older versions for each key of the batch, by reference."""
@@ -86,6 +86,9 @@ class BesideBase(Protocol):
 
     def has_same_file(self, entity: str) -> bool:
         """Whether both are made of the same delivery of the entity, or both of none."""
+
+    def may_be_same(self, entity: str) -> bool:
+        """Whether it is worth comparing: False where there are more records of the one, or too many."""
 
     async def has_same(self, entity: str, columns: Sequence[str]) -> bool:
         """Whether the rows of both are the same in these columns; False where there are too many to be compared."""

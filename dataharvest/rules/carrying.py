@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
-from dataharvest.entities import LINKED
+from dataharvest.entities import LINKED, Entity
 
 LINKS_FROM: Mapping[str, tuple[str, ...]] = {
     "portfolios": ("portfolio_reference", "client_reference", "account_number"),
@@ -18,8 +18,9 @@ ORPHANS_FROM: Mapping[str, tuple[str, ...]] = {
     "transactions": ("account_number", "transaction_reference"),
 }
 """Columns from which accounts and transactions without a counterpart follow."""
-COMPARED_AT_MOST = 1_000_000
-"""Records of a delivery that are compared with another's, at most: with more it takes longer than computing anew, by slices."""
+COMPARED_AT_MOST = 400_000
+"""Records of a delivery that are compared with another's, at most: it takes some 4 s for a million, and
+others wait meanwhile; computing anew goes by slices."""
 CHANGED_AT_MOST = 10_000
 """Clients or portfolios that a batch may name; with more of them changed every message is made and compared."""
 
@@ -36,6 +37,12 @@ class Carried(NamedTuple):
 NOTHING = Carried()
 
 
+def is_comparable(entity: Entity) -> bool:
+    """Whether each of its records belongs to known clients or portfolios: one that may lack its links might concern any."""
+    linked = [column for column in entity.columns if column.name in LINKED]
+    return bool(linked) and all(column.mandatory for column in linked)
+
+
 def is_from_links(entity: str, columns: Collection[str]) -> bool:
     """Whether these columns are read from the links that relating has made, not from the entity's rows."""
     return entity == "portfolios" and set(columns) <= set(LINKED)
@@ -44,3 +51,7 @@ def is_from_links(entity: str, columns: Collection[str]) -> bool:
 def declaration(*parts: object) -> str:
     """A short text that is the same for the same declaration: names, columns, types and the version of its logic."""
     return sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+RELATED_BY = declaration("relationship", 1, dict(LINKS_FROM), dict(ORPHANS_FROM))
+"""The declaration of relating; its number rises when the same records are linked, or found to be orphans, in another way."""

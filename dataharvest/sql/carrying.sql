@@ -40,4 +40,4 @@ FULL JOIN (SELECT reference, fields FROM value WHERE set_version_id = {base} AND
 WHERE new.fields IS DISTINCT FROM old.fields
 
 -- name: at_most
-SELECT DISTINCT reference FROM ({changes}) change LIMIT $1
+SELECT DISTINCT reference FROM ({changes}) change WHERE reference IS NOT NULL LIMIT $1

@@ -89,6 +89,7 @@ DELETE FROM orphan_count WHERE set_version_id = $1
 -- name: carry_links
 INSERT INTO link (set_version_id, client_reference, portfolio_reference, account_number)
 SELECT $1, client_reference, portfolio_reference, account_number FROM link WHERE set_version_id = $2
+  AND abs(hashtext(portfolio_reference::text)::bigint) % $4 = $3
 
 -- name: carried_orphans
 SELECT c.kind, c.record_count,

@@ -54,15 +54,18 @@ WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND 
 FOR SHARE OF v FOR UPDATE OF b
 
 -- name: computed
--- What was taken over was made by what the base says, whoever took it.
+-- Values that were taken over were made by what the base says, whoever took them. Where a part was taken over and a part made by another
+-- declaration, as by workers of two versions of the program, there is none that made it all.
 UPDATE batch b SET computed_at = clock_timestamp(),
-       made_by = CASE WHEN b.carried = '{}' THEN $4 ELSE
-           (SELECT min(o.made_by) FROM batch o WHERE o.set_version_id = v.base_version_id AND o.rule = $2) END
-FROM set_version v WHERE v.set_version_id = b.set_version_id AND (b.set_version_id, b.rule, b.batch_index) = ($1, $2, $3)
+       made_by = CASE WHEN b.carried = '{}' OR $4 = base.made_by THEN $4 WHEN 'values' = ANY(b.carried) THEN base.made_by END
+FROM set_version v, LATERAL (
+    SELECT min(o.made_by) AS made_by FROM batch o WHERE o.set_version_id = v.base_version_id AND o.rule = $2) base
+WHERE v.set_version_id = b.set_version_id AND (b.set_version_id, b.rule, b.batch_index) = ($1, $2, $3)
 
 -- name: carry_values
 INSERT INTO value (set_version_id, transformer, logic_version, reference, fields)
 SELECT $1, transformer, logic_version, reference, fields FROM value WHERE set_version_id = $2 AND transformer = $3
+  AND abs(hashtext(reference::text)::bigint) % $5 = $4
 
 -- name: done
 UPDATE batch SET done_at = coalesce(done_at, clock_timestamp())

@@ -8,7 +8,7 @@ from dataharvest.outbound import OutboundMessage, all_outbound
 from dataharvest.ports import BesideBase, Work
 from dataharvest.rulebook import RELATIONSHIP
 from dataharvest.rules import needs
-from dataharvest.rules.carrying import LINKS_FROM, NOTHING, ORPHANS_FROM, Carried, is_from_links
+from dataharvest.rules.carrying import LINKS_FROM, NOTHING, ORPHANS_FROM, RELATED_BY, Carried, is_from_links
 from dataharvest.transformers import Transformer, all_transformers
 
 _LINKS = f"{RELATIONSHIP}.links"
@@ -30,11 +30,15 @@ async def carry_over(ready: RuleReady, rule: needs.Rule, *, work: Work) -> Carri
 
 
 async def _relation(pair: BesideBase) -> tuple[str, ...]:
+    if await pair.base_made_by(RELATIONSHIP) != RELATED_BY:
+        return ()
     halves = {"links": LINKS_FROM, "orphans": ORPHANS_FROM}
     return tuple([name for name, columns_of in halves.items() if await _has_all_the_same(pair, columns_of)])
 
 
 async def _has_all_the_same(pair: BesideBase, columns_of: Mapping[str, tuple[str, ...]]) -> bool:
+    if not all(map(pair.may_be_same, columns_of)):
+        return False
     for entity, columns in columns_of.items():
         if not await pair.has_same(entity, columns):
             return False

@@ -7,6 +7,7 @@ from dataharvest.contracts import Contract
 from dataharvest.errors import ContractTrouble
 from dataharvest.messages import Batch
 from dataharvest.ports import LockedBatch, Work
+from dataharvest.rules.carrying import RELATED_BY
 from dataharvest.rules.notifying import blocked_version_note
 from dataharvest.rules.text import orphans_text
 from dataharvest.stages.judge import ContractOf, default_contract
@@ -36,7 +37,7 @@ async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf) -> bool:
             return True
         contract = await contract_of(batch.tenant, locked.opened.contract_version)
         orphans = await locked.relate()
-        await locked.mark_computed()
+        await locked.mark_computed(made_by=RELATED_BY)
         # Only the last slice knows.
         if orphans is not None and (failure := await _failure(orphans, locked, contract)):
             await locked.block(failure)

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import polars as pl
 import pytest
 
 from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.contracts import DEFAULT, Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import Batch, RuleReady
+from dataharvest.outbound import all_outbound
 from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.stages.fan_out import fan_out
 from dataharvest.stages.work import work_on
@@ -263,6 +265,41 @@ async def test_values_by_another_declaration_are_computed_anew(ledger: Ledger) -
     # What was taken over says by what it was made in the first place.
     carried = await publisher.publish(other("accounts", b",0003,5,", b",0003,7,"))
     assert carried == {**EVERYTHING, **ALWAYS}
+
+
+async def test_what_workers_of_two_versions_made_together_is_compared_as_a_whole(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer = all_outbound()["outbound.portfolios"]
+
+    def build(**frames: pl.DataFrame) -> pl.DataFrame:
+        return newer.build(**frames).with_columns(currency=pl.lit("OLD"))
+
+    publisher = Publisher(ledger)
+    await publisher.publish(BIG)
+    files = {**BIG, **other("accounts", b",0003,5,", b",0003,6,")}
+    await publisher.make({"accounts": files["accounts"]})
+    with monkeypatch.context() as patched:
+        # Planned by a worker of this version, and made by one of an older version that has not ended yet.
+        older = {**all_outbound(), newer.topic: replace(newer, build=build, logic_version=0)}
+        patched.setattr("dataharvest.stages.work.all_outbound", lambda: older)
+        await publisher.run()
+    await publisher.set_published()
+    assert {one["currency"] for one in publisher.sent(2)} == {"OLD"}
+    carried = await publisher.publish(other("accounts", b"\n1,", b"\n101,", files))
+    assert "outbound.portfolios" not in carried
+    assert publisher.held() == expected(files)
+
+
+async def test_a_set_that_was_related_by_another_declaration_is_related_anew(ledger: Ledger) -> None:
+    publisher = Publisher(ledger)
+    await publisher.publish(BIG)
+    batch = Batch(tenant="acme", business_date=DAY, version=1, rule=RELATIONSHIP, batch=0, batch_count=1)
+    async with ledger.work.open_batch(batch) as locked:
+        assert locked is not None
+        await locked.mark_computed(made_by="an older one")
+    assert await publisher.publish(other("accounts", b",0003,5,", b",0003,6,")) == {}
+    assert len(publisher.sent(2)) == 2
 
 
 async def test_changed_keys_change_the_links_and_nothing_is_taken_over(ledger: Ledger) -> None:

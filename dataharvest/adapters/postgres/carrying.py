@@ -6,7 +6,7 @@ from typing import Any
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.entities import all_entities
 from dataharvest.outbound import OutboundMessage
-from dataharvest.rules.carrying import CHANGED_AT_MOST, COMPARED_AT_MOST, is_from_links
+from dataharvest.rules.carrying import CHANGED_AT_MOST, COMPARED_AT_MOST, is_comparable, is_from_links
 from dataharvest.sql import queries
 
 _SQL = queries("carrying")
@@ -27,15 +27,21 @@ class BesideBase:
         """See the port."""
         return self._new.get(entity) == self._old.get(entity)
 
-    async def has_same(self, entity: str, columns: Sequence[str]) -> bool:
+    def may_be_same(self, entity: str) -> bool:
         """See the port."""
         if self.has_same_file(entity):
             return True
         if entity not in self._new or entity not in self._old or not self._is_comparable(entity):
             return False
-        new, old = self._new[entity], self._old[entity]
-        if self._counts[str(new)] != self._counts[str(old)]:
+        return self._counts[str(self._new[entity])] == self._counts[str(self._old[entity])]
+
+    async def has_same(self, entity: str, columns: Sequence[str]) -> bool:
+        """See the port."""
+        if self.has_same_file(entity):
+            return True
+        if not self.may_be_same(entity):
             return False
+        new, old = self._new[entity], self._old[entity]
         query = _filled("has_same", columns=", ".join(dict.fromkeys(columns)), table=all_entities()[entity].table)
         is_same: bool = await self._connection.fetchval(query, new, old)
         return is_same
@@ -58,7 +64,7 @@ class BesideBase:
 
     def _is_comparable(self, entity: str) -> bool:
         deliveries = [found[entity] for found in (self._new, self._old) if entity in found]
-        return bool(all_entities()[entity].linked) and all(self._counts[str(one)] <= COMPARED_AT_MOST for one in deliveries)
+        return is_comparable(all_entities()[entity]) and all(self._counts[str(one)] <= COMPARED_AT_MOST for one in deliveries)
 
     def _differing(self, outbound: OutboundMessage) -> Iterator[str]:
         for entity, columns in outbound.reads.items():

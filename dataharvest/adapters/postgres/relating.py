@@ -64,6 +64,8 @@ async def _relate_anew(connection: Connection, opened: OpenBatch) -> dict[str, i
 
 
 async def _relate_whole(connection: Connection, opened: OpenBatch) -> dict[str, int]:
+    if "links" in opened.carried:
+        await _carry_links(connection, opened, part=0, part_count=1)
     found = await _portfolios(connection, opened, _WHOLE) + await _others(connection, opened, _WHOLE)
     await _add(connection, opened, found)
     return {one.kind: one.record_count for one in found}
@@ -71,13 +73,13 @@ async def _relate_whole(connection: Connection, opened: OpenBatch) -> dict[str, 
 
 async def _relate_part(connection: Connection, batch: Batch, opened: OpenBatch) -> tuple[list[Orphans], int]:
     """The orphans of a slice, and how many rows it went through."""
-    if _HALVES[batch.batch % 2] not in opened.carried:
-        places = await _places(connection, batch, opened)
-    elif batch.batch < 2:
-        # The first slice of its kind takes over everything, and has seen all that the base's slices saw.
-        places = _WHOLE
-    else:
+    is_carried = _HALVES[batch.batch % 2] in opened.carried
+    if is_carried and batch.batch % 2 == 0:
+        await _carry_links(connection, opened, part=batch.batch // 2, part_count=(batch.batch_count + 1) // 2)
+    if is_carried and batch.batch > 1:
         return [], 0
+    # The first slice of its kind takes over all orphans, and has seen all that the base's slices saw.
+    places = _WHOLE if is_carried else await _places(connection, batch, opened)
     if batch.batch % 2 == 0:
         found, seen = await _portfolios(connection, opened, places), _placed("seen_portfolios", places)
         return found, await connection.fetchval(seen, opened.delivery_of("portfolios"))
@@ -87,7 +89,6 @@ async def _relate_part(connection: Connection, batch: Batch, opened: OpenBatch) 
 
 async def _portfolios(connection: Connection, opened: OpenBatch, places: Places) -> list[Orphans]:
     if "links" in opened.carried:
-        await connection.execute(_SQL["carry_links"], opened.set_version_id, opened.base_version_id)
         return await _carried_orphans(connection, opened, _OF_PORTFOLIOS)
     deliveries = map(opened.delivery_of, ("portfolios", "clients", "accounts"))
     return [Orphans(*row) for row in await connection.fetch(_placed("portfolios", places), opened.set_version_id, *deliveries)]
@@ -98,6 +99,10 @@ async def _others(connection: Connection, opened: OpenBatch, places: Places) -> 
         return await _carried_orphans(connection, opened, _OF_OTHERS)
     deliveries = map(opened.delivery_of, ("portfolios", "accounts", "transactions"))
     return [Orphans(*row) for row in await connection.fetch(_placed("others", places), *deliveries)]
+
+
+async def _carry_links(connection: Connection, opened: OpenBatch, *, part: int, part_count: int) -> None:
+    await connection.execute(_SQL["carry_links"], opened.set_version_id, opened.base_version_id, part, part_count)
 
 
 async def _carried_orphans(connection: Connection, opened: OpenBatch, kinds: tuple[str, ...]) -> list[Orphans]:

@@ -44,13 +44,13 @@ class PostgresWork:
         """See the port."""
         async with self._database.connection() as connection:
             row: Any = await connection.fetchrow(queries("carrying")["pair"], *_version(ready), ready.rule)
-            if row is None:
-                yield None
-                return
-            await self._summaries.refresh()
-            async with connection.transaction():
-                await connection.execute(_FOR_BATCHES)
-                yield BesideBase(connection, row)
+        if row is None:
+            yield None
+            return
+        await self._summaries.refresh()
+        async with self._database.transaction() as connection:
+            await connection.execute(_FOR_BATCHES)
+            yield BesideBase(connection, row)
 
     async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> None:
         """See the port."""
@@ -178,9 +178,8 @@ class LockedBatch:
 
     async def carry_values(self, *, transformer: str) -> None:
         """See the port."""
-        if self._batch.batch == 0:
-            version, base = self.opened.set_version_id, self.opened.base_version_id
-            await self._connection.execute(_SQL["carry_values"], version, base, transformer)
+        version, base, batch = self.opened.set_version_id, self.opened.base_version_id, self._batch
+        await self._connection.execute(_SQL["carry_values"], version, base, transformer, batch.batch, batch.batch_count)
 
     async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
         """See the port."""
