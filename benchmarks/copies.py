@@ -49,7 +49,7 @@ _COUNTS = """
 SELECT persisted_count, quarantined_count, duplicate_count FROM delivery WHERE delivery_id = $1 AND state = 'complete'
 """
 _ROWS = """
-SELECT count(*), sum(amount) = (SELECT (sums ->> 'amount')::numeric FROM delivery WHERE delivery_id = $1)
+SELECT count(*), coalesce(sum(amount), 0) = (SELECT (sums ->> 'amount')::numeric FROM delivery WHERE delivery_id = $1)
 FROM row_transactions WHERE delivery_id = $1
 """
 
