@@ -29,6 +29,7 @@ FAILPOINTS = {
     "persist.copied": "a chunk's rows are copied",
     "persist.ledger_row": "the ledger row is inserted and not committed",
     "persist.committed": "the chunk is committed and its offset is not",
+    "judge.begun": "a small delivery is taken for judging and not judged",
     "fold.table_changed": "the table is changed and the offset is not committed",
     "fold.readiness_decided": "readiness is decided and not sent",
     "transform.computed": "values are computed and not stored",

@@ -32,10 +32,11 @@ from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Quarantine, Sender, Sets, Work
 from dataharvest.rulebook import all_rules, required_entities
+from dataharvest.rules.batching import SMALL_RECORDS
 from dataharvest.settings import APP_ID, Settings
 from dataharvest.stages.call_webhooks import WebhookLoop
 from dataharvest.stages.fold import Fold
-from dataharvest.stages.judge import Judge
+from dataharvest.stages.judge import AtOnce, Judge
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.repair import Repairs
 from dataharvest.stages.slots import Slots
@@ -121,6 +122,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         sender=sender,
         rules=all_rules(),
         settle_s=settings.correction_settle_s,
+        at_once=AtOnce(judgements=judgements, most_records=SMALL_RECORDS),
     )
     splitter = Splitter(
         objects=objects,

@@ -128,6 +128,7 @@ class MemoryLockedSet:
             has_manifest=await self.manifest() is not None,
             is_totals_note_due=self._key in self._ledger.problems or not all(row.is_decided for row in self._manifests()),
             has_unsent=not all(sent for one in self.draft for sent in one.readiness.values()),
+            has_unneeded=any(one.has_unneeded_rows for one in self._ledger.of_set(self._key)),
         )
 
     async def manifest(self) -> Manifest | None:

@@ -2,8 +2,14 @@
 INSERT INTO business_set (tenant, business_date) VALUES ($1, $2)
 ON CONFLICT (tenant, business_date) DO UPDATE SET tenant = excluded.tenant
 
+-- name: lock_known_set
+-- Of a delivery that is registered.
+SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
+
 -- name: register
--- $14: the newest delivery of the key, after which a content that is known came back; its identity gets a number.
+-- $14: the newest delivery of the key, after which a content that is known came back; its identity gets a number. The splitters are
+-- woken once it is committed.
+WITH registered AS (
 INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, version_id, etag,
                       last_modified, size_bytes, chunk_bytes, splitter_version, contract_version, state)
 SELECT $1, $2, $3, $4, $5,
@@ -23,7 +29,8 @@ WHERE $14::bigint IS NULL OR $14 = (
     SELECT newest.delivery_id FROM delivery newest WHERE (newest.bucket, newest.object_key) = ($4, $5)
     ORDER BY newest.last_modified DESC, newest.delivery_id DESC LIMIT 1)
 ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
-RETURNING delivery_id
+RETURNING delivery_id)
+SELECT delivery_id, pg_notify('delivery_registered', '') FROM registered
 
 -- name: newest_of_key
 SELECT delivery_id, etag, last_modified FROM delivery WHERE (bucket, object_key) = ($1, $2)
@@ -172,6 +179,21 @@ UPDATE delivery
 SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content_sha256 = $2, content_start = $3,
     content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7
 WHERE delivery_id = $1
+
+-- name: seal_at_once
+-- The same of a delivery besides which there is none of its entity that may count: it repeats nothing, and nothing waits that it
+-- replaces. The set's lock keeps others from coming.
+UPDATE delivery one
+SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content_sha256 = $2, content_start = $3,
+    content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7, sent_offsets = coalesce($9, sent_offsets),
+    traceparent = coalesce($10, traceparent)
+WHERE delivery_id = $1 AND lease_epoch = $8 AND state = 'splitting'
+  AND NOT EXISTS (
+      SELECT FROM delivery other
+      WHERE (other.tenant, other.business_date, other.entity) = (one.tenant, one.business_date, one.entity)
+        AND other.delivery_id <> one.delivery_id
+        AND other.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete'))
+RETURNING delivery_id
 
 -- name: end_delivery
 WITH forgotten AS (DELETE FROM judgement_slice WHERE delivery_id = $1)

@@ -45,7 +45,7 @@ class PostgresChunks:
             async with self._database.transaction() as connection:
                 refusal = await _refusal(connection, metadata)
                 if refusal is None:
-                    await copy_rows(connection, metadata.entity, metadata.delivery_id, checked)
+                    await _copy(connection, metadata.entity, checked)
                     where = (metadata.delivery_id, metadata.index, metadata.tenant)
                     await copy_quarantined(connection, *where, checked.quarantined)
                     failpoint("persist.copied")
@@ -72,9 +72,14 @@ async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutc
 
 async def copy_rows(connection: Connection, entity: str, delivery_id: int, checked: CheckedChunk) -> None:
     """Store the good records of a chunk."""
+    await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
+    await _copy(connection, entity, checked)
+
+
+async def _copy(connection: Connection, entity: str, checked: CheckedChunk) -> None:
+    # The transaction has named the delivery.
     if not checked.copy_text:
         return
-    await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
     await connection.copy_to_table(
         all_entities()[entity].table,
         source=_once(checked.copy_text),

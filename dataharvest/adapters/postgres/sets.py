@@ -32,16 +32,15 @@ class PostgresSets:
         """See the port."""
         provided = {rule.name: rule.provides for rule in rules}
         async with self._database.connection() as connection:
-            deliveries = await connection.fetch(_SQL["delivery_progress"], *key)
-            batches = await connection.fetch(_SQL["rule_progress"], *key, list(provided), list(provided.values()))
+            found: Any = await connection.fetchrow(_SQL["progress"], *key, list(provided), list(provided.values()))
         return {
             "deliveries": {
-                str(row["delivery_id"]): {"entity": row["entity"], "chunks": row["chunk_count"], "stored": row["stored"]}
-                for row in deliveries
+                str(one["delivery_id"]): {"entity": one["entity"], "chunks": one["chunks"], "stored": one["stored"]}
+                for one in found["deliveries"]
             },
             "rules": {
-                rule_key(row["version"], row["rule"]): {"count": row["batch_count"], "done": _ranges(row["done"] or [])}
-                for row in batches
+                rule_key(one["version"], one["rule"]): {"count": one["batch_count"], "done": _ranges(one["done"] or [])}
+                for one in found["rules"]
             },
         }
 
@@ -107,6 +106,7 @@ class LockedSet:
             has_manifest=row["has_manifest"],
             is_totals_note_due=row["is_totals_note_due"],
             has_unsent=row["has_unsent"],
+            has_unneeded=row["has_unneeded"],
         )
 
     async def manifest(self) -> Manifest | None:
