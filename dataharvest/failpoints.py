@@ -32,6 +32,7 @@ FAILPOINTS = {
     "judge.begun": "a small delivery is taken for judging and not judged",
     "fold.table_changed": "the table is changed and the offset is not committed",
     "fold.readiness_decided": "readiness is decided and not sent",
+    "fan_out.planned": "batches are planned and neither done nor sent",
     "transform.computed": "values are computed and not stored",
     "publish.stored": "outbound messages are committed and not sent",
     "publish.acknowledged": "outbound messages are acknowledged and not marked",

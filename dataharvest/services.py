@@ -28,6 +28,7 @@ from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.measuring import Measuring
+from dataharvest.messages import Batch
 from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Quarantine, Sender, Sets, Work
@@ -44,6 +45,7 @@ from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import Sweep, full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
+from dataharvest.stages.work import do_at_once
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -72,6 +74,11 @@ class Services:
     judge: Judge
     splitter: Splitter
     sweep: Sweep
+    small_records: int = SMALL_RECORDS
+
+    async def do_at_once(self, batch: Batch) -> bool:
+        """Do a batch of so few records where it was planned; False when it is left to whoever gets its message."""
+        return await do_at_once(batch, work=self.work, sender=self.sender, contract_of=self.judge.contract_of)
 
 
 @dataclass

@@ -79,8 +79,11 @@ class Work(Protocol):
     async def record_counts(self, ready: RuleReady) -> dict[str, int]:
         """Stored records of the version by entity."""
 
-    async def plan(self, ready: RuleReady, *, batch_count: int) -> None:
-        """Insert the batches of a rule, unless they are planned already or the version was cancelled."""
+    async def plan(self, ready: RuleReady, *, batch_count: int) -> bool:
+        """Insert the batches of a rule, unless they are planned already or the version was cancelled; whether this call did."""
+
+    async def is_done(self, batch: Batch) -> bool:
+        """Whether the batch was planned and nothing is left to do for it."""
 
     async def unsent(self, ready: RuleReady) -> list[Batch]:
         """Planned batches that were not sent."""

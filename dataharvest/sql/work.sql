@@ -10,6 +10,11 @@ FROM set_version v, generate_series(0, $5 - 1) AS i
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id AND b.rule = $4)
 ON CONFLICT DO NOTHING
+RETURNING batch_index
+
+-- name: is_done
+SELECT b.done_at IS NOT NULL FROM batch b JOIN set_version v USING (set_version_id)
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.batch_index = $5
 
 -- name: unsent
 SELECT b.batch_index, b.batch_count FROM batch b JOIN set_version v USING (set_version_id)
@@ -57,7 +62,8 @@ FOR SHARE OF v FOR UPDATE OF b
 UPDATE batch SET computed_at = clock_timestamp() WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
 
 -- name: done
-UPDATE batch SET done_at = coalesce(done_at, clock_timestamp())
+-- One that was done at once was never sent; nobody has to send it any more.
+UPDATE batch SET done_at = coalesce(done_at, clock_timestamp()), sent_at = coalesce(sent_at, clock_timestamp())
 WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
 
 -- name: last_outbound

@@ -1,8 +1,11 @@
 """Fan out: a rule that is ready becomes batches, few for a small set and more for a large one."""
 
+from collections.abc import Awaitable, Callable
+
 from dataharvest import tracing
 from dataharvest.errors import Rejected
-from dataharvest.messages import decode_rule_ready
+from dataharvest.failpoints import failpoint
+from dataharvest.messages import Batch, BatchDone, decode_rule_ready
 from dataharvest.ports import Sender, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.rules.batching import batch_count
@@ -11,8 +14,16 @@ BATCHES_AT_ONCE = 2
 """Batches of one tenant that are sent and not done, at most: workers have time for others in between."""
 
 
-async def fan_out(value: bytes, *, work: Work, sender: Sender) -> None:
+Do = Callable[[Batch], Awaitable[bool]]
+"""Does a batch and tells its set; False when it is left to whoever gets its message."""
+
+
+async def fan_out(value: bytes, *, work: Work, sender: Sender, do: Do | None = None, small_records: int = 0) -> None:
     """Plan the batches of a ready rule, unless they are planned, and send those whose turn it is.
+
+    The only batch of a set of at most ``small_records`` is done at once by ``do``, if given, and not sent: but only by whoever
+    has planned it. When the message comes again, for its worker ended, it is sent: so what ends its workers ends them at
+    ``work``, as with every other batch.
 
     Raises:
         Rejected: the message can't be read, or no rule has this name.
@@ -22,9 +33,24 @@ async def fan_out(value: bytes, *, work: Work, sender: Sender) -> None:
     rule = all_rules().get(ready.rule)
     if rule is None:
         raise Rejected(f"no rule is called {ready.rule!r}", rule="unknown_rule")
-    count = batch_count(await work.record_counts(ready), work=rule.work)
-    await work.plan(ready, batch_count=count)
+    counts = await work.record_counts(ready)
+    count = batch_count(counts, work=rule.work)
+    is_planned_now = await work.plan(ready, batch_count=count)
+    failpoint("fan_out.planned")
+    first = Batch(**ready.model_dump(exclude={"type"}), batch=0, batch_count=count)
+    is_small = count == 1 and sum(counts.values()) <= small_records
+    if is_planned_now and is_small and do is not None and await do(first):
+        return
+    if not is_planned_now and count == 1 and await work.is_done(first):
+        # Perhaps the worker ended before it could tell.
+        await tell_done(first, sender=sender)
     await send_next_batches(ready.tenant, work=work, sender=sender)
+
+
+async def tell_done(batch: Batch, *, sender: Sender) -> None:
+    """Tell the set that a batch is done."""
+    done = BatchDone(**batch.model_dump(exclude={"type"}))
+    await sender.send("progress", key=done.key, value=done.encode())
 
 
 async def send_next_batches(tenant: str, *, work: Work, sender: Sender) -> int:

@@ -59,7 +59,8 @@ class Journey:
             case "progress":
                 await services.fold.fold(message.value, table=self.table)
             case "readiness":
-                await fan_out(message.value, work=services.work, sender=sender)
+                small = services.small_records
+                await fan_out(message.value, work=services.work, sender=sender, do=services.do_at_once, small_records=small)
             case "work":
                 await work_on(message.value, work=services.work, sender=sender, judge=services.judge)
         return self.world.unread()

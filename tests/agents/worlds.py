@@ -193,6 +193,7 @@ class World:
             fold=fold,
             judge=Judge(judgements, deliveries, self.objects, sender, contracts.version),
             splitter=splitter,
+            small_records=self.small_records,
         )
 
     @asynccontextmanager

@@ -37,10 +37,16 @@ class PostgresWork:
             rows = await connection.fetch(_SQL["record_counts"], *_version(ready))
         return {row["entity"]: row["persisted_count"] for row in rows}
 
-    async def plan(self, ready: RuleReady, *, batch_count: int) -> None:
+    async def plan(self, ready: RuleReady, *, batch_count: int) -> bool:
         """See the port."""
         async with self._database.connection() as connection:
-            await connection.execute(_SQL["plan"], *_version(ready), ready.rule, batch_count)
+            rows = await connection.fetch(_SQL["plan"], *_version(ready), ready.rule, batch_count)
+        return bool(rows)
+
+    async def is_done(self, batch: Batch) -> bool:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(_SQL["is_done"], *_version(batch), batch.rule, batch.batch))
 
     async def unsent(self, ready: RuleReady) -> list[Batch]:
         """See the port."""
