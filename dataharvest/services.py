@@ -28,7 +28,6 @@ from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
 from dataharvest.adapters.s3 import S3ObjectStore, s3_client
 from dataharvest.measuring import Measuring
-from dataharvest.messages import Batch
 from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Quarantine, Sender, Sets, Work
@@ -36,6 +35,7 @@ from dataharvest.rulebook import all_rules, required_entities
 from dataharvest.rules.batching import SMALL_RECORDS
 from dataharvest.settings import APP_ID, Settings
 from dataharvest.stages.call_webhooks import WebhookLoop
+from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import AtOnce, Judge
 from dataharvest.stages.register_manifest import ManifestRegister
@@ -45,7 +45,6 @@ from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import Sweep, full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
-from dataharvest.stages.work import do_at_once
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -72,13 +71,9 @@ class Services:
     webhook_calls: WebhookCalls
     fold: Fold
     judge: Judge
+    at_once: DoAtOnce
     splitter: Splitter
     sweep: Sweep
-    small_records: int = SMALL_RECORDS
-
-    async def do_at_once(self, batch: Batch) -> bool:
-        """Do a batch of so few records where it was planned; False when it is left to whoever gets its message."""
-        return await do_at_once(batch, work=self.work, sender=self.sender, contract_of=self.judge.contract_of)
 
 
 @dataclass
@@ -187,6 +182,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         webhook_calls=webhook_calls,
         fold=fold,
         judge=Judge(judgements, deliveries, objects, sender, contracts.version),
+        at_once=DoAtOnce(work=work, sender=sender, fold=fold, contract_of=contracts.version, most_records=SMALL_RECORDS),
         splitter=splitter,
         sweep=full_sweep(swept_deliveries, swept_sets, state=state),
     )

@@ -113,8 +113,11 @@ INSERT INTO set_version (tenant, business_date, version, edition)
 SELECT tenant, business_date, $3, edition FROM business_set WHERE (tenant, business_date) = ($1, $2)
 RETURNING set_version_id
 
--- name: add_delivery
-INSERT INTO set_version_delivery (set_version_id, entity, delivery_id) VALUES ($1, $2, $3)
+-- name: add_deliveries
+-- $2 and $3: entities and their deliveries; $4: the facts that hold from the beginning.
+WITH deliveries AS (
+    INSERT INTO set_version_delivery (set_version_id, entity, delivery_id) SELECT $1, * FROM unnest($2::text[], $3::bigint[]))
+INSERT INTO fact (set_version_id, name) SELECT $1, unnest($4::text[])
 
 -- name: drop_repairs
 -- What was repaired or accepted in the files that are superseded next is lost with them, and that is noted.
@@ -160,12 +163,9 @@ SELECT traceparent FROM delivery WHERE delivery_id = ANY($1) AND traceparent IS 
 -- name: note_trace
 UPDATE set_version SET traceparent = $4 WHERE (tenant, business_date, version) = ($1, $2, $3)
 
--- name: add_fact
-INSERT INTO fact (set_version_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING
-
 -- name: add_readiness
 INSERT INTO readiness (set_version_id, rule)
-SELECT set_version_id, $4 FROM set_version WHERE (tenant, business_date, version) = ($1, $2, $3)
+SELECT set_version_id, unnest($4::text[]) FROM set_version WHERE (tenant, business_date, version) = ($1, $2, $3)
 ON CONFLICT DO NOTHING
 
 -- name: set_published
@@ -188,5 +188,5 @@ ORDER BY v.version, r.rule
 
 -- name: readiness_sent
 UPDATE readiness r SET sent_at = clock_timestamp()
-FROM set_version v
-WHERE v.set_version_id = r.set_version_id AND (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND r.rule = $4
+FROM unnest($3::integer[], $4::text[]) AS sent (version, rule) JOIN set_version v USING (version)
+WHERE v.tenant = $1 AND v.business_date = $2 AND r.set_version_id = v.set_version_id AND r.rule = sent.rule

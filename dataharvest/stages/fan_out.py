@@ -1,6 +1,6 @@
 """Fan out: a rule that is ready becomes batches, few for a small set and more for a large one."""
 
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from dataharvest import tracing
 from dataharvest.errors import Rejected
@@ -14,15 +14,22 @@ BATCHES_AT_ONCE = 2
 """Batches of one tenant that are sent and not done, at most: workers have time for others in between."""
 
 
-Do = Callable[[Batch], Awaitable[bool]]
-"""Does a batch and tells its set; False when it is left to whoever gets its message."""
+class SmallBatches(Protocol):
+    """Does batches where they were planned."""
+
+    @property
+    def most_records(self) -> int:
+        """Of a set whose batches are small."""
+
+    async def do(self, batch: Batch) -> bool:
+        """Do the batch and all that follows; False when it is left to whoever gets its message."""
 
 
-async def fan_out(value: bytes, *, work: Work, sender: Sender, do: Do | None = None, small_records: int = 0) -> None:
+async def fan_out(value: bytes, *, work: Work, sender: Sender, at_once: SmallBatches | None = None) -> None:
     """Plan the batches of a ready rule, unless they are planned, and send those whose turn it is.
 
-    The only batch of a set of at most ``small_records`` is done at once by ``do``, if given, and not sent: but only by whoever
-    has planned it. When the message comes again, for its worker ended, it is sent: so what ends its workers ends them at
+    The only batch of a small set is done ``at_once``, if there is somebody to do it, and not sent: but only by whoever has
+    planned it. When the message comes again, for its worker ended, it is sent: so what ends its workers ends them at
     ``work``, as with every other batch.
 
     Raises:
@@ -38,8 +45,8 @@ async def fan_out(value: bytes, *, work: Work, sender: Sender, do: Do | None = N
     is_planned_now = await work.plan(ready, batch_count=count)
     failpoint("fan_out.planned")
     first = Batch(**ready.model_dump(exclude={"type"}), batch=0, batch_count=count)
-    is_small = count == 1 and sum(counts.values()) <= small_records
-    if is_planned_now and is_small and do is not None and await do(first):
+    is_small = at_once is not None and count == 1 and sum(counts.values()) <= at_once.most_records
+    if at_once is not None and is_small and is_planned_now and await at_once.do(first):
         return
     if not is_planned_now and count == 1 and await work.is_done(first):
         # Perhaps the worker ended before it could tell.

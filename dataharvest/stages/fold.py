@@ -12,7 +12,7 @@ from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.failpoints import failpoint
-from dataharvest.messages import BatchDone, ChunkPersisted, DeliveryJudged, DeliverySealed, Progress, decode_progress
+from dataharvest.messages import Batch, BatchDone, ChunkPersisted, DeliveryJudged, DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rulebook import waived_entities
 from dataharvest.rules import progress, versions
@@ -24,7 +24,7 @@ from dataharvest.rules.versions import SetView
 from dataharvest.stages.compare_totals import compare_totals
 from dataharvest.stages.judge import AtOnce, send_unsent_judgements
 from dataharvest.stages.remove import remove_rows
-from dataharvest.stages.send_readiness import send_unsent_readiness
+from dataharvest.stages.send_readiness import send_readiness, send_unsent_readiness
 from dataharvest.stages.turns import each
 
 logger = logging.getLogger(__name__)
@@ -89,9 +89,7 @@ class Fold:
 
     async def _end(self, fact: Progress, key: SetKey, table: MutableMapping[bytes, SetProgress]) -> None:
         """Take in a fact that says by itself that something has ended: nothing has to be counted, in the table or the ledger."""
-        if isinstance(fact, BatchDone) and (rule := self.rules.get(fact.rule)):
-            await self.sets.confirm_done(key, fact.version, rule)
-        await self.decide(key)
+        await (self.conclude(fact) if isinstance(fact, BatchDone) else self.decide(key))
         self._note_end((fact.key, progress.subject_of(fact)))
         state = table.get(fact.key)
         if state is not None:
@@ -136,6 +134,13 @@ class Fold:
             # The oldest: forgetting one costs a look into the ledger, nothing else.
             del self._ended[next(iter(self._ended))]
 
+    async def conclude(self, done: BatchDone | Batch) -> None:
+        """Record that a rule is done whose batches all are, and decide what comes next."""
+        key = SetKey(done.tenant, done.business_date)
+        if rule := self.rules.get(done.rule):
+            await self.sets.confirm_done(key, done.version, rule)
+        await self.decide(key)
+
     async def decide(self, key: SetKey) -> None:
         """Make the version that is due, announce every rule that is ready, and send what is unsent."""
         contract = await self._contract(key)
@@ -157,12 +162,14 @@ class Fold:
                 for number, rule in versions.announcements(view, rules=rules)
                 if totals.may_go_on or number in outgoing
             ]
-            for number, rule in announced:
-                await locked.announce(number, rule)
+            for number in sorted({number for number, _ in announced}):
+                await locked.announce(number, *(rule for of, rule in announced if of == number))
             await self._tell_if_blocked(locked, view, key, contract, problem=totals.problem)
         failpoint("fold.readiness_decided")
-        if announced or view.has_unsent:
+        if view.has_unsent:
             await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
+        else:
+            await send_readiness(key, [(number, rule.name) for number, rule in announced], sets=self.sets, sender=self.sender)
         if view.has_unneeded:
             self._removing.add(key)
 
@@ -264,7 +271,7 @@ class Fold:
         if state is not None and fact.key in self._trusted and progress.lists(state, fact) and not progress.doubts(state, fact):
             return state
         # A fact is sent after its commit: the ledger knows all that the table knows.
-        return await self.sets.progress(key, rules=self.rules.values())
+        return progress.without_single_batches(await self.sets.progress(key, rules=self.rules.values()))
 
     async def _judge_small(self, delivery_id: int) -> str | None:
         return await self.at_once.judge(delivery_id) if self.at_once else None

@@ -26,30 +26,16 @@ async def work_on(value: bytes, *, work: Work, sender: Sender, judge: Judge) -> 
         with metrics.BATCH_SECONDS.labels("judge").time():
             await judge.judge(batch)
         return
-    await _do_and_tell(batch, work=work, sender=sender, contract_of=judge.contract_of)
+    if await do_batch(batch, work=work, sender=sender, contract_of=judge.contract_of):
+        await tell_done(batch, sender=sender)
     await send_next_batches(batch.tenant, work=work, sender=sender)
 
 
-async def do_at_once(batch: Batch, *, work: Work, sender: Sender, contract_of: ContractOf) -> bool:
-    """Do a small batch where it was planned, and tell its set; False when it is left to whoever gets its message.
-
-    Raises:
-        Unavailable: PostgreSQL or Kafka is not there.
-    """
-    try:
-        await _do_and_tell(batch, work=work, sender=sender, contract_of=contract_of)
-    except Rejected:
-        # Nothing was kept of it. Whoever gets the message is refused as well, and says so.
-        return False
-    return True
-
-
-async def _do_and_tell(batch: Batch, *, work: Work, sender: Sender, contract_of: ContractOf) -> None:
+async def do_batch(batch: Batch, *, work: Work, sender: Sender, contract_of: ContractOf) -> bool:
+    """Do a batch; False when its version is cancelled or blocked, or it has to wait. Raises as ``work_on`` does."""
     # Only names that we know: a forged message must not add to what is measured.
     with metrics.BATCH_SECONDS.labels(batch.rule if batch.rule in all_rules() else "unknown").time():
-        is_done = await _do(batch, work=work, sender=sender, contract_of=contract_of)
-    if is_done:
-        await tell_done(batch, sender=sender)
+        return await _do(batch, work=work, sender=sender, contract_of=contract_of)
 
 
 async def _do(batch: Batch, *, work: Work, sender: Sender, contract_of: ContractOf) -> bool:

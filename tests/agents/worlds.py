@@ -37,6 +37,7 @@ from dataharvest.ports import Chunks, Contracts, Deliveries, Judgements, Manifes
 from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
 from dataharvest.stages.announce import announce_endings
+from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import AtOnce, Judge
 from dataharvest.stages.notify import send_notifications
@@ -192,8 +193,8 @@ class World:
             webhook_calls=self.webhook_calls,
             fold=fold,
             judge=Judge(judgements, deliveries, self.objects, sender, contracts.version),
+            at_once=DoAtOnce(work=work, sender=sender, fold=fold, contract_of=contracts.version, most_records=self.small_records),
             splitter=splitter,
-            small_records=self.small_records,
         )
 
     @asynccontextmanager

@@ -123,8 +123,11 @@ class LockedJudgement:
         if self._rule is not None:
             await self._apply()
         await self._connection.fetchval(_SQL["lock_set"], *SetKey(self.subject.tenant, self.subject.business_date))
-        totals = await self._ledger_totals()
-        if self._rule is not None:
+        if self._rule is None:
+            # Nothing has changed since the judgement was begun with these.
+            totals = Totals(*(self._row[name] for name in Totals._fields))
+        else:
+            totals = await self._ledger_totals()
             await self._count(expected=totals.persisted_count)
         state: str = await self._fetchval("complete", self.subject.delivery_id, *totals, self._sums, *self._blocks)
         return state

@@ -1,6 +1,6 @@
 """Sets in PostgreSQL: progress from the ledger, versions, facts and readiness."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -67,10 +67,11 @@ class PostgresSets:
             rows = await connection.fetch(_SQL["unsent_readiness"], *key)
         return [(row["version"], row["rule"]) for row in rows]
 
-    async def mark_readiness_sent(self, key: SetKey, version: int, rule: str) -> None:
+    async def mark_readiness_sent(self, key: SetKey, sent: Sequence[tuple[int, str]]) -> None:
         """See the port."""
+        versions, rules = [version for version, _ in sent], [rule for _, rule in sent]
         async with self._database.connection() as connection:
-            await connection.execute(_SQL["readiness_sent"], *key, version, rule)
+            await connection.execute(_SQL["readiness_sent"], *key, versions, rules)
 
 
 def version_view(row: Any) -> VersionView:
@@ -131,10 +132,8 @@ class LockedSet:
         await execute(_SQL["lock_versions"], *self._key)
         await execute(_SQL["cancel_unpublished"], *self._key)
         set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version)
-        for entity, delivery_id in deliveries.items():
-            await execute(_SQL["add_delivery"], set_version_id, entity, delivery_id)
-        for entity in (*deliveries, *waived):
-            await execute(_SQL["add_fact"], set_version_id, persisted(entity))
+        facts = [persisted(entity) for entity in (*deliveries, *waived)]
+        await execute(_SQL["add_deliveries"], set_version_id, list(deliveries), list(deliveries.values()), facts)
         await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
         await execute(_SQL["supersede_stuck"], list(deliveries.values()))
@@ -170,9 +169,9 @@ class LockedSet:
         """See the port."""
         await self._connection.execute(_SQL["note_recompute"], *self._key, transformer, logic_version, by.who, by.why)
 
-    async def announce(self, version: int, rule: Rule) -> None:
+    async def announce(self, version: int, *rules: Rule) -> None:
         """See the port."""
-        await self._connection.execute(_SQL["add_readiness"], *self._key, version, rule.name)
+        await self._connection.execute(_SQL["add_readiness"], *self._key, version, [rule.name for rule in rules])
 
     async def set_published(self, version: int) -> None:
         """See the port."""

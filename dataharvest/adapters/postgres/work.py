@@ -21,7 +21,6 @@ from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
 
 _SQL = queries("work")
-_FOR_BATCHES = "SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'; SET LOCAL max_parallel_workers_per_gather = 0"
 
 
 class PostgresWork:
@@ -84,11 +83,6 @@ class PostgresWork:
             if row is None or row["state"] in ("cancelled", "blocked"):
                 yield None
                 return
-            # The rows came a moment ago and have no statistics yet: the planner takes thousands for a few, and a nested loop
-            # over them runs for minutes. What a batch joins is never small enough for one to be worth it.
-            # And a hash of them fits: spilling it to disk for every batch would cost more than the batch.
-            # And two of a tenant's batches run side by side: helpers of one would cost the others more than they gain.
-            await connection.execute(_FOR_BATCHES)
             opened = OpenBatch(
                 row["set_version_id"],
                 row["computed_at"] is not None,
