@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch
 from dataharvest.ports import Sender, Work
+from dataharvest.stages.fan_out import tell_done
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import ContractOf
 from dataharvest.stages.work import do_batch
@@ -30,8 +31,15 @@ class DoAtOnce:
         try:
             is_done = await do_batch(batch, work=self.work, sender=self.sender, contract_of=self.contract_of)
         except Rejected:
-            # Nothing was kept of it. Whoever gets the message is refused as well, and says so.
+            # Whoever gets the message goes on from what was kept of it, is refused as well, and says so.
             return False
         if is_done:
-            await self.fold.conclude(batch)
+            await self._conclude(batch)
         return True
+
+    async def _conclude(self, batch: Batch) -> None:
+        try:
+            await self.fold.conclude(batch)
+        except Rejected:
+            # The same for whoever is told of it.
+            await tell_done(batch, sender=self.sender)

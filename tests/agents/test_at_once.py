@@ -198,6 +198,19 @@ async def test_a_small_batch_that_is_refused_is_refused_at_work(monkeypatch: pyt
             await journey.give(batch)
 
 
+async def test_a_decision_that_is_refused_is_left_to_the_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    journey = Journey(small_world())
+    waiting = await journey.begin()
+    while waiting and waiting[0].topic != "readiness":
+        waiting += await journey.give(waiting.pop(0))
+    with monkeypatch.context() as patched:
+        patched.setattr(journey.world.services.sets, "locked", _refused)
+        [told] = await journey.give(waiting[0])
+        assert told.topic == "progress"
+        with pytest.raises(Rejected):
+            await journey.give(told)
+
+
 @asynccontextmanager
 async def _killed(*_: object) -> AsyncIterator[None]:
     raise Killed
