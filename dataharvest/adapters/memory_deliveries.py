@@ -184,9 +184,10 @@ class MemoryDeliveries:
             if not row.is_announced and row.state not in _TO_SPLIT and row.business_date and row.entity
         ]
 
-    async def mark_announced(self, delivery_id: int) -> None:
+    async def mark_announced(self, *delivery_ids: int) -> None:
         """See the port."""
-        self._rows[delivery_id].is_announced = True
+        for delivery_id in delivery_ids:
+            self._rows[delivery_id].is_announced = True
 
     async def known(self, bucket: str, keys: Sequence[str]) -> set[tuple[str, str]]:
         """See the port."""

@@ -84,8 +84,8 @@ class Deliveries(Protocol):
     async def unannounced(self) -> list[Announcement]:
         """Deliveries whose sealing or end the set has not been told of."""
 
-    async def mark_announced(self, delivery_id: int) -> None:
-        """The set was told."""
+    async def mark_announced(self, *delivery_ids: int) -> None:
+        """The sets of these deliveries were told."""
 
     async def known(self, bucket: str, keys: Sequence[str]) -> set[tuple[str, str]]:
         """Key and ETag of the newest delivery under each of these keys."""

@@ -55,25 +55,28 @@ SELECT pg_notify('delivery_registered', '')
 -- comes first, then the oldest delivery; a tenant whose deliveries another splitter reads, or that is paused, waits.
 -- Everything above is judged by what the statement saw when it began; `claim` then fails if anybody else has leased one of this
 -- tenant's deliveries since: `contended` says so.
-WITH free AS (
+-- What is being read is few, and is counted once, not for every delivery that waits.
+WITH leased AS MATERIALIZED (
+    SELECT busy.tenant, count(*) AS own, count(*) FILTER (WHERE busy.lease_owner <> $1) AS others FROM delivery busy
+    WHERE busy.state = 'splitting' AND busy.lease_until >= clock_timestamp() GROUP BY busy.tenant),
+free AS (
     SELECT one.delivery_id, one.tenant, coalesce(t.turn, 0) AS turn
-    FROM delivery one LEFT JOIN tenant_turn t USING (tenant), LATERAL (
-        SELECT count(*) AS own, count(*) FILTER (WHERE busy.lease_owner <> $1) AS others FROM delivery busy
-        WHERE busy.tenant = one.tenant AND busy.state = 'splitting' AND busy.lease_until >= clock_timestamp()) leased
+    FROM delivery one LEFT JOIN tenant_turn t USING (tenant) LEFT JOIN leased USING (tenant)
     WHERE one.state IN ('registered', 'waiting', 'splitting')
       AND (one.lease_until IS NULL OR one.lease_until < clock_timestamp())
       AND (one.next_try_at IS NULL OR one.next_try_at <= clock_timestamp())
-      AND leased.others = 0 AND leased.own < $3
+      AND coalesce(leased.others, 0) = 0 AND coalesce(leased.own, 0) < $3
       AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = one.tenant)
       AND ($4 OR one.crash_count + (one.lease_until IS NOT NULL)::integer < 2)
-    ORDER BY one.crash_count + (one.lease_until IS NOT NULL)::integer >= 2 DESC, leased.own, one.registered_at, one.delivery_id
+    ORDER BY one.crash_count + (one.lease_until IS NOT NULL)::integer >= 2 DESC, coalesce(leased.own, 0), one.registered_at,
+             one.delivery_id
     LIMIT 1
     FOR UPDATE OF one SKIP LOCKED),
 claim AS (
     INSERT INTO tenant_turn (tenant, turn) SELECT tenant, turn + 1 FROM free
     ON CONFLICT (tenant) DO UPDATE SET turn = excluded.turn WHERE tenant_turn.turn = excluded.turn - 1
     RETURNING tenant),
-leased AS (
+taken AS (
     UPDATE delivery
     SET state = 'splitting', lease_owner = $1, lease_epoch = lease_epoch + 1, attempts = attempts + 1, failure = NULL,
         lease_until = clock_timestamp() + make_interval(secs => $2), chunks_at_lease = stored.chunks,
@@ -86,7 +89,7 @@ leased AS (
     FROM free, claim, LATERAL (SELECT count(*) AS chunks FROM chunk WHERE chunk.delivery_id = free.delivery_id) stored
     WHERE delivery.delivery_id = free.delivery_id
     RETURNING delivery.*)
-SELECT leased.*, leased.delivery_id IS NULL AS contended FROM free LEFT JOIN leased USING (delivery_id)
+SELECT taken.*, taken.delivery_id IS NULL AS contended FROM free LEFT JOIN taken USING (delivery_id)
 
 -- name: renew
 -- One that has lapsed can't be renewed once another splitter reads for the tenant.
@@ -215,7 +218,7 @@ WHERE announced_at IS NULL AND state NOT IN ('registered', 'waiting', 'splitting
 ORDER BY delivery_id LIMIT 100
 
 -- name: announced
-UPDATE delivery SET announced_at = clock_timestamp() WHERE delivery_id = $1
+UPDATE delivery SET announced_at = clock_timestamp() WHERE delivery_id = ANY($1)
 
 -- name: known_identities
 -- The newest of each key only: an older content that came back is another upload.

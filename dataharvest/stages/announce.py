@@ -1,5 +1,7 @@
 """Announce: the sets are told of deliveries that were sealed or have ended, whoever ended them."""
 
+import asyncio
+
 from dataharvest import tracing
 from dataharvest.deliveries import Announcement
 from dataharvest.messages import DeliveryRemoved, DeliverySealed
@@ -9,9 +11,9 @@ from dataharvest.ports import Deliveries, Sender
 async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> int:
     """Tell the sets of deliveries that were sealed or ended and not announced; how many there were."""
     unannounced = await deliveries.unannounced()
-    for one in unannounced:
-        await announce(one, sender=sender)
-        await deliveries.mark_announced(one.delivery_id)
+    await asyncio.gather(*(announce(one, sender=sender) for one in unannounced))
+    if unannounced:
+        await deliveries.mark_announced(*(one.delivery_id for one in unannounced))
     return len(unannounced)
 
 

@@ -154,10 +154,10 @@ class PostgresDeliveries:
             rows = await connection.fetch(_SQL["unannounced"])
         return [Announcement(**{name: row[name] for name in Announcement.__dataclass_fields__}) for row in rows]
 
-    async def mark_announced(self, delivery_id: int) -> None:
+    async def mark_announced(self, *delivery_ids: int) -> None:
         """See the port."""
         async with self._database.connection() as connection:
-            await connection.execute(_SQL["announced"], delivery_id)
+            await connection.execute(_SQL["announced"], delivery_ids)
 
     async def known(self, bucket: str, keys: Sequence[str]) -> set[tuple[str, str]]:
         """See the port."""
