@@ -137,6 +137,12 @@ class OpenBatch(NamedTuple):
     """Newest contract under which one of the deliveries was registered."""
     all_linked: bool = False
     """Whether the version's records were related and none lacks its counterpart."""
+    base_version_id: int | None = None
+    """The version that something may be taken over from."""
+    carried: frozenset[str] = frozenset()
+    """What the rule's batches take over from it: ``links``, ``orphans``, ``values``, ``messages``."""
+    references: tuple[str, ...] | None = None
+    """The clients or portfolios that the batch is about; None for all of its slice."""
 
     def delivery_of(self, entity: str) -> int:
         """The version's delivery of an entity; one that does not exist and has no rows where the contract does without it."""

@@ -113,8 +113,9 @@ class MemoryRemovals:
     def _is_due(self, row: StoredDelivery) -> bool:
         if not row.has_unneeded_rows:
             return False
-        users = (one for one in self._ledger.all_versions() if row.delivery_id in one.deliveries.values())
-        return not any(one.state in ("open", "blocked") for one in users)
+        counting = [one for one in self._ledger.all_versions() if one.state in ("open", "blocked")]
+        needed = [one for found in counting for one in (found, self._ledger.base_of(found)) if one is not None]
+        return not any(row.delivery_id in one.deliveries.values() for one in needed)
 
 
 def _span(sealing: Sealing) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from dataharvest.messages import ChunkMetadata
 from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
 from dataharvest.quarantine import HistoryLine, Signature, State
+from dataharvest.rules.carrying import NOTHING, Carried
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import OutboundRow
@@ -123,6 +124,8 @@ class StoredBatch:
     is_computed: bool = False
     is_done: bool = False
     position: Position | None = None
+    carried: Carried = NOTHING
+    made_by: str | None = None
 
 
 @dataclass
@@ -150,6 +153,7 @@ class StoredVersion:
     """Messages by kind and batch; they were sent when their batch is done."""
     edition: int = 0
     """The set's edition when the version was made."""
+    base_version_id: int | None = None
 
 
 @dataclass
@@ -244,6 +248,10 @@ class MemoryLedger:
     def version(self, key: SetKey, number: int) -> StoredVersion | None:
         """A version of a set."""
         return next((one for one in self.versions.get(key, []) if one.version == number), None)
+
+    def base_of(self, version: StoredVersion) -> StoredVersion | None:
+        """The version that something may be taken over from."""
+        return next((one for one in self.all_versions() if one.set_version_id == version.base_version_id), None)
 
     def version_of(self, opened: OpenBatch) -> StoredVersion:
         """The version that an opened batch belongs to."""

@@ -5,8 +5,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dataharvest.adapters.memory_frames import Row
-
-LINKED = ("client_reference", "portfolio_reference", "account_number")
+from dataharvest.entities import LINKED
 
 
 class Related(NamedTuple):

@@ -166,9 +166,11 @@ class MemoryLockedSet:
 
     async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
         """See the port."""
-        self._cancel_unpublished()
+        bases = self._cancel_unpublished()
         facts = set(map(persisted, (*deliveries, *waived)))
-        self.draft.append(StoredVersion(next(_ids), version, dict(deliveries), facts=facts, edition=self.edition))
+        made = StoredVersion(next(_ids), version, dict(deliveries), facts=facts, edition=self.edition)
+        made.base_version_id = self._base(bases)
+        self.draft.append(made)
         for row in self._ledger.of_set(self._key):
             newer = deliveries.get(row.entity or "", row.delivery_id)
             if row.state == "complete" and row.delivery_id != newer:
@@ -185,10 +187,19 @@ class MemoryLockedSet:
         self.edition += 1
         return self.edition
 
-    def _cancel_unpublished(self) -> None:
-        for one in self.draft:
-            if one.state in ("open", "blocked") and not _has_begun_to_publish(one):
-                one.state = "cancelled"
+    def _cancel_unpublished(self) -> set[int | None]:
+        cancelled = [one for one in self.draft if one.state in ("open", "blocked") and not _has_begun_to_publish(one)]
+        for one in cancelled:
+            one.state = "cancelled"
+        return {one.base_version_id for one in cancelled}
+
+    def _base(self, bases: Collection[int | None]) -> int | None:
+        standing = [one for one in self.draft if one.state != "cancelled"]
+        newest = standing[-1] if standing else None
+        if newest is None or newest.state != "published" or newest.edition != self.edition:
+            return None
+        states = {self._ledger.deliveries[one].state for one in newest.deliveries.values()}
+        return newest.set_version_id if newest.set_version_id in bases or states <= {"complete"} else None
 
     async def since_arrival_s(self, version: int) -> float:
         """See the port."""

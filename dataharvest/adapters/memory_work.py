@@ -9,13 +9,15 @@ from zlib import crc32
 
 import polars as pl
 
+from dataharvest.adapters.memory_carrying import MemoryBesideBase
 from dataharvest.adapters.memory_frames import Row, frame_of, rows_of
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredBatch, StoredVersion
-from dataharvest.adapters.memory_relating import LINKED, relate_rows
+from dataharvest.adapters.memory_relating import relate_rows
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
+from dataharvest.rules.carrying import NOTHING, Carried, is_from_links
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.transformers import all_transformers
@@ -34,12 +36,20 @@ class MemoryWork:
         deliveries = version.deliveries if version else {}
         return {entity: self._ledger.deliveries[number].persisted_count for entity, number in deliveries.items()}
 
-    async def plan(self, ready: RuleReady, *, batch_count: int) -> bool:
+    @asynccontextmanager
+    async def beside_base(self, ready: RuleReady) -> AsyncIterator[MemoryBesideBase | None]:
+        """See the port."""
+        version = self._version(ready)
+        base = self._ledger.base_of(version) if version else None
+        is_due = version is not None and version.state == "open" and ready.rule not in version.batches
+        yield MemoryBesideBase(self._ledger, version, base) if version and base and is_due else None
+
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
         """See the port."""
         version = self._version(ready)
         if version is None or version.state != "open" or ready.rule in version.batches:
             return False
-        version.batches[ready.rule] = [StoredBatch(index, batch_count) for index in range(batch_count)]
+        version.batches[ready.rule] = [StoredBatch(index, batch_count, carried=carried) for index in range(batch_count)]
         return True
 
     async def is_done(self, batch: Batch) -> bool:
@@ -89,7 +99,15 @@ class MemoryWork:
             return
         stored = version.batches[batch.rule][batch.batch]
         contract = max((self._ledger.deliveries[one].contract_version for one in version.deliveries.values()), default=0)
-        opened = OpenBatch(version.set_version_id, stored.is_computed, dict(version.deliveries), contract)
+        opened = OpenBatch(
+            version.set_version_id,
+            stored.is_computed,
+            dict(version.deliveries),
+            contract,
+            base_version_id=version.base_version_id,
+            carried=frozenset(stored.carried.names),
+            references=stored.carried.references,
+        )
         yield MemoryLockedBatch(self._ledger, batch, version, opened)
 
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
@@ -139,7 +157,7 @@ class MemoryLockedBatch:
 
     async def values(self, takes: Reads) -> pl.DataFrame:
         """See the port."""
-        joined = pl.DataFrame()
+        joined: pl.DataFrame | None = None
         for transformer, names in takes.items():
             rows = [one for (name, _), found in self._version.values.items() if name == transformer for one in found]
             mine = [
@@ -148,7 +166,8 @@ class MemoryLockedBatch:
             declared = all_transformers()[transformer].values
             frame = pl.DataFrame(mine, schema={"reference": pl.String, **{name: _kept_as(declared[name]) for name in names}})
             frame = frame.with_columns(pl.col(name).cast(declared[name]) for name in names)
-            joined = frame if joined.is_empty() else joined.join(frame, on="reference")
+            joined = frame if joined is None else joined.join(frame, on="reference")
+        assert joined is not None, "an outbound message takes the values of at least one transformer"
         return joined
 
     async def mixed_currency_count(self) -> int:
@@ -161,6 +180,7 @@ class MemoryLockedBatch:
 
     async def relate(self) -> dict[str, int] | None:
         """See the port."""
+        # What is taken over from the base is what comes out here again: the fake spares no work.
         related = relate_rows(*map(self._rows, ("clients", "portfolios", "accounts", "transactions")), mine=self._is_in_part)
         self._version.links += related.links
         self._version.orphans += related.orphans
@@ -184,6 +204,15 @@ class MemoryLockedBatch:
         if values.height:
             self._version.logic_versions.setdefault(transformer, set()).add(logic_version)
 
+    async def carry_values(self, *, transformer: str) -> None:
+        """See the port."""
+        if self._batch.batch == 0:
+            base = self._ledger.base_of(self._version)
+            assert base is not None, "what is taken over has a base"
+            taken = {key: rows for key, rows in base.values.items() if key[0] == transformer}
+            self._version.values |= taken
+            self._version.logic_versions[transformer] = base.logic_versions.get(transformer, set())
+
     async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
         """See the port."""
         older = self._ledger.versions[SetKey(self._batch.tenant, self._batch.business_date)]
@@ -202,9 +231,12 @@ class MemoryLockedBatch:
         """See the port."""
         self._version.outbound[kind, self._batch.batch] = list(rows)
 
-    async def mark_computed(self) -> None:
+    async def mark_computed(self, *, made_by: str | None = None) -> None:
         """See the port."""
-        self._stored.is_computed = True
+        base = self._ledger.base_of(self._version)
+        if self._stored.carried.names and base is not None:
+            made_by = base.batches[self._batch.rule][0].made_by
+        self._stored.is_computed, self._stored.made_by = True, made_by
 
     async def mark_done(self) -> None:
         """See the port."""
@@ -220,12 +252,12 @@ class MemoryLockedBatch:
 
     def _concerned(self, entity: str, columns: tuple[str, ...], per: Per) -> Iterator[Row]:
         mine = [link for link in self._version.links if self._in_slice(str(link[f"{per}_reference"]))]
-        if entity == "portfolios" and set(columns) <= set(LINKED):
+        if is_from_links(entity, columns):
             yield from mine
             return
-        linked = [column.name for column in all_entities()[entity].columns if column.name in LINKED]
+        linked = all_entities()[entity].linked
         for row in self._rows(entity):
-            if self._batch.batch_count == 1 or (
+            if (self._batch.batch_count == 1 and self.opened.references is None) or (
                 self._in_slice(str(row[f"{per}_reference"]))
                 if entity == f"{per}s"
                 else any(all(link[name] == row[name] for name in linked) for link in mine)
@@ -233,6 +265,8 @@ class MemoryLockedBatch:
                 yield row
 
     def _in_slice(self, reference: str) -> bool:
+        if self.opened.references is not None:
+            return reference in self.opened.references
         return crc32(reference.encode()) % self._batch.batch_count == self._batch.batch
 
 

@@ -2,10 +2,10 @@
 
 from functools import cache
 
-from dataharvest.entities.model import Column, Entity, Kind
+from dataharvest.entities.model import LINKED, Column, Entity, Kind
 from dataharvest.plugins import members_by_name, modules_of
 
-__all__ = ["Column", "Entity", "Kind", "all_entities"]
+__all__ = ["LINKED", "Column", "Entity", "Kind", "all_entities"]
 
 
 @cache

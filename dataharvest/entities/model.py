@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import Enum
 
+LINKED = ("client_reference", "portfolio_reference", "account_number")
+"""Columns by which records of one entity belong to those of another."""
+
 
 class Kind(Enum):
     """Type of a column: the pattern a cell must match and the PostgreSQL type that keeps it."""
@@ -44,3 +47,8 @@ class Entity:
     def table(self) -> str:
         """Table that holds the rows of every delivery of this entity."""
         return f"row_{self.name}"
+
+    @property
+    def linked(self) -> tuple[str, ...]:
+        """Its columns of `LINKED`."""
+        return tuple(column.name for column in self.columns if column.name in LINKED)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from dataharvest.rules.carrying import declaration
 from dataharvest.rules.needs import Rule, Work
 from dataharvest.transformers.model import Compute, Per, Reads
 
@@ -22,6 +23,7 @@ class OutboundMessage:
     takes: Reads
     fields: tuple[str, ...]
     build: Compute
+    logic_version: int
 
     @property
     def topic(self) -> str:
@@ -38,13 +40,26 @@ class OutboundMessage:
         """When it goes out and what holds afterwards."""
         return Rule(name=self.topic, needs=self.needs, provides=f"{self.name}_published", work=Work.PUBLISH)
 
+    @property
+    def made_by(self) -> str:
+        """The declaration in short: of messages that another one has made nobody knows which would be the same."""
+        return declaration(self.name, self.per, dict(self.reads), dict(self.takes), self.fields, self.logic_version)
+
 
 def outbound(
-    *, per: Per, reads: Reads, takes: Reads, fields: tuple[str, ...], needs: Collection[str] = ()
+    *,
+    per: Per,
+    reads: Reads,
+    takes: Reads,
+    fields: tuple[str, ...],
+    needs: Collection[str] = (),
+    logic_version: int = 1,
 ) -> Callable[[Compute], OutboundMessage]:
     """Declare a function as the builder of an outbound message; the topic is ``outbound.`` and the function's name.
 
-    It needs the transformers whose values it takes, and what ``needs`` adds.
+    It needs the transformers whose values it takes, and what ``needs`` adds. Raise ``logic_version`` when the same records
+    and values make another message: the next version of each set then looks at every message, not only at those whose
+    records or values have changed.
     """
 
     def declare(build: Compute) -> OutboundMessage:
@@ -56,6 +71,7 @@ def outbound(
             takes=takes,
             fields=fields,
             build=build,
+            logic_version=logic_version,
         )
 
     return declare

@@ -10,11 +10,12 @@ from dataharvest.ports.messaging import AttemptJournal, DeadLetters, Position, R
 from dataharvest.ports.quarantine import LockedRepair, Quarantine
 from dataharvest.ports.reading import StatusReader
 from dataharvest.ports.sets import LockedSet, Sets
-from dataharvest.ports.work import BatchesToSend, LockedBatch, Work
+from dataharvest.ports.work import BatchesToSend, BesideBase, LockedBatch, Work
 
 __all__ = [
     "AttemptJournal",
     "BatchesToSend",
+    "BesideBase",
     "Chunks",
     "Contracts",
     "DeadLetters",

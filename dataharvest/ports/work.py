@@ -11,7 +11,9 @@ from dataharvest.deliveries import (
     OpenBatch,
 )
 from dataharvest.messages import Batch, RuleReady
+from dataharvest.outbound import OutboundMessage
 from dataharvest.ports.messaging import Position
+from dataharvest.rules.carrying import NOTHING, Carried
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.transformers.model import Per, Reads
@@ -48,14 +50,17 @@ class LockedBatch(Protocol):
     async def store_values(self, values: pl.DataFrame, *, transformer: str, logic_version: int) -> None:
         """Store ``reference`` and ``fields`` (JSON) of the batch."""
 
+    async def carry_values(self, *, transformer: str) -> None:
+        """Store the base's values as the version's own; the first batch takes all of them, the others none."""
+
     async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
         """The newest message of older versions for each key of the batch, by reference."""
 
     async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
         """Store messages, unsent."""
 
-    async def mark_computed(self) -> None:
-        """Values or messages of the batch are stored."""
+    async def mark_computed(self, *, made_by: str | None = None) -> None:
+        """Values or messages of the batch are stored, by this declaration; what is taken over keeps the base's."""
 
     async def mark_done(self) -> None:
         """Nothing is left to do for the batch."""
@@ -73,13 +78,38 @@ class BatchesToSend(Protocol):
         """The batch is in Kafka, there; kept when the block ends without an error."""
 
 
+class BesideBase(Protocol):
+    """A version beside its base: the version published before it, of which every row is still there."""
+
+    carried: frozenset[str]
+    """What its other rules take over: for each the rule, a dot and ``links``, ``orphans``, ``values`` or ``messages``."""
+
+    def has_same_file(self, entity: str) -> bool:
+        """Whether both are made of the same delivery of the entity, or both of none."""
+
+    async def has_same(self, entity: str, columns: Sequence[str]) -> bool:
+        """Whether the rows of both are the same in these columns; False where there are too many to be compared."""
+
+    async def base_made_by(self, rule: str) -> str | None:
+        """The declaration by which all batches of a rule of the base were computed; None if there is no such one."""
+
+    async def changed_references(self, outbound: OutboundMessage) -> tuple[str, ...] | None:
+        """Clients or portfolios with other records or values than in the base, in order; None where they are too many.
+
+        To be asked only where the links are the same.
+        """
+
+
 class Work(Protocol):
     """Batches from plan to done."""
 
     async def record_counts(self, ready: RuleReady) -> dict[str, int]:
         """Stored records of the version by entity."""
 
-    async def plan(self, ready: RuleReady, *, batch_count: int) -> bool:
+    def beside_base(self, ready: RuleReady) -> AbstractAsyncContextManager[BesideBase | None]:
+        """The version and its base; None where it has none, does not count any more, or has the rule planned already."""
+
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
         """Insert the batches of a rule, unless they are planned already or the version was cancelled; whether this call did."""
 
     async def is_done(self, batch: Batch) -> bool:

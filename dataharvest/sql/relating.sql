@@ -85,3 +85,13 @@ DELETE FROM orphan WHERE set_version_id = $1
 
 -- name: forget_orphan_counts
 DELETE FROM orphan_count WHERE set_version_id = $1
+
+-- name: carry_links
+INSERT INTO link (set_version_id, client_reference, portfolio_reference, account_number)
+SELECT $1, client_reference, portfolio_reference, account_number FROM link WHERE set_version_id = $2
+
+-- name: carried_orphans
+SELECT c.kind, c.record_count,
+       (SELECT (array_agg(reference ORDER BY reference COLLATE "C"))[1:100] FROM orphan o
+        WHERE (o.set_version_id, o.kind) = (c.set_version_id, c.kind)) AS sample
+FROM orphan_count c WHERE c.set_version_id = $1 AND c.kind = ANY($2)

@@ -1,16 +1,19 @@
 -- name: due
--- Superseded deliveries whose rows nobody needs: every version that has them is published or cancelled.
+-- Superseded deliveries whose rows nobody needs: every version that has them, or is compared with one that has them, is published or
+-- cancelled.
 SELECT d.delivery_id FROM delivery d
 WHERE d.state = 'superseded' AND d.removed_at IS NULL AND d.chunk_count IS NOT NULL
   AND ($1::text IS NULL OR d.tenant = $1) AND ($2::date IS NULL OR d.business_date = $2)
-  AND NOT EXISTS (SELECT FROM set_version_delivery sd JOIN set_version v USING (set_version_id)
+  AND NOT EXISTS (SELECT FROM set_version_delivery sd
+                  JOIN set_version v ON sd.set_version_id IN (v.set_version_id, v.base_version_id)
                   WHERE sd.delivery_id = d.delivery_id AND v.state IN ('open', 'blocked'))
 ORDER BY d.delivery_id LIMIT 100
 
 -- name: lock_removable
 SELECT d.entity FROM delivery d
 WHERE d.delivery_id = $1 AND d.state = 'superseded' AND d.removed_at IS NULL
-  AND NOT EXISTS (SELECT FROM set_version_delivery sd JOIN set_version v USING (set_version_id)
+  AND NOT EXISTS (SELECT FROM set_version_delivery sd
+                  JOIN set_version v ON sd.set_version_id IN (v.set_version_id, v.base_version_id)
                   WHERE sd.delivery_id = d.delivery_id AND v.state IN ('open', 'blocked'))
 FOR UPDATE OF d
 

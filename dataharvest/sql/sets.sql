@@ -94,11 +94,13 @@ SELECT set_version_id FROM set_version
 WHERE tenant = $1 AND business_date = $2 AND state IN ('open', 'blocked') FOR UPDATE
 
 -- name: cancel_unpublished
+-- Returns what they were to be compared with.
 UPDATE set_version v SET state = 'cancelled'
 WHERE v.tenant = $1 AND v.business_date = $2 AND v.state IN ('open', 'blocked')
   AND NOT EXISTS (SELECT FROM outbound_message o WHERE o.set_version_id = v.set_version_id)
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id
                   AND b.rule LIKE 'outbound.%' AND b.computed_at IS NOT NULL)
+RETURNING base_version_id
 
 -- name: set_totals_problem
 -- The manifests known by now are decided about.
@@ -109,8 +111,19 @@ WHERE (tenant, business_date) = ($1, $2) AND problem IS DISTINCT FROM $3
   AND (problem IS NULL OR problem->>'rule' IN ('control_totals', 'manifest_required', 'stored_manifest'))
 
 -- name: create_version
-INSERT INTO set_version (tenant, business_date, version, edition)
-SELECT tenant, business_date, $3, edition FROM business_set WHERE (tenant, business_date) = ($1, $2)
+-- Its base is the version before it, cancelled ones aside, if that is published and of the same edition, so that no record of a file
+-- that both have was changed in between, and if all its rows are still there and stay: those of files that were complete until now,
+-- and of $4, the bases of versions that were cancelled for this one.
+INSERT INTO set_version (tenant, business_date, version, edition, base_version_id)
+SELECT s.tenant, s.business_date, $3, s.edition,
+       (SELECT b.set_version_id
+        FROM (SELECT * FROM set_version w WHERE (w.tenant, w.business_date) = ($1, $2) AND w.state <> 'cancelled'
+              ORDER BY w.version DESC LIMIT 1) b
+        WHERE b.state = 'published' AND b.edition = s.edition
+          AND (b.set_version_id = ANY($4::bigint[])
+               OR NOT EXISTS (SELECT FROM set_version_delivery d JOIN delivery USING (delivery_id)
+                              WHERE d.set_version_id = b.set_version_id AND delivery.state <> 'complete')))
+FROM business_set s WHERE (s.tenant, s.business_date) = ($1, $2)
 RETURNING set_version_id
 
 -- name: add_deliveries

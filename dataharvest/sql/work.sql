@@ -4,8 +4,8 @@ FROM set_version v JOIN set_version_delivery USING (set_version_id) JOIN deliver
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3)
 
 -- name: plan
-INSERT INTO batch (set_version_id, rule, batch_index, batch_count)
-SELECT v.set_version_id, $4, i, $5
+INSERT INTO batch (set_version_id, rule, batch_index, batch_count, carried, only_references)
+SELECT v.set_version_id, $4, i, $5, $6, $7
 FROM set_version v, generate_series(0, $5 - 1) AS i
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id AND b.rule = $4)
@@ -52,7 +52,7 @@ WHERE v.set_version_id = b.set_version_id AND (v.tenant, v.business_date, v.vers
 -- run side by side: helpers of one would cost the others more than they gain.
 SELECT set_config('enable_nestloop', 'off', true), set_config('work_mem', '64MB', true),
        set_config('max_parallel_workers_per_gather', '0', true),
-       v.set_version_id, v.state, b.computed_at, b.done_at,
+       v.set_version_id, v.state, b.computed_at, b.done_at, v.base_version_id, b.carried, b.only_references,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        -- A set is judged as the newest contract among its deliveries' says.
@@ -65,7 +65,15 @@ WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND 
 FOR SHARE OF v FOR UPDATE OF b
 
 -- name: computed
-UPDATE batch SET computed_at = clock_timestamp() WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
+-- What was taken over was made by what the base says, whoever took it.
+UPDATE batch b SET computed_at = clock_timestamp(),
+       made_by = CASE WHEN b.carried = '{}' THEN $4 ELSE
+           (SELECT min(o.made_by) FROM batch o WHERE o.set_version_id = v.base_version_id AND o.rule = $2) END
+FROM set_version v WHERE v.set_version_id = b.set_version_id AND (b.set_version_id, b.rule, b.batch_index) = ($1, $2, $3)
+
+-- name: carry_values
+INSERT INTO value (set_version_id, transformer, logic_version, reference, fields)
+SELECT $1, transformer, logic_version, reference, fields FROM value WHERE set_version_id = $2 AND transformer = $3
 
 -- name: done
 -- One that was done at once was never sent; nobody has to send it any more.
@@ -80,6 +88,7 @@ FROM set_version v CROSS JOIN LATERAL (
     SELECT o.reference, o.message_id, o.content_sha256, o.withdrawn FROM outbound_message o
     WHERE o.set_version_id = v.set_version_id AND o.kind = $3
       AND ($6 = 1 OR abs(hashtext(o.reference::text)::bigint) % $6 = $5)
+      AND ($7::uuid[] IS NULL OR o.reference = ANY($7))
     OFFSET 0) m
 WHERE v.tenant = $1 AND v.business_date = $2 AND v.version < $4
 ORDER BY m.reference, v.version DESC

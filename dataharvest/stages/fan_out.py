@@ -9,6 +9,8 @@ from dataharvest.messages import Batch, BatchDone, decode_rule_ready
 from dataharvest.ports import Sender, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.rules.batching import batch_count
+from dataharvest.rules.carrying import NOTHING
+from dataharvest.stages.carry_over import carry_over
 
 BATCHES_AT_ONCE = 2
 """Batches of one tenant that are sent and not done, at most: workers have time for others in between."""
@@ -40,9 +42,12 @@ async def fan_out(value: bytes, *, work: Work, sender: Sender, at_once: SmallBat
     rule = all_rules().get(ready.rule)
     if rule is None:
         raise Rejected(f"no rule is called {ready.rule!r}", rule="unknown_rule")
+    # There is nothing to be carried over to the first version.
+    carried = await carry_over(ready, rule, work=work) if ready.version > 1 else NOTHING
     counts = await work.record_counts(ready)
-    count = batch_count(counts, work=rule.work)
-    is_planned_now = await work.plan(ready, batch_count=count)
+    # Few clients or portfolios, named one by one, are one batch.
+    count = 1 if carried.references is not None else batch_count(counts, work=rule.work)
+    is_planned_now = await work.plan(ready, batch_count=count, carried=carried)
     failpoint("fan_out.planned")
     first = Batch(**ready.model_dump(exclude={"type"}), batch=0, batch_count=count)
     is_small = at_once is not None and count == 1 and sum(counts.values()) <= at_once.most_records

@@ -23,7 +23,7 @@ async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender
         opened = locked.opened
         if not opened.computed:
             stored = await _store(locked, batch, outbound)
-            await locked.mark_computed()
+            await locked.mark_computed(made_by=outbound.made_by)
     failpoint("publish.stored")
     if stored is None:
         unsent = await work.unsent_outbound(opened, batch, kind=outbound.name)

@@ -4,7 +4,7 @@ import polars as pl
 
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
-from dataharvest.ports import Work
+from dataharvest.ports import LockedBatch, Work
 from dataharvest.rules.money import money_column
 from dataharvest.transformers import Transformer
 
@@ -15,13 +15,20 @@ async def transform(batch: Batch, transformer: Transformer, *, work: Work) -> bo
         if locked is None:
             return False
         if not locked.opened.computed:
-            frames = await locked.frames(transformer.reads, per=transformer.per)
-            values = as_json(transformer.compute(**frames), tuple(transformer.values))
-            failpoint("transform.computed")
-            await locked.store_values(values, transformer=transformer.name, logic_version=transformer.logic_version)
-            await locked.mark_computed()
+            if "values" in locked.opened.carried:
+                await locked.carry_values(transformer=transformer.name)
+            else:
+                await _compute(locked, transformer)
+            await locked.mark_computed(made_by=transformer.made_by)
             await locked.mark_done()
     return True
+
+
+async def _compute(locked: LockedBatch, transformer: Transformer) -> None:
+    frames = await locked.frames(transformer.reads, per=transformer.per)
+    values = as_json(transformer.compute(**frames), tuple(transformer.values))
+    failpoint("transform.computed")
+    await locked.store_values(values, transformer=transformer.name, logic_version=transformer.logic_version)
 
 
 def as_json(values: pl.DataFrame, names: tuple[str, ...]) -> pl.DataFrame:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import polars as pl
 
+from dataharvest.rules.carrying import declaration
 from dataharvest.rules.needs import Rule, Work
 
 Per = Literal["client", "portfolio"]
@@ -41,6 +42,12 @@ class Transformer:
     def rule(self) -> Rule:
         """When it runs and what holds afterwards."""
         return Rule(name=self.name, needs=self.needs, provides=self.name, work=Work.TRANSFORM)
+
+    @property
+    def made_by(self) -> str:
+        """The declaration in short: what another one has computed is not the same."""
+        values = {name: str(kind) for name, kind in self.values.items()}
+        return declaration(self.name, self.per, dict(self.reads), values, self.logic_version)
 
 
 def transformer(

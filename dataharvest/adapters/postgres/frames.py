@@ -9,10 +9,10 @@ from dataharvest.adapters.postgres.csv_frames import frame_of
 from dataharvest.deliveries import OpenBatch
 from dataharvest.entities import Kind, all_entities
 from dataharvest.messages import Batch
+from dataharvest.rules.carrying import is_from_links
 from dataharvest.transformers import all_transformers
 from dataharvest.transformers.model import AMOUNT, Per, Reads
 
-_LINKED = ("client_reference", "portfolio_reference", "account_number")
 _LOOKED_FOR_ORPHANS = ("portfolios", "accounts", "transactions")
 
 
@@ -25,9 +25,9 @@ async def read_entity(
     """
     selected = ", ".join(f"r.{column}" for column in columns)
     sliced_by = _sliced_by(per, batch)
-    if name == "portfolios" and set(columns) <= set(_LINKED):
+    if is_from_links(name, columns):
         query = f"SELECT {selected} FROM link r WHERE r.set_version_id = {opened.set_version_id}"
-        query += _in_slice(f"r.{sliced_by}", batch)
+        query += _in_slice(f"r.{sliced_by}", batch, opened)
     else:
         entity = all_entities()[name]
         condition = _concerns(name, sliced_by, own=f"{per}s", opened=opened, batch=batch)
@@ -72,7 +72,9 @@ async def _copy_out(connection: Connection, query: str, columns: tuple[str, ...]
     return frame_of(buffer.getvalue(), columns)
 
 
-def _in_slice(expression: str, batch: Batch) -> str:
+def _in_slice(expression: str, batch: Batch, opened: OpenBatch) -> str:
+    if opened.references is not None:
+        return f" AND {expression} = ANY('{{{','.join(opened.references)}}}'::uuid[])"
     if batch.batch_count == 1:
         return ""
     return f" AND abs(hashtext({expression}::text)::bigint) % {batch.batch_count} = {batch.batch}"
@@ -91,24 +93,25 @@ def _sliced_by(per: Per, batch: Batch) -> str:
 def _values_in_slice(opened: OpenBatch, batch: Batch) -> str:
     own = all_transformers().get(batch.rule)
     if batch.batch_count == 1 or own is None or _sliced_by(own.per, batch) == f"{own.per}_reference":
-        return _in_slice("r.reference", batch)
+        return _in_slice("r.reference", batch, opened)
     # Of a transformer's batch the values that were computed from its frames: a value does not know the portfolio's account.
     # The rows of a superseded file may be gone; orphans among them have no link.
-    mine = f"AND p.portfolio_reference = r.reference{_in_slice('p.account_number', batch)}"
+    mine = f"AND p.portfolio_reference = r.reference{_in_slice('p.account_number', batch, opened)}"
     rows = f"SELECT FROM {all_entities()['portfolios'].table} p WHERE p.delivery_id = {opened.delivery_of('portfolios')} {mine}"
     return f" AND (EXISTS ({rows}) OR EXISTS (SELECT FROM link p WHERE p.set_version_id = {opened.set_version_id} {mine}))"
 
 
 def _concerns(name: str, sliced_by: str, *, own: str, opened: OpenBatch, batch: Batch) -> str:
-    if batch.batch_count == 1:
+    if batch.batch_count == 1 and opened.references is None:
         return ""
     if name == own:
-        return _in_slice(f"r.{sliced_by}", batch)
-    linked = [column.name for column in all_entities()[name].columns if column.name in _LINKED]
+        return _in_slice(f"r.{sliced_by}", batch, opened)
+    linked = all_entities()[name].linked
     if not linked:
         return ""
     same = " AND ".join(f"l.{column} = r.{column}" for column in linked)
-    links = f"SELECT FROM link l WHERE l.set_version_id = {opened.set_version_id} AND {same}{_in_slice(f'l.{sliced_by}', batch)}"
-    its_own = _in_slice(f"r.{sliced_by}", batch) if sliced_by in linked else ""
+    mine = _in_slice(f"l.{sliced_by}", batch, opened)
+    links = f"SELECT FROM link l WHERE l.set_version_id = {opened.set_version_id} AND {same}{mine}"
+    its_own = _in_slice(f"r.{sliced_by}", batch, opened) if sliced_by in linked else ""
     # Without orphans every record is linked, and a row in the slice need not be looked up; relating vouches for no other entity.
     return its_own if its_own and opened.all_linked and name in _LOOKED_FOR_ORPHANS else f"{its_own} AND EXISTS ({links})"

@@ -6,14 +6,13 @@ from uuid import UUID
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery
-from dataharvest.entities import Entity, all_entities
+from dataharvest.entities import LINKED, Entity, all_entities
 from dataharvest.lineage import FoundKey, OutboundRecord, SourceDelivery
 from dataharvest.objects import ObjectVersion
 from dataharvest.outbound import all_outbound
 from dataharvest.sql import queries
 
 _SQL = queries("lineage")
-_LINKED = ("client_reference", "portfolio_reference", "account_number")
 
 Per = Literal["client", "portfolio"]
 
@@ -56,7 +55,7 @@ class PostgresOrigins:
 
 
 async def _linked_keys(connection: Connection, message: OutboundRecord, entity: Entity, per: Per, limit: int) -> list[FoundKey]:
-    if entity.natural_key not in _LINKED:
+    if entity.natural_key not in LINKED:
         return []
     query = _SQL["linked_keys"].format(key=entity.natural_key, per=per)
     rows = await connection.fetch(query, message.set_version_id, message.reference, limit)
@@ -67,7 +66,7 @@ def _concerned(entity: Entity, per: Per) -> str:
     if entity.name == f"{per}s":
         # $2 is not needed, and PostgreSQL wants to know its type.
         return f"$2::bigint IS NOT NULL AND r.{per}_reference = $3"
-    linked = [column.name for column in entity.columns if column.name in _LINKED]
+    linked = entity.linked
     same = " AND ".join(f"l.{column} = r.{column}" for column in linked) or "true"
     return f"EXISTS (SELECT FROM link l WHERE l.set_version_id = $2 AND l.{per}_reference = $3 AND {same})"
 

@@ -21,7 +21,6 @@ from dataharvest.sql import queries
 from dataharvest.transformers import AMOUNT, Transformer, all_transformers
 
 _SQL = queries("reconciliation")
-_LINKED = ("client_reference", "portfolio_reference", "account_number")
 
 Row = asyncpg.Record
 
@@ -149,7 +148,7 @@ async def _copied(
     arguments = [version["deliveries"].get(name)]
     if name != f"{message.per}s":
         # A row goes into every message that it is linked to: the account of two portfolios into both.
-        shared = ", ".join(column.name for column in entity.columns if column.name in _LINKED)
+        shared = ", ".join(entity.linked)
         keys = f"(SELECT DISTINCT {message.per}_reference AS receiver, {shared} FROM link WHERE set_version_id = $2) l"
         source = f"{keys} JOIN {entity.table} r USING ({shared}) WHERE r.delivery_id = $1"
         arguments.append(version["set_version_id"])

@@ -16,6 +16,10 @@ _SLICED = {"portfolios": "p", "transactions": "t", "accounts": "a"}
 """Tables whose rows are gone through, and what they are called in the statements."""
 _FILES = " || ',' || ".join(f"pg_relation_filenode('row_{name}')" for name in _SLICED)
 _WHOLE = dict.fromkeys(_SLICED, "")
+_HALVES = ("links", "orphans")
+"""What even and odd slices go for, by the names under which a version takes it over from its base."""
+_OF_PORTFOLIOS = ("portfolios without an account", "portfolios without a client")
+_OF_OTHERS = ("transactions without an account", "accounts without a portfolio")
 
 Places = dict[str, str]
 """A condition for each table that is gone through."""
@@ -67,7 +71,13 @@ async def _relate_whole(connection: Connection, opened: OpenBatch) -> dict[str, 
 
 async def _relate_part(connection: Connection, batch: Batch, opened: OpenBatch) -> tuple[list[Orphans], int]:
     """The orphans of a slice, and how many rows it went through."""
-    places = await _places(connection, batch, opened)
+    if _HALVES[batch.batch % 2] not in opened.carried:
+        places = await _places(connection, batch, opened)
+    elif batch.batch < 2:
+        # The first slice of its kind takes over everything, and has seen all that the base's slices saw.
+        places = _WHOLE
+    else:
+        return [], 0
     if batch.batch % 2 == 0:
         found, seen = await _portfolios(connection, opened, places), _placed("seen_portfolios", places)
         return found, await connection.fetchval(seen, opened.delivery_of("portfolios"))
@@ -76,13 +86,22 @@ async def _relate_part(connection: Connection, batch: Batch, opened: OpenBatch) 
 
 
 async def _portfolios(connection: Connection, opened: OpenBatch, places: Places) -> list[Orphans]:
+    if "links" in opened.carried:
+        await connection.execute(_SQL["carry_links"], opened.set_version_id, opened.base_version_id)
+        return await _carried_orphans(connection, opened, _OF_PORTFOLIOS)
     deliveries = map(opened.delivery_of, ("portfolios", "clients", "accounts"))
     return [Orphans(*row) for row in await connection.fetch(_placed("portfolios", places), opened.set_version_id, *deliveries)]
 
 
 async def _others(connection: Connection, opened: OpenBatch, places: Places) -> list[Orphans]:
+    if "orphans" in opened.carried:
+        return await _carried_orphans(connection, opened, _OF_OTHERS)
     deliveries = map(opened.delivery_of, ("portfolios", "accounts", "transactions"))
     return [Orphans(*row) for row in await connection.fetch(_placed("others", places), *deliveries)]
+
+
+async def _carried_orphans(connection: Connection, opened: OpenBatch, kinds: tuple[str, ...]) -> list[Orphans]:
+    return [Orphans(*row) for row in await connection.fetch(_SQL["carried_orphans"], opened.base_version_id, kinds)]
 
 
 async def _add(connection: Connection, opened: OpenBatch, found: list[Orphans]) -> None:

@@ -129,9 +129,11 @@ class LockedSet:
     async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
         """See the port."""
         execute = self._connection.execute
-        await execute(_SQL["lock_versions"], *self._key)
-        await execute(_SQL["cancel_unpublished"], *self._key)
-        set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version)
+        bases: list[int | None] = []
+        if version > 1:
+            await execute(_SQL["lock_versions"], *self._key)
+            bases = [row["base_version_id"] for row in await self._connection.fetch(_SQL["cancel_unpublished"], *self._key)]
+        set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version, bases)
         facts = [persisted(entity) for entity in (*deliveries, *waived)]
         await execute(_SQL["add_deliveries"], set_version_id, list(deliveries), list(deliveries.values()), facts)
         await execute(_SQL["drop_repairs"], list(deliveries.values()))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import polars as pl
 
+from dataharvest.adapters.postgres.carrying import BesideBase
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
 from dataharvest.adapters.postgres.notifications import add_notification
@@ -15,12 +16,15 @@ from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Position
+from dataharvest.rules.carrying import NOTHING, Carried
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
 from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
 
 _SQL = queries("work")
+_FOR_BATCHES = "SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'; SET LOCAL max_parallel_workers_per_gather = 0"
+"""As `begin` sets it, and why is said there."""
 
 
 class PostgresWork:
@@ -36,10 +40,24 @@ class PostgresWork:
             rows = await connection.fetch(_SQL["record_counts"], *_version(ready))
         return {row["entity"]: row["persisted_count"] for row in rows}
 
-    async def plan(self, ready: RuleReady, *, batch_count: int) -> bool:
+    @asynccontextmanager
+    async def beside_base(self, ready: RuleReady) -> AsyncIterator[BesideBase | None]:
         """See the port."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["plan"], *_version(ready), ready.rule, batch_count)
+            row: Any = await connection.fetchrow(queries("carrying")["pair"], *_version(ready), ready.rule)
+            if row is None:
+                yield None
+                return
+            await self._summaries.refresh()
+            async with connection.transaction():
+                await connection.execute(_FOR_BATCHES)
+                yield BesideBase(connection, row)
+
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
+        """See the port."""
+        async with self._database.connection() as connection:
+            arguments = (*_version(ready), ready.rule, batch_count, carried.names, carried.references)
+            rows = await connection.fetch(_SQL["plan"], *arguments)
         return bool(rows)
 
     async def is_done(self, batch: Batch) -> bool:
@@ -83,14 +101,7 @@ class PostgresWork:
             if row is None or row["state"] in ("cancelled", "blocked"):
                 yield None
                 return
-            opened = OpenBatch(
-                row["set_version_id"],
-                row["computed_at"] is not None,
-                row["deliveries"],
-                row["contract_version"] or 0,
-                row["all_linked"],
-            )
-            yield LockedBatch(connection, batch, opened)
+            yield LockedBatch(connection, batch, _opened(row))
 
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
         """See the port."""
@@ -168,12 +179,17 @@ class LockedBatch:
         frame = values.with_columns(**{name: pl.lit(value) for name, value in constants.items()})
         await copy_frame(self._connection, "value", frame.select(*constants, "reference", "fields"))
 
+    async def carry_values(self, *, transformer: str) -> None:
+        """See the port."""
+        if self._batch.batch == 0:
+            version, base = self.opened.set_version_id, self.opened.base_version_id
+            await self._connection.execute(_SQL["carry_values"], version, base, transformer)
+
     async def last_outbound(self, *, kind: str) -> dict[str, LastMessage]:
         """See the port."""
-        batch = self._batch
-        rows = await self._connection.fetch(
-            _SQL["last_outbound"], batch.tenant, batch.business_date, kind, batch.version, batch.batch, batch.batch_count
-        )
+        batch, only = self._batch, self.opened.references
+        places = batch.tenant, batch.business_date, kind, batch.version, batch.batch, batch.batch_count
+        rows = await self._connection.fetch(_SQL["last_outbound"], *places, only)
         # The driver's own kind of UUID cannot be written as JSON.
         return {
             str(row["reference"]): LastMessage(UUID(str(row["message_id"])), row["content_sha256"], row["withdrawn"])
@@ -194,9 +210,10 @@ class LockedBatch:
         ]
         await self._connection.copy_records_to_table("outbound_message", records=records, columns=columns.split())
 
-    async def mark_computed(self) -> None:
+    async def mark_computed(self, *, made_by: str | None = None) -> None:
         """See the port."""
-        await self._connection.execute(_SQL["computed"], self.opened.set_version_id, self._batch.rule, self._batch.batch)
+        place = self.opened.set_version_id, self._batch.rule, self._batch.batch
+        await self._connection.execute(_SQL["computed"], *place, made_by)
 
     async def mark_done(self) -> None:
         """See the port."""
@@ -205,6 +222,20 @@ class LockedBatch:
 
 def _version(message: RuleReady | Batch) -> tuple[Any, ...]:
     return (*SetKey(message.tenant, message.business_date), message.version)
+
+
+def _opened(row: Any) -> OpenBatch:
+    only = row["only_references"]
+    return OpenBatch(
+        row["set_version_id"],
+        row["computed_at"] is not None,
+        row["deliveries"],
+        row["contract_version"] or 0,
+        row["all_linked"],
+        row["base_version_id"],
+        frozenset(row["carried"]),
+        None if only is None else tuple(map(str, only)),
+    )
 
 
 async def _mark_sent(connection: Connection, batch: Batch, position: Position | None) -> None:
