@@ -11,7 +11,7 @@ from dataharvest.adapters.http_caller import HttpCaller
 from dataharvest.adapters.kafka import KafkaDeadLetters, KafkaSender
 from dataharvest.adapters.kafka_admin import KafkaConsumption
 from dataharvest.adapters.postgres.chunks import PostgresChunks
-from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.connection import NO_SETTINGS, PLANNED_ONCE, Database
 from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
@@ -48,6 +48,8 @@ from dataharvest.stages.sweep_effects import SweptSets
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+_BUSY_ROLES = ("worker", "split")
 
 
 @dataclass
@@ -103,6 +105,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
         application_name=f"dataharvest {run_id}",
+        settings=PLANNED_ONCE if role in _BUSY_ROLES else NO_SETTINGS,
     )
     sender = KafkaSender(settings.broker)
     objects = S3ObjectStore(s3_client_of(settings))

@@ -206,6 +206,9 @@ SET state = $2, failure = $3, repeat_of = $4, content_sha256 = coalesce($5, cont
     quarantined_count = NULL, duplicate_count = NULL, accepted_count = NULL
 WHERE delivery_id = $1
 
+-- name: plan_for_rows
+SET LOCAL plan_cache_mode = auto
+
 -- name: remove_chunks
 DELETE FROM chunk WHERE delivery_id = $1
 

@@ -63,7 +63,8 @@ UPDATE delivery SET judgement_sent_at = clock_timestamp()
 WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR NO KEY UPDATE SKIP LOCKED)
 
 -- name: lock
-SELECT * FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR UPDATE
+-- What comes next in the transaction goes through rows, and is planned for as many as there are.
+SELECT *, set_config('plan_cache_mode', 'auto', true) FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR UPDATE
 
 -- name: room
 -- Copies are few or the file was doubled by mistake; spilling them to disk costs more than comparing them.

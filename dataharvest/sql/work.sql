@@ -50,7 +50,8 @@ WHERE v.set_version_id = b.set_version_id AND (v.tenant, v.business_date, v.vers
 -- takes thousands for a few, and a nested loop over them runs for minutes; what a batch joins is never small enough for one to be
 -- worth it. A hash of them fits: spilling it to disk for every batch would cost more than the batch. And two of a tenant's batches
 -- run side by side: helpers of one would cost the others more than they gain.
-SELECT set_config('enable_nestloop', 'off', true), set_config('work_mem', '64MB', true),
+SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_nestloop', 'off', true),
+       set_config('work_mem', '64MB', true),
        set_config('max_parallel_workers_per_gather', '0', true),
        v.set_version_id, v.state, b.computed_at, b.done_at, v.base_version_id, b.carried, b.only_references,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d

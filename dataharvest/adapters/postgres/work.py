@@ -23,7 +23,10 @@ from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
 
 _SQL = queries("work")
-_FOR_BATCHES = "SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'; SET LOCAL max_parallel_workers_per_gather = 0"
+_FOR_BATCHES = (
+    "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'; "
+    "SET LOCAL max_parallel_workers_per_gather = 0"
+)
 """As `begin` sets it, and why is said there."""
 
 
