@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from dataharvest.entities import all_entities
 from dataharvest.messages import RuleReady
 from dataharvest.outbound import OutboundMessage, all_outbound
 from dataharvest.ports import BesideBase, Work
@@ -41,10 +42,12 @@ async def _has_all_the_same(pair: BesideBase, columns_of: Mapping[str, tuple[str
 
 
 async def _values(pair: BesideBase, transformer: Transformer) -> Carried:
-    is_same = all(pair.has_same_file(name) or is_from_links(name, columns) for name, columns in transformer.reads.items())
-    if is_same and await pair.base_made_by(transformer.name) == transformer.made_by:
-        return Carried(("values",))
-    return NOTHING
+    if await pair.base_made_by(transformer.name) != transformer.made_by:
+        return NOTHING
+    # With its links a record also keeps the clients and portfolios that it concerns.
+    read = {name: (*all_entities()[name].linked, *columns) for name, columns in transformer.reads.items()}
+    rows = {name: columns for name, columns in read.items() if not is_from_links(name, transformer.reads[name])}
+    return Carried(("values",)) if await _has_all_the_same(pair, rows) else NOTHING
 
 
 async def _messages(pair: BesideBase, outbound: OutboundMessage) -> Carried:

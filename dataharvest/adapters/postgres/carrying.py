@@ -36,7 +36,7 @@ class BesideBase:
         new, old = self._new[entity], self._old[entity]
         if self._counts[str(new)] != self._counts[str(old)]:
             return False
-        query = _filled("has_same", columns=", ".join(columns), table=all_entities()[entity].table)
+        query = _filled("has_same", columns=", ".join(dict.fromkeys(columns)), table=all_entities()[entity].table)
         is_same: bool = await self._connection.fetchval(query, new, old)
         return is_same
 
