@@ -36,6 +36,7 @@ BENCHMARKS = (
     Benchmark("P2", "p2", short=("--rows", "300000")),
     Benchmark("P3", "p3", short=("--megabytes", "500"), full=("--megabytes", "10000")),
     Benchmark("judgement", "judgement", short=("--rows", "1000000"), full=("--rows", "1000000", "3000000", "10000000")),
+    Benchmark("copies", "copies", short=("--rows", "1000000", "--copies", "4")),
     Benchmark("P4", "p4", full=("--sets", "200")),
     Benchmark("idle", "idle", short=("--seconds", "20", "--rounds", "3")),
     Benchmark("P5", "p5", short=("--rows", "1000000", "6000000", "--rounds", "1")),

@@ -79,7 +79,7 @@ def fresh_site(*, program: Sequence[str] = (_PROGRAM,)) -> Iterator[tuple[Site, 
             site.up()
             yield site, Path(folder)
         finally:
-            site.stack.down()
+            site.stack.erase()
 
 
 def keep_result(name: str, result: object) -> None:
@@ -107,6 +107,7 @@ def upload(environment: Mapping[str, str], path: Path, key: str) -> None:
 def uploading(environment: Mapping[str, str]) -> Iterator[Callable[[Path, str], None]]:
     """A function that puts a file into the bucket under a key; threads may share it."""
     import boto3
+    from botocore.config import Config
 
     client = boto3.client(
         "s3",
@@ -114,6 +115,8 @@ def uploading(environment: Mapping[str, str]) -> Iterator[Callable[[Path, str], 
         aws_access_key_id=environment["DATAHARVEST_S3_ACCESS_KEY"],
         aws_secret_access_key=environment["DATAHARVEST_S3_SECRET_KEY"],
         region_name=environment["DATAHARVEST_S3_REGION"],
+        # The server copies the parts of gigabytes before it answers; asked again it no longer has them.
+        config=Config(read_timeout=900),
     )
     bucket = environment["DATAHARVEST_S3_BUCKET"]
     try:

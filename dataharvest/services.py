@@ -26,7 +26,7 @@ from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.adapters.postgres.sweeping import PostgresSweepState
 from dataharvest.adapters.postgres.tenants import PostgresTenants
 from dataharvest.adapters.postgres.work import PostgresWork
-from dataharvest.adapters.s3 import S3ObjectStore, s3_client
+from dataharvest.adapters.s3 import ANSWER_S, S3ObjectStore, s3_client
 from dataharvest.measuring import Measuring
 from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectStore
@@ -200,13 +200,14 @@ def connect(settings: Settings, *, role: str) -> Connected:
     )
 
 
-def s3_client_of(settings: Settings) -> "S3Client":
+def s3_client_of(settings: Settings, *, answer_s: float = ANSWER_S) -> "S3Client":
     """A client of the bucket's server."""
     return s3_client(
         endpoint_url=settings.s3_endpoint_url,
         access_key=_plain(settings.s3_access_key),
         secret_key=_plain(settings.s3_secret_key),
         region=settings.s3_region,
+        answer_s=answer_s,
     )
 
 

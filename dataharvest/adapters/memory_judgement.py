@@ -31,7 +31,7 @@ class MemoryJudgements:
             except ConservationBroken as broken:
                 await self.note_broken(delivery_id, str(broken))
                 return "broken"
-            row.state, row.judgement_is_sent, row.failure, row.counted_rows = "judging", False, None, 0
+            row.state, row.judgement_is_sent, row.failure = "judging", False, None
         return row.state
 
     async def begin_small(self, delivery_id: int, *, at_most: int) -> bool:
@@ -73,7 +73,14 @@ class MemoryJudgements:
             return
         judgement = MemoryLockedJudgement(self._ledger, row, hashing=self._hashing, slice_rows=self._slice_rows)
         yield judgement
-        row.counted_rows = judgement.counted_rows
+        row.counted_rows, row.copies = judgement.counted_rows, judgement.copies
+        row.are_copies_decided = judgement.are_copies_decided
+        if row.state != "judging":
+            _forget(row)
+
+    async def forget_concluded(self) -> int:
+        """See the port."""
+        return sum(_forget(row) for row in self._rows.values() if row.state != "judging")
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """See the port."""
@@ -120,6 +127,13 @@ class MemoryRemovals:
 
 def _span(sealing: Sealing) -> tuple[int, int]:
     return sealing.content_start, sealing.content_end
+
+
+def _forget(row: StoredDelivery) -> bool:
+    """Forget what was kept between steps; whether there was anything."""
+    was_kept = bool(row.counted_rows or row.copies)
+    row.counted_rows, row.are_copies_decided, row.copies = 0, False, {}
+    return was_kept
 
 
 def _message(row: StoredDelivery) -> Judgement:

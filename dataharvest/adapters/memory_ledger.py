@@ -17,6 +17,7 @@ from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Position
 from dataharvest.quarantine import HistoryLine, Signature, State
 from dataharvest.rules.carrying import NOTHING, Carried
+from dataharvest.rules.duplicates import Copy
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import OutboundRow
@@ -61,6 +62,9 @@ class StoredDelivery:
     judgement_is_sent: bool = False
     counted_rows: int = 0
     """Rows that were counted in slices of its judgement so far."""
+    are_copies_decided: bool = False
+    copies: dict[int, list[Copy]] = field(default_factory=dict)
+    """Those that its judgement has read again so far, by chunk."""
     is_removed: bool = False
     """Its rows are gone."""
     duplicates: dict[int, int] = field(default_factory=dict)

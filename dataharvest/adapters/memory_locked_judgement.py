@@ -28,10 +28,12 @@ class MemoryLockedJudgement:
         self._hashing = hashing
         self._slice_rows = slice_rows
         self.counted_rows = row.counted_rows
+        self.are_copies_decided = row.are_copies_decided
         self._rule: DuplicateRule = "reject"
         self._spots: dict[str, list[Spot]] = {}
         self._listed: set[str] = set()
-        self._copies: dict[int, list[Copy]] = {}
+        self.copies: dict[int, list[Copy]] = dict(row.copies)
+        """Those that were read again, by chunk."""
         self.subject = JudgedDelivery(
             delivery_id=row.delivery_id,
             tenant=row.tenant,
@@ -43,10 +45,21 @@ class MemoryLockedJudgement:
 
     async def count_next(self) -> bool:
         """See the port."""
-        if self._row.persisted_count <= max(self._slice_rows, self.counted_rows):
+        count = self._row.persisted_count
+        # Where there may be copies, as many steps again look for them.
+        if not self._is_large or self.counted_rows >= count * (2 if self._has_suspects() else 1):
             return True
         self.counted_rows += self._slice_rows
         return False
+
+    @property
+    def _is_large(self) -> bool:
+        return self._row.persisted_count > self._slice_rows
+
+    def _has_suspects(self) -> bool:
+        entity = all_entities()[self.subject.entity]
+        keys = [key for _, checked in self._row.chunks.values() for key in natural_keys(checked, entity)]
+        return len(set(map(self._hashing, keys))) < len(keys)
 
     async def weigh(self) -> bool:
         """See the port."""
@@ -58,14 +71,18 @@ class MemoryLockedJudgement:
             for number, key in enumerate(keys):
                 found.setdefault(key, []).append((index, number))
         self._spots = {key: spots for key, spots in found.items() if len(spots) > 1}
-        return bool(self._spots) or len(set(map(self._hashing, found))) < len(found)
+        return self._has_suspects()
 
-    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace]:
+    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
         """See the port."""
         self._rule = rule
         self._listed = set(sorted(self._spots, key=lambda key: (self._spots[key][0][0], key))[:LISTED_KEYS])
         wanted = {index for key in self._listed for index, _ in self._spots[key][:LISTED_COPIES]}
         wanted |= {index for key in self._spots if (index := self._ambiguous_in(key)) is not None}
+        if self._is_large and not self.are_copies_decided:
+            self.are_copies_decided = True
+            return None
+        wanted -= self.copies.keys()
         places = [metadata for index, (metadata, _) in sorted(self._row.chunks.items()) if index in wanted]
         return [
             ChunkPlace(one.index, one.byte_offset, one.byte_length, one.first_line, bytes.fromhex(one.sha256)) for one in places
@@ -78,7 +95,7 @@ class MemoryLockedJudgement:
 
     async def settle(self, index: int, copies: Sequence[Copy], *, check: Callable[[bytes], CheckedChunk]) -> None:
         """See the port."""
-        self._copies[index] = list(copies)
+        self.copies[index] = list(copies)
 
     async def complete(self) -> str:
         """See the port."""
@@ -106,7 +123,7 @@ class MemoryLockedJudgement:
 
     def _fates(self, key: str) -> list[tuple[Spot, str]]:
         winner, ambiguous = self._winner(key), self._ambiguous_in(key)
-        is_unsettled = ambiguous is not None and ambiguous not in self._copies
+        is_unsettled = ambiguous is not None and ambiguous not in self.copies
         fates = []
         for spot in self._spots[key]:
             if winner is None or (is_unsettled and spot[0] == ambiguous):
@@ -130,7 +147,7 @@ class MemoryLockedJudgement:
     def _entries(self, index: int, held: Counter[str]) -> list[QuarantinedRecord]:
         column = all_entities()[self.subject.entity].natural_key
         entries = []
-        for one in self._copies.get(index, ()):
+        for one in self.copies.get(index, ()):
             key = one.natural_key
             if key in self._listed and held[key] and one.line in self._lines(key):
                 count = len(self._spots[key])
@@ -143,7 +160,7 @@ class MemoryLockedJudgement:
         return entries
 
     def _lines(self, key: str) -> list[int]:
-        found = [one.line for _, copies in sorted(self._copies.items()) for one in copies if one.natural_key == key]
+        found = [one.line for _, copies in sorted(self.copies.items()) for one in copies if one.natural_key == key]
         return found[:LISTED_COPIES]
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _UPLOAD = TransferConfig(multipart_threshold=16 * 1_048_576, multipart_chunksize=8 * 1_048_576, max_concurrency=4)
+ANSWER_S, UPLOAD_ANSWER_S = 20.0, 900.0
+"""How long a server may say nothing; and while it puts the parts of an upload together: some copy all of them, gigabytes."""
 # 400 from a HEAD: no object can have this name.
 _NO_SUCH_OBJECT = (400, 404)
 _UNEXPLAINED = {400, 403, 404}
@@ -31,11 +33,16 @@ _UNEXPLAINED = {400, 403, 404}
 Answer = TypeVar("Answer")
 
 
-def s3_client(*, endpoint_url: str | None, access_key: str | None, secret_key: str | None, region: str) -> "S3Client":
-    """A client of AWS, or of the server at ``endpoint_url``; without keys boto3 looks for credentials itself."""
+def s3_client(
+    *, endpoint_url: str | None, access_key: str | None, secret_key: str | None, region: str, answer_s: float = ANSWER_S
+) -> "S3Client":
+    """A client of AWS, or of the server at ``endpoint_url``; without keys boto3 looks for credentials itself.
+
+    A server that says nothing for ``answer_s`` seconds is asked again.
+    """
     config = Config(
         connect_timeout=5,
-        read_timeout=20,
+        read_timeout=answer_s,
         retries={"mode": "standard", "max_attempts": 4},
         max_pool_connections=24,
         # Servers other than AWS rarely have a DNS name per bucket, nor know the newest checksums.
@@ -56,9 +63,10 @@ def s3_client(*, endpoint_url: str | None, access_key: str | None, secret_key: s
 class S3ObjectStore:
     """The object store on a real server; boto3 runs in threads of its own, ``threads`` calls at a time."""
 
-    def __init__(self, client: "S3Client", *, threads: int = 12) -> None:
-        """Keep the client; nothing is sent yet."""
+    def __init__(self, client: "S3Client", *, threads: int = 12, uploads_by: "S3Client | None" = None) -> None:
+        """Keep the client, and the one that uploads large files if that is another; nothing is sent yet."""
         self._client = client
+        self._uploads_by = uploads_by or client
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="s3")
         self._ended = False
 
@@ -99,7 +107,7 @@ class S3ObjectStore:
 
     async def put_stream(self, bucket: str, key: str, pieces: AsyncIterable[bytes]) -> int:
         """See `ObjectStore`."""
-        return await upload(self._client, bucket, key, pieces, in_thread=self._in_thread)
+        return await upload(self._uploads_by, bucket, key, pieces, in_thread=self._in_thread)
 
     async def put_file(self, bucket: str, key: str, path: Path) -> None:
         """See `ObjectStore`."""
@@ -171,7 +179,7 @@ class S3ObjectStore:
 
     def _put_file(self, bucket: str, key: str, path: Path) -> None:
         with path.open("rb") as file, translated(bucket, key):
-            self._client.upload_fileobj(file, bucket, key, Config=_UPLOAD)
+            self._uploads_by.upload_fileobj(file, bucket, key, Config=_UPLOAD)
 
 
 def _whole_seconds(moment: datetime) -> datetime:

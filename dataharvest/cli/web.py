@@ -88,13 +88,13 @@ async def _serve(settings: "Settings", listening: socket.socket, *, names: list[
 
     from dataharvest.adapters.postgres.connection import Database
     from dataharvest.adapters.postgres.schema import require_current_schema
-    from dataharvest.adapters.s3 import S3ObjectStore
+    from dataharvest.adapters.s3 import UPLOAD_ANSWER_S, S3ObjectStore
     from dataharvest.services import s3_client_of
     from dataharvest.web.application import build_application
 
     url = settings.database_url.get_secret_value()
     database = Database(url, pool_size=settings.database_pool_size, application_name="dataharvest web")
-    objects = S3ObjectStore(s3_client_of(settings))
+    objects = S3ObjectStore(s3_client_of(settings), uploads_by=s3_client_of(settings, answer_s=UPLOAD_ANSWER_S))
     parts = _parts(settings, database, objects, stopping=lambda: server.should_exit)
     application = build_application(parts, hosts=names)
     config = uvicorn.Config(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.status import PostgresStatus
-from dataharvest.adapters.s3 import S3ObjectStore, s3_client
+from dataharvest.adapters.s3 import ANSWER_S, UPLOAD_ANSWER_S, S3ObjectStore, s3_client
 from dataharvest.errors import DataHarvestError, Misconfigured
 from dataharvest.harvest.display import displayed, say
 from dataharvest.harvest.folder import Plan
@@ -129,7 +129,7 @@ async def _quietly_conclude(journey: Journey, wishes: Wishes, workers: Workers) 
 @asynccontextmanager
 async def _journey(plan: Plan, wishes: Wishes, settings: Settings, workers: Workers) -> AsyncIterator[Journey]:
     database = Database(settings.database_url.get_secret_value(), pool_size=2, application_name="dataharvest harvest")
-    objects = S3ObjectStore(_s3_client(settings))
+    objects = S3ObjectStore(_s3_client(settings, ANSWER_S), uploads_by=_s3_client(settings, UPLOAD_ANSWER_S))
     status = PostgresStatus(database, required=required_entities(), rules=list(all_rules().values()))
     try:
         with displayed() as display:
@@ -149,11 +149,11 @@ async def _journey(plan: Plan, wishes: Wishes, settings: Settings, workers: Work
         await database.close()
 
 
-def _s3_client(settings: Settings) -> "S3Client":
+def _s3_client(settings: Settings, answer_s: float) -> "S3Client":
     keys = (settings.s3_access_key, settings.s3_secret_key)
     access_key, secret_key = (key.get_secret_value() if key else None for key in keys)
     address, region = settings.s3_endpoint_url, settings.s3_region
     try:
-        return s3_client(endpoint_url=address, access_key=access_key, secret_key=secret_key, region=region)
+        return s3_client(endpoint_url=address, access_key=access_key, secret_key=secret_key, region=region, answer_s=answer_s)
     except ValueError as error:
         raise Misconfigured(f"S3 cannot be used: {error}") from error

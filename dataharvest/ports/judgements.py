@@ -21,7 +21,7 @@ class LockedJudgement(Protocol):
     subject: JudgedDelivery
 
     async def count_next(self) -> bool:
-        """Count some more rows of a large delivery; True, at once, when it may be weighed, as a small one always may.
+        """Count, or search for copies, some more rows of a large delivery; True, at once, when it may be weighed, as a small one.
 
         False: commit what was counted and come again, so that whoever waits is served in between.
         """
@@ -35,8 +35,10 @@ class LockedJudgement(Protocol):
             ConservationBroken: there are not as many rows as the ledger says.
         """
 
-    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace]:
-        """Decide what can be decided from the ledger; returns, in order, the chunks that have to be read again.
+    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
+        """Decide what can be decided from the ledger; returns, in order, the chunks that have still to be read again.
+
+        None, of a large delivery: commit what was decided and come again.
 
         Raises:
             Rejected: it cannot be told any more which chunk a row came from.
@@ -46,7 +48,10 @@ class LockedJudgement(Protocol):
         """Natural keys to look for in a chunk that has to be read again."""
 
     async def settle(self, index: int, copies: Sequence[Copy], *, check: Callable[[bytes], CheckedChunk]) -> None:
-        """Take in what was found in a chunk, in order; ``check`` turns a record into the row to store."""
+        """Take in what was found in a chunk, in order; ``check`` turns a record into the row to store.
+
+        It is kept if the block ends without an error, also when more is to be read first and the delivery is not complete.
+        """
 
     async def complete(self) -> str:
         """Remove what the rule removes, record counts and sums, and complete the delivery; returns its state.
@@ -87,6 +92,9 @@ class Judgements(Protocol):
 
     def open(self, delivery_id: int) -> AbstractAsyncContextManager[LockedJudgement | None]:
         """The delivery in a transaction; None when it is not to be judged, or not any more."""
+
+    async def forget_concluded(self) -> int:
+        """Forget what was kept between steps of deliveries that are not judged any more; returns of how many."""
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """The judgement needs an object that can't be read now: keep the reason; it is overdue later and comes again."""

@@ -6,7 +6,7 @@ from dataharvest.rules.needs import Work
 
 RECORDS_PER_BATCH = 1_000_000
 """Records of a set that one transform batch covers, about; a batch scans the set's rows once."""
-RECORDS_PER_SLICE = 1_000_000
+RECORDS_PER_SLICE = 500_000
 """Records of a set that one slice of relating goes through, about."""
 MESSAGES_PER_BATCH = 50_000
 """Clients and portfolios that one publishing batch covers, about."""

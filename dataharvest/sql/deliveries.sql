@@ -199,7 +199,6 @@ WHERE delivery_id = $1 AND lease_epoch = $8 AND state = 'splitting'
 RETURNING delivery_id
 
 -- name: end_delivery
-WITH forgotten AS (DELETE FROM judgement_slice WHERE delivery_id = $1)
 UPDATE delivery
 SET state = $2, failure = $3, repeat_of = $4, content_sha256 = coalesce($5, content_sha256), lease_until = NULL,
     completed_at = clock_timestamp(), announced_at = NULL, record_count = NULL, persisted_count = NULL,

@@ -1,5 +1,3 @@
--- {table} and {key} are the entity's table and the column of its natural key, {hash} is a hash of it.
-
 -- name: lock_delivery
 SELECT * FROM delivery WHERE delivery_id = $1 FOR UPDATE
 
@@ -8,8 +6,6 @@ SELECT byte_offset, byte_length, record_count, persisted_count, quarantined_coun
 FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index
 
 -- name: begin
--- What was counted of rows that it had when it was begun before is of no use.
-WITH forgotten AS (DELETE FROM judgement_slice WHERE delivery_id = $1)
 UPDATE delivery
 SET state = 'judging', judgement_sent_at = NULL, failure = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4,
     duplicate_count = $5, accepted_count = $6
@@ -66,117 +62,11 @@ WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE delivery_id = $1 AND
 -- What comes next in the transaction goes through rows, and is planned for as many as there are.
 SELECT *, set_config('plan_cache_mode', 'auto', true) FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR UPDATE
 
--- name: room
--- Copies are few or the file was doubled by mistake; spilling them to disk costs more than comparing them.
-SET LOCAL work_mem = '64MB'
-
--- name: no_nested_loops
--- Nothing has counted the rows of a delivery that was loaded just now: for the planner they are one, and it may choose to walk
--- through all chunks for each of millions of rows.
-SET LOCAL enable_nestloop = off
-
--- name: make_duplicates
--- fate: 'keep', 'quarantine', 'duplicate' (dropped), 'ambiguous' (only the bytes tell), 'replaced' (stored anew).
-CREATE TEMPORARY TABLE duplicate_row (
-    place tid, natural_key text COLLATE "C", chunk_index integer, nth bigint, fate text DEFAULT 'quarantine', listed boolean
-) ON COMMIT DROP
-
--- name: fill_duplicates
--- A row and the ledger row of its chunk were written by one transaction, so both carry its number in xmin: this says which chunk
--- a row came from without a byte stored per row. It holds until either is written again, or restored from a dump.
--- $2: hashes of the keys that may occur more than once; null for all. Two keys with one hash are told apart here.
-WITH copy AS (
-    SELECT r.ctid AS place, r.{key} AS natural_key, c.chunk_index,
-           count(*) OVER (PARTITION BY r.{key}) AS copies,
-           row_number() OVER (PARTITION BY r.{key} ORDER BY c.chunk_index) AS nth
-    FROM {table} r
-    LEFT JOIN (SELECT xmin AS written_by, chunk_index FROM chunk WHERE delivery_id = $1) c ON c.written_by = r.xmin
-    WHERE r.delivery_id = $1 AND ($2::bigint[] IS NULL OR {hash} IN (SELECT unnest($2::bigint[]))))
-INSERT INTO duplicate_row (place, natural_key, chunk_index, nth)
-SELECT place, natural_key::text, chunk_index, nth FROM copy WHERE copies > 1
-
--- name: any_joins
-SET LOCAL enable_nestloop = DEFAULT
-
--- name: analyze_duplicates
-ANALYZE duplicate_row
-
--- name: any_unknown_chunk
-SELECT EXISTS (SELECT FROM duplicate_row WHERE chunk_index IS NULL)
-
--- name: list_keys
-UPDATE duplicate_row SET listed = true
-WHERE natural_key IN (SELECT natural_key FROM duplicate_row GROUP BY natural_key ORDER BY min(chunk_index), natural_key LIMIT $1)
-
--- name: first_wins
-UPDATE duplicate_row d
-SET fate = CASE WHEN d.chunk_index <> w.chunk_index THEN 'duplicate' WHEN w.copies = 1 THEN 'keep' ELSE 'ambiguous' END
-FROM (SELECT DISTINCT ON (natural_key) natural_key, chunk_index, count(*) AS copies
-      FROM duplicate_row GROUP BY natural_key, chunk_index ORDER BY natural_key, chunk_index) w
-WHERE w.natural_key = d.natural_key
-
--- name: last_wins
-UPDATE duplicate_row d
-SET fate = CASE WHEN d.chunk_index <> w.chunk_index THEN 'duplicate' WHEN w.copies = 1 THEN 'keep' ELSE 'ambiguous' END
-FROM (SELECT DISTINCT ON (natural_key) natural_key, chunk_index, count(*) AS copies
-      FROM duplicate_row GROUP BY natural_key, chunk_index ORDER BY natural_key, chunk_index DESC) w
-WHERE w.natural_key = d.natural_key
-
--- name: chunks_to_read
-SELECT chunk_index, byte_offset, byte_length, first_line, sha256 FROM chunk
-WHERE delivery_id = $1
-  AND chunk_index IN (SELECT chunk_index FROM duplicate_row WHERE fate = 'ambiguous' OR listed AND nth <= $2)
-ORDER BY chunk_index
-
--- name: keys_in_chunk
-SELECT DISTINCT natural_key FROM duplicate_row WHERE chunk_index = $1 AND (fate = 'ambiguous' OR listed AND nth <= $2)
-
--- name: ambiguous_in_chunk
-SELECT DISTINCT natural_key FROM duplicate_row WHERE chunk_index = $1 AND fate = 'ambiguous'
-
--- name: settle
--- Of the copies of one key one is stored anew and the others are dropped.
-UPDATE duplicate_row d
-SET fate = CASE WHEN d.place = w.place THEN 'replaced' ELSE 'duplicate' END
-FROM (SELECT natural_key, min(place) AS place FROM duplicate_row
-      WHERE chunk_index = $1 AND fate = 'ambiguous' AND natural_key = ANY($2) GROUP BY natural_key) w
-WHERE d.chunk_index = $1 AND d.natural_key = w.natural_key
-
--- name: quarantine_unsettled
-UPDATE duplicate_row SET fate = 'quarantine' WHERE fate = 'ambiguous'
-
--- name: delete_rows
-DELETE FROM {table} r USING duplicate_row d WHERE r.delivery_id = $1 AND r.ctid = d.place AND d.fate <> 'keep'
-
--- name: count_in_chunks
-UPDATE chunk c
-SET persisted_count = c.persisted_count - f.quarantined - f.dropped,
-    quarantined_count = c.quarantined_count + f.quarantined, duplicate_count = c.duplicate_count + f.dropped
-FROM (SELECT chunk_index, count(*) FILTER (WHERE fate = 'quarantine') AS quarantined,
-             count(*) FILTER (WHERE fate = 'duplicate') AS dropped
-      FROM duplicate_row GROUP BY chunk_index) f
-WHERE c.delivery_id = $1 AND c.chunk_index = f.chunk_index
-
--- name: listed_keys
-SELECT natural_key, count(*) AS record_count FROM duplicate_row WHERE listed GROUP BY natural_key
-
--- name: quarantined_in_chunks
-SELECT c.chunk_index, c.byte_offset, c.byte_length, c.first_line, f.record_count
-FROM (SELECT chunk_index, count(*) AS record_count FROM duplicate_row WHERE fate = 'quarantine' GROUP BY chunk_index) f
-JOIN chunk c USING (chunk_index) WHERE c.delivery_id = $1 ORDER BY chunk_index
-
--- name: quarantined_keys
-SELECT DISTINCT natural_key FROM duplicate_row WHERE fate = 'quarantine' AND listed
-
--- name: add_key
-INSERT INTO duplicate_key (delivery_id, tenant, natural_key, record_count, lines) VALUES ($1, $2, $3, $4, $5)
-
 -- name: lock_set
 SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
 
 -- name: complete
 -- An older delivery that is done after a newer one was is history at once.
-WITH forgotten AS (DELETE FROM judgement_slice WHERE delivery_id = $1)
 UPDATE delivery d
 SET state = CASE WHEN EXISTS (
         SELECT FROM delivery newer
@@ -188,3 +78,25 @@ SET state = CASE WHEN EXISTS (
     accepted_count = $6, sums = $7, first_block = $8, last_block = $9
 WHERE d.delivery_id = $1
 RETURNING d.state
+
+-- name: forget
+-- What was kept of a delivery from one step to the next.
+WITH copies AS (DELETE FROM judgement_copy WHERE delivery_id = $1),
+     readings AS (DELETE FROM judgement_reading WHERE delivery_id = $1),
+     named AS (DELETE FROM judgement_named WHERE delivery_id = $1)
+DELETE FROM judgement_slice WHERE delivery_id = $1
+
+-- name: forget_concluded
+-- Of deliveries that were rejected or superseded in between, or judged by a worker of an older version. Steps are kept of a delivery only
+-- while it is being judged, and nothing lets it be judged again.
+WITH kept AS (
+    SELECT delivery_id FROM judgement_slice UNION SELECT delivery_id FROM judgement_copy
+    UNION SELECT delivery_id FROM judgement_reading UNION SELECT delivery_id FROM judgement_named),
+concluded AS (
+    SELECT delivery_id FROM kept k
+    WHERE NOT EXISTS (SELECT FROM delivery d WHERE d.delivery_id = k.delivery_id AND d.state = 'judging')),
+slices AS (DELETE FROM judgement_slice WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
+copies AS (DELETE FROM judgement_copy WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
+readings AS (DELETE FROM judgement_reading WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
+named AS (DELETE FROM judgement_named WHERE delivery_id IN (SELECT delivery_id FROM concluded))
+SELECT count(*) FROM concluded

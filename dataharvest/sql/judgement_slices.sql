@@ -29,9 +29,6 @@ INSERT INTO judgement_slice (delivery_id, first_block, stop_block, layout, recor
                              hashes, cuts)
 VALUES ($1, $2, $3, {layout}, $4, $5, $6, $7, $8, $9)
 
--- name: forget
-DELETE FROM judgement_slice WHERE delivery_id = $1
-
 -- name: merged
 SELECT sum(record_count)::bigint AS count, min(first_row_block) AS first_block, max(last_row_block) AS last_block,
        (SELECT coalesce(jsonb_object_agg(name, total), '{}') FROM (
@@ -51,3 +48,20 @@ WHERE delivery_id = $1 AND first_block = (SELECT min(first_block) FROM judgement
 -- Those of the parts from $2 to before $3.
 SELECT substring(hashes FROM 1 + 8 * cuts[$2::integer + 1] FOR 8 * (cuts[$3::integer + 1] - cuts[$2::integer + 1]))
 FROM judgement_slice WHERE delivery_id = $1
+
+-- name: next_to_search
+SELECT first_block, stop_block, record_count FROM judgement_slice
+WHERE delivery_id = $1 AND copy_count IS NULL ORDER BY first_block LIMIT $2
+
+-- name: note_copies
+UPDATE judgement_slice SET copy_count = $3 WHERE delivery_id = $1 AND first_block = $2
+
+-- name: copy_count
+SELECT sum(copy_count)::bigint FROM judgement_slice WHERE delivery_id = $1
+
+-- name: decided_count
+SELECT max(decided_count) FROM judgement_slice WHERE delivery_id = $1
+
+-- name: decided
+UPDATE judgement_slice SET decided_count = $2
+WHERE delivery_id = $1 AND first_block = (SELECT min(first_block) FROM judgement_slice WHERE delivery_id = $1)

@@ -19,7 +19,6 @@ WHERE d.delivery_id = $1 AND d.state = 'superseded' AND d.removed_at IS NULL
 FOR UPDATE OF d
 
 -- name: removed
-WITH forgotten AS (DELETE FROM judgement_slice WHERE delivery_id = $1)
 UPDATE delivery SET removed_at = clock_timestamp() WHERE delivery_id = $1
 
 -- name: remove_links

@@ -42,7 +42,8 @@ class Judge:
     async def judge(self, message: Judgement) -> None:
         """Judge the delivery and tell its set; one whose object can't be read now is left as it is and comes again later.
 
-        A large one is counted in slices: each is kept, and the same message sent once more, until the last step judges.
+        A large one is counted in slices, and many chunks are read again some at a time: what a step has found is kept, and the
+        same message sent once more, until the last step judges.
 
         Raises:
             Unavailable: PostgreSQL, the object store or Kafka is not there.
@@ -79,20 +80,23 @@ class Judge:
                 return True
             if not await judgement.count_next():
                 return False
-            if await judgement.weigh():
-                await self._judge_duplicates(judgement)
+            if await judgement.weigh() and not await self._judge_duplicates(judgement):
+                return False
             state = await judgement.complete()
         logger.info("delivery judged", extra={**_details(message), "state": state})
         return True
 
-    async def _judge_duplicates(self, judgement: LockedJudgement) -> None:
+    async def _judge_duplicates(self, judgement: LockedJudgement) -> bool:
+        """Take the next step about copies; whether nothing is left to be found out about them."""
         subject = judgement.subject
         contract = await self.contract_of(subject.tenant, subject.contract_version)
-        rule = contract.duplicate_rule(subject.entity)
-        wanted = await judgement.find_duplicates(rule)
+        wanted = await judgement.find_duplicates(contract.duplicate_rule(subject.entity))
+        if wanted is None:
+            return False
         reading = ReadingAgain(subject, contract, self.objects)
+        now = reading.in_one_step(wanted)
         try:
-            async for place, data in reading.chunks(wanted):
+            async for place, data in reading.chunks(now):
                 copies = reading.copies(place, data, keys=await judgement.keys_in(place.index))
                 await judgement.settle(place.index, copies, check=reading.check_record)
         except ObjectTrouble as trouble:
@@ -101,6 +105,8 @@ class Judge:
             # The rows are safe; which line they stood on, and which of two came first, nobody can tell any more.
             details = {"delivery_id": subject.delivery_id, "code": trouble.code}
             logger.warning("source removed, duplicates without lines", extra=details)
+            return True
+        return len(now) == len(wanted) and not reading.has_read_much
 
 
 @dataclass(frozen=True, kw_only=True)

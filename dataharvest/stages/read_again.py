@@ -1,8 +1,10 @@
 """Read again: another look at some chunks of a delivery, from the object version that it was read from."""
 
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import accumulate
 
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import ChunkPlace, JudgedDelivery
@@ -17,6 +19,8 @@ from dataharvest.rules.scanning import scanner_for
 from dataharvest.rules.transcoding import transcoder_for
 from dataharvest.stages.persist import check
 
+STEP_BYTES = 8 << 20
+"""Of chunks that are read again before others are served."""
 _MAX_CONTENT_BYTES = 1 << 62
 """The content was read before and was not too long."""
 
@@ -29,6 +33,12 @@ class ReadingAgain:
     contract: Contract
     objects: ObjectStore
     _header: Header | None = None
+    _byte_count: int = 0
+
+    @property
+    def has_read_much(self) -> bool:
+        """Whether it took so long that others are served before anything else is done."""
+        return self._byte_count > STEP_BYTES // 4
 
     async def load_header(self) -> None:
         """Read the file's header, unless it was read before.
@@ -58,6 +68,16 @@ class ReadingAgain:
             if position >= end:
                 return
 
+    def in_one_step(self, wanted: Sequence[ChunkPlace]) -> Sequence[ChunkPlace]:
+        """The first of these chunks, so many that to read them takes less than a second.
+
+        All of them where the content has to be decoded from its start: each step would do so again.
+        """
+        if not self._is_plain:
+            return wanted
+        ends = list(accumulate(place.byte_length for place in wanted))
+        return wanted[: max(1, bisect_right(ends, STEP_BYTES))]
+
     async def chunks(self, wanted: Sequence[ChunkPlace]) -> AsyncIterator[tuple[ChunkPlace, bytes]]:
         """The bytes of each chunk, in order.
 
@@ -74,6 +94,7 @@ class ReadingAgain:
         async for place, data in ranges:
             if sha256(data).digest() != place.sha256:
                 raise _other_content()
+            self._byte_count += len(data)
             yield place, data
 
     def copies(self, place: ChunkPlace, data: bytes, *, keys: set[str] | None) -> list[Copy]:

@@ -66,6 +66,7 @@ def full_sweep(deliveries: SweptDeliveries, sets: SweptSets, *, state: SweepStat
             "untold manifests": deliveries.untold_manifests,
             "deliveries to be concluded": deliveries.untold_deliveries,
             "unsent judgements": sets.unsent_judgements,
+            "remains of judgements": sets.remains_of_judgements,
             "sets to be decided": sets.undecided_sets,
             "unsent readiness": sets.unsent_readiness,
             "unsent batches": sets.unsent_batches,

@@ -80,6 +80,10 @@ class SweptSets:
             await send_judgement(judgement, judgements=self.judgements, sender=self.sender)
         return len(overdue)
 
+    async def remains_of_judgements(self) -> int:
+        """Forget what was kept of deliveries that are not judged any more."""
+        return await self.judgements.forget_concluded()
+
     async def untold_rules(self) -> int:
         """Conclude rules whose batches are all done: a message got lost, or was told while the version was blocked."""
         return len(await each(await self.state.untold_rules(self.rules.values()), self._conclude))

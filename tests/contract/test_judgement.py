@@ -221,24 +221,29 @@ async def test_of_a_key_with_many_copies_ten_are_named(site: Site) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-async def test_of_many_copies_only_those_that_are_named_are_kept_in_memory(real_ledger: Ledger, rule: DuplicateRule) -> None:
+async def test_of_many_copies_none_is_kept_in_memory_and_ten_are_named(real_ledger: Ledger, rule: DuplicateRule) -> None:
     delivery_id = await Site(real_ledger).load(records(*[("a", "1")] * 40))
     async with real_ledger.judgements.open(delivery_id) as judgement:
         assert judgement is not None and await judgement.weigh()
         places = await judgement.find_duplicates(rule)
+        assert places is not None and len(places) == LISTED_COPIES
         for place in places:
             found = [Copy("a", position, position + 2, 0, b"1,0012,a,1,TAX", 14) for position in range(40)]
             await judgement.settle(place.index, found, check=lambda _: NO_ROWS)
             del found
         gc.collect()
-        assert sum(isinstance(one, Copy) for one in gc.get_objects()) == LISTED_COPIES
+        assert sum(isinstance(one, Copy) for one in gc.get_objects()) == 0
+        await judgement.complete()
+        assert sum(isinstance(one, Copy) for one in gc.get_objects()) == 0
+    found_lines = (await Site(real_ledger).outcome(delivery_id)).lines
+    assert found_lines == {"a": list(range(2, 2 + LISTED_COPIES))}
 
 
 async def test_an_object_that_shows_more_copies_than_are_stored_quarantines_what_is_stored(site: Site) -> None:
     delivery_id = await site.load(records(("a", "1"), ("a", "2")))
     async with site.ledger.judgements.open(delivery_id) as judgement:
         assert judgement is not None and await judgement.weigh()
-        for place in await judgement.find_duplicates("reject"):
+        for place in await judgement.find_duplicates("reject") or ():
             copies = [Copy("a", position, position + 2, 0, b"any", 3) for position in range(5)]
             await judgement.settle(place.index, copies, check=lambda _: NO_ROWS)
         await judgement.complete()

@@ -10,6 +10,7 @@ import pytest
 
 from dataharvest.adapters.memory_judgement import MemoryJudgements
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
+from dataharvest.adapters.postgres.judgement_suspects import PART_COUNT
 from dataharvest.adapters.postgres.key_hashes import KeyHashing
 from dataharvest.contracts import Contract
 from dataharvest.contracts.vocabulary import DuplicateRule
@@ -23,6 +24,7 @@ from tests.contract.test_judgement import KEY, RULES, Site, cut_at, expected, re
 
 SLICE_ROWS, ROW_COUNT = 100, 450
 """A slice is a block of the table, so the rows are four of them and a bit."""
+KEPT = ("judgement_slice", "judgement_copy", "judgement_reading", "judgement_named")
 FOREIGN_ROWS = """
 INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword)
 SELECT 0, i, 'a', 'foreign' || i, 1, 'TAX' FROM generate_series(1, 3000) AS i
@@ -35,6 +37,12 @@ def sliced(ledger: Ledger, *, hashing: KeyHashing | None = None) -> Judgements:
         return MemoryJudgements(ledger.rows, slice_rows=SLICE_ROWS)
     assert ledger.database is not None
     return PostgresJudgements(ledger.database, slice_rows=SLICE_ROWS, hashing=hashing or KeyHashing())
+
+
+@pytest.fixture(autouse=True)
+def one_chunk_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step reads one chunk again."""
+    monkeypatch.setattr("dataharvest.stages.read_again.STEP_BYTES", 1)
 
 
 @pytest.fixture
@@ -72,6 +80,13 @@ async def steps(site: Site, delivery_id: int, *, most: int = 100) -> int:
             return count
         assert decode_work(site.sender.sent[-1].value) == message_of(delivery_id)
     raise AssertionError("it is never judged")
+
+
+async def until_a_chunk_is_read_again(site: Site, delivery_id: int) -> None:
+    """Judge until the first chunk with copies was read again, and more are to be read."""
+    while not await database_of(site).rows("SELECT FROM judgement_reading WHERE delivery_id = $1", delivery_id):
+        await site.judge.judge(message_of(delivery_id))
+        assert decode_work(site.sender.sent[-1].value) == message_of(delivery_id)
 
 
 async def is_judged_as(site: Site, delivery_id: int, keys: list[str], rule: DuplicateRule = "reject") -> None:
@@ -237,7 +252,7 @@ async def test_of_more_suspects_than_can_be_named_in_several_steps_none_is_named
     real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_at(monkeypatch, 2_000)
-    for module in ("judgement_slices", "key_hashes"):
+    for module in ("judgement_suspects", "key_hashes"):
         monkeypatch.setattr(f"dataharvest.adapters.postgres.{module}.MAX_SUSPECTS", 5)
     site = Site(replace(real_ledger, judgements=sliced(real_ledger, hashing=KeyHashing(at_once=20))))
     keys = keys_of(200, twice=200)
@@ -265,29 +280,31 @@ async def test_a_delivery_that_is_rejected_between_slices_is_not_judged_and_leav
     assert await site.ledger.deliveries.reject(delivery_id, Rejected("no", rule="chunk_conflict"))
     assert await steps(site, delivery_id) == 1
     assert await site.ledger.state_of(delivery_id) == "rejected"
+    assert await site.ledger.judgements.forget_concluded() == 1
+    assert await site.ledger.judgements.forget_concluded() == 0
     if site.ledger.database is not None:
-        assert await database_of(site).slices(delivery_id) == []
+        assert await database_of(site).kept(delivery_id) == 0
 
 
-async def test_a_delivery_that_is_superseded_between_slices_is_removed_with_what_was_counted(real_site: Site) -> None:
-    delivery_id = await real_site.load(content_of(keys_of()))
-    await real_site.judge.judge(message_of(delivery_id))
-    await database_of(real_site).run(f"UPDATE delivery SET state = 'superseded' WHERE delivery_id = {delivery_id}")
-    assert await steps(real_site, delivery_id) == 1
-    assert await real_site.ledger.removals.remove(delivery_id)
-    assert await database_of(real_site).slices(delivery_id) == []
-
-
-async def test_a_delivery_that_is_begun_once_more_is_counted_from_the_start(real_site: Site) -> None:
-    keys = keys_of(twice=1)
-    delivery_id = await real_site.load(content_of(keys))
-    for _ in range(2):
-        await real_site.judge.judge(message_of(delivery_id))
-    await database_of(real_site).run("UPDATE delivery SET state = 'sealed'")
-    assert await real_site.ledger.judgements.begin(delivery_id) == "judging"
-    assert await database_of(real_site).slices(delivery_id) == []
-    await steps(real_site, delivery_id)
-    await is_judged_as(real_site, delivery_id, keys)
+async def test_what_was_kept_of_a_superseded_delivery_is_forgotten_and_that_of_others_is_not(real_site: Site) -> None:
+    """The same takes away what a worker of an older version leaves behind when it judges."""
+    keys = keys_of(twice=3)
+    going_on = await real_site.load(content_of(keys))
+    superseded = await real_site.load(content_of([f"other{key}" for key in keys]), name="b/transactions_20261123.csv")
+    kept: dict[int, int] = {}
+    for delivery_id in (going_on, superseded):
+        await until_a_chunk_is_read_again(real_site, delivery_id)
+        kept[delivery_id] = await database_of(real_site).kept(delivery_id)
+        assert kept[delivery_id] > 12
+    await database_of(real_site).run(f"UPDATE delivery SET state = 'superseded' WHERE delivery_id = {superseded}")
+    assert await steps(real_site, superseded) == 1
+    assert await real_site.ledger.judgements.forget_concluded() == 1
+    assert await database_of(real_site).kept(superseded) == 0
+    assert await database_of(real_site).kept(going_on) == kept[going_on]
+    assert await real_site.ledger.removals.remove(superseded)
+    await steps(real_site, going_on)
+    await is_judged_as(real_site, going_on, keys)
+    assert await database_of(real_site).kept(going_on) == 0
 
 
 async def test_a_large_delivery_without_duplicates_is_complete_though_its_rows_are_apart(real_site: Site) -> None:
@@ -318,8 +335,13 @@ async def test_hashes_that_meet_change_no_verdict(
         site.contract = Contract(duplicates=rule)
         keys = [f"n{number}k{random.randrange(2_000):04}" for _ in range(ROW_COUNT)]
         delivery_id = await site.load(content_of(keys), name=f"{number}/transactions_20261123.csv")
-        step_count = await steps(site, delivery_id)
-        assert (step_count > 8) == (at_once == 20 and meeting is None)
+        merged_parts = set()
+        while not site.sender.sent or site.sender.sent[-1].topic != "progress":
+            await site.judge.judge(message_of(delivery_id))
+            query = "SELECT max(merged_part_count) FROM judgement_slice WHERE delivery_id = $1"
+            merged_parts |= {row[0] for row in await database_of(site).rows(query, delivery_id)}
+        site.sender.sent.clear()
+        assert (merged_parts > {None, 0, PART_COUNT}) == (at_once == 20 and meeting is None)
         found = await site.outcome(delivery_id)
         counts, rows, _ = expected(keys, rule)
         assert (found.state, found.counts, found.rows) == ("complete", counts, rows)
@@ -348,15 +370,15 @@ class SlicesInDatabase:
 
     def __init__(self, site: Site) -> None:
         assert site.ledger.database is not None
-        self._database = site.ledger.database
+        self.database = site.ledger.database
 
     async def run(self, *statements: str) -> None:
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             for one in statements:
                 await connection.execute(one)
 
     async def rows(self, query: str, *arguments: Any) -> list[Any]:
-        async with self._database.connection() as connection:
+        async with self.database.connection() as connection:
             return list(await connection.fetch(query, *arguments))
 
     async def slices(self, delivery_id: int) -> list[tuple[int, int, int]]:
@@ -364,9 +386,13 @@ class SlicesInDatabase:
         query = "SELECT first_block, stop_block, record_count FROM judgement_slice WHERE delivery_id = $1 ORDER BY first_block"
         return [tuple(one) for one in await self.rows(query, delivery_id)]
 
+    async def kept(self, delivery_id: int) -> int:
+        """Rows that are kept of the delivery between two steps."""
+        return sum([len(await self.rows(f"SELECT FROM {one} WHERE delivery_id = $1", delivery_id)) for one in KEPT])
+
     async def someone_waits(self) -> None:
         """Until a session waits for a lock."""
-        await someone_waits(self._database)
+        await someone_waits(self.database)
 
 
 def database_of(site: Site) -> SlicesInDatabase:

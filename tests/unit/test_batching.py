@@ -25,8 +25,9 @@ def test_batches_are_as_few_as_hold_everything(record_counts: dict[str, int], wo
     ("record_counts", "work", "expected"),
     [
         ({}, Work.TRANSFORM, 1),
-        ({"accounts": 2, "transactions": 999_998}, Work.RELATE, 1),
-        ({"accounts": 300_000, "portfolios": 300_000, "clients": 100_000, "transactions": 3_000_000}, Work.RELATE, 4),
+        ({"accounts": 2, "transactions": 499_998}, Work.RELATE, 1),
+        ({"accounts": 3, "transactions": 499_998}, Work.RELATE, 2),
+        ({"accounts": 300_000, "portfolios": 300_000, "clients": 100_000, "transactions": 3_000_000}, Work.RELATE, 8),
         ({"accounts": 2, "transactions": 999_998}, Work.TRANSFORM, 1),
         ({"accounts": 3, "transactions": 999_998}, Work.TRANSFORM, 2),
         ({"transactions": 10_000_000, "clients": 50_000, "portfolios": 50_000}, Work.PUBLISH, 1),

@@ -1,6 +1,6 @@
 """Chunks in PostgreSQL: rows, quarantined records and ledger row in one transaction."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.deliveries import ChunkOutcome
@@ -45,7 +45,9 @@ class PostgresChunks:
             async with self._database.transaction() as connection:
                 refusal = await _refusal(connection, metadata)
                 if refusal is None:
-                    await _copy(connection, metadata.entity, checked)
+                    if checked.copy_text:
+                        table = all_entities()[metadata.entity].table
+                        await _copy(connection, table, columns=checked.copy_columns, text=checked.copy_text)
                     where = (metadata.delivery_id, metadata.index, metadata.tenant)
                     await copy_quarantined(connection, *where, checked.quarantined)
                     failpoint("persist.copied")
@@ -72,18 +74,23 @@ async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutc
 
 async def copy_rows(connection: Connection, entity: str, delivery_id: int, checked: CheckedChunk) -> None:
     """Store the good records of a chunk."""
+    if checked.copy_text:
+        table = all_entities()[entity].table
+        await copy_rows_into(connection, table, delivery_id, columns=checked.copy_columns, text=checked.copy_text)
+
+
+async def copy_rows_into(connection: Connection, table: str, delivery_id: int, *, columns: Sequence[str], text: bytes) -> None:
+    """Store rows of a delivery in the table of its entity, or in one that is like it."""
     await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
-    await _copy(connection, entity, checked)
+    await _copy(connection, table, columns=columns, text=text)
 
 
-async def _copy(connection: Connection, entity: str, checked: CheckedChunk) -> None:
+async def _copy(connection: Connection, table: str, *, columns: Sequence[str], text: bytes) -> None:
     # The transaction has named the delivery.
-    if not checked.copy_text:
-        return
     await connection.copy_to_table(
-        all_entities()[entity].table,
-        source=_once(checked.copy_text),
-        columns=list(checked.copy_columns),
+        table,
+        source=_once(text),
+        columns=list(columns),
         format="text",
         delimiter=",",
         null="",
@@ -94,8 +101,13 @@ async def copy_quarantined(
     connection: Connection, delivery_id: int, index: int, tenant: str, quarantined: Sequence[QuarantinedRecord]
 ) -> None:
     """Store what a chunk leaves in quarantine."""
-    if not quarantined:
-        return
+    await copy_all_quarantined(connection, delivery_id, tenant, {index: quarantined})
+
+
+async def copy_all_quarantined(
+    connection: Connection, delivery_id: int, tenant: str, quarantined: Mapping[int, Sequence[QuarantinedRecord]]
+) -> None:
+    """Store what several chunks leave in quarantine, by their index."""
     records = [
         (
             delivery_id,
@@ -111,9 +123,11 @@ async def copy_quarantined(
             one.raw,
             one.record_count,
         )
-        for one in quarantined
+        for index, entries in quarantined.items()
+        for one in entries
     ]
-    await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
+    if records:
+        await connection.copy_records_to_table("quarantine", records=records, columns=list(_QUARANTINE_COLUMNS))
 
 
 async def _insert_ledger_row(connection: Connection, metadata: ChunkMetadata, checked: CheckedChunk, position: Position) -> None:

@@ -4,13 +4,12 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dataharvest.adapters.postgres.connection import Connection, Database
-from dataharvest.adapters.postgres.judgement_slices import ROWS_PER_SLICE, Slices
+from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.judgement_slices import ROWS_PER_SLICE
 from dataharvest.adapters.postgres.key_hashes import KEY_HASHING, KeyHashing
 from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
 from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import SetKey
-from dataharvest.entities import all_entities
 from dataharvest.messages import Judgement
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
 from dataharvest.sql import queries
@@ -84,23 +83,15 @@ class PostgresJudgements:
         await self._summaries.refresh()
         async with self._database.transaction() as connection:
             row = await connection.fetchrow(_SQL["lock"], delivery_id)
-            yield (
-                None
-                if row is None
-                else LockedJudgement(connection, row, hashing=self._hashing, slices=self._slices(connection, row))
-            )
+            if row is None:
+                yield None
+            else:
+                yield LockedJudgement(connection, row, hashing=self._hashing, slice_rows=self._slice_rows)
 
-    def _slices(self, connection: Connection, row: Any) -> Slices | None:
-        if row["persisted_count"] <= self._slice_rows:
-            return None
-        return Slices(
-            connection,
-            all_entities()[row["entity"]],
-            row["delivery_id"],
-            hashing=self._hashing,
-            slice_rows=self._slice_rows,
-            expected=row["persisted_count"],
-        )
+    async def forget_concluded(self) -> int:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return int(await connection.fetchval(_SQL["forget_concluded"]))
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """See the port."""

@@ -1,40 +1,28 @@
-"""A large delivery counted slice by slice, each some blocks of its table: together they are as good as one pass over its rows."""
+"""A large delivery gone through slice by slice, each some blocks of its table: together as good as one pass over its rows."""
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection
-from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects, named
+from dataharvest.adapters.postgres.judgement_copies import Copies
+from dataharvest.adapters.postgres.judgement_suspects import PART_COUNT, SlicedSuspects
+from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects
 from dataharvest.adapters.postgres.sums import slice_query
+from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.entities import Entity
-from dataharvest.rules.key_hashes import MAX_SUSPECTS, cuts, hashes_in, part_groups, repeated, stored, stored_hashes
+from dataharvest.rules.key_hashes import cuts, hashes_in, stored
 from dataharvest.sql import queries
 
 logger = logging.getLogger(__name__)
 
-_SQL = queries("judgement_slices")
+_SQL = queries("judgement_slices") | {"forget": queries("judgement")["forget"]}
 _LAYOUT = "(pg_relation_filenode('{table}') || ' since ' || pg_postmaster_start_time())"
 ROWS_PER_SLICE = 1_000_000
 _ROWS_PER_BLOCK = 100
 """About; in a block of 8 KiB, rows of 80 bytes."""
 _RANGES_AT_ONCE = 8
 """Ranges of blocks that are gone through together as long as hardly anything of the delivery is in them."""
-_PART_COUNT = 256
-"""Into which the hashes of every slice are cut. Change it only together with the table: slices cut otherwise can't be merged."""
-_GROUPS_AT_ONCE = 4
-"""Groups of parts, each as many hashes as are held in memory, that one step looks at: some 16 million."""
-
-
-class _Merged(NamedTuple):
-    """How far the hashes of all slices were looked at together."""
-
-    groups_left: list[tuple[int, int]] | None
-    """None when one part alone is too much."""
-    suspects: list[int]
 
 
 class Slices:
@@ -45,7 +33,15 @@ class Slices:
     """
 
     def __init__(
-        self, connection: Connection, entity: Entity, delivery_id: int, *, hashing: KeyHashing, slice_rows: int, expected: int
+        self,
+        connection: Connection,
+        entity: Entity,
+        delivery_id: int,
+        *,
+        hashing: KeyHashing,
+        copies: Copies,
+        slice_rows: int,
+        expected: int,
     ) -> None:
         self._connection = connection
         self._entity = entity
@@ -53,16 +49,19 @@ class Slices:
         self._hashing = hashing
         self._slice_rows = slice_rows
         self._expected = expected
-        self._are_whole = False
+        self._suspects = SlicedSuspects(connection, delivery_id, hashing=hashing)
+        self._copies = copies
+        self.are_whole = False
+        """Whether they went through all rows, each where it was; known after ``count_next``."""
 
     async def count_next(self) -> bool:
-        """Count what comes after the last slice; whether there is nothing any more to be done before the verdict."""
+        """Count what comes after the last slice, or look for copies in one; whether all is done that takes no rule."""
         await self._connection.execute(self._query("lock_table"))
         progress = await self._progress()
         start = progress["stop_block"] if progress["stop_block"] is not None else await self._first_block()
         if progress["record_count"] >= self._expected or start >= progress["block_count"]:
-            self._are_whole = progress["record_count"] == self._expected
-            return not self._are_whole or await self._merge_next()
+            self.are_whole = progress["record_count"] == self._expected
+            return not self.are_whole or await self._suspects.look_on() and await self._search_next()
         await self._connection.execute(self._query("by_index"))
         await self._connection.execute(self._query("by_place"))
         missing = self._expected - progress["record_count"]
@@ -70,49 +69,52 @@ class Slices:
         return False
 
     async def merged(self) -> Any | None:
-        """Count, sums and blocks of all rows; None unless the slices went through them all, each where it was.
-
-        Asked after ``count_next``, in the same transaction.
-        """
-        if not self._are_whole:
+        """Count, sums and blocks of all rows; None unless the slices are whole."""
+        if not self.are_whole:
             logger.warning("not every row was found in slices, counted as a whole", extra={"delivery_id": self._delivery_id})
             return None
         return await self._connection.fetchrow(_SQL["merged"], self._delivery_id)
 
-    async def suspects(self) -> Suspects:
-        """Hashes that occur more than once, in whatever slices."""
-        merged = await self._merged_parts()
-        return None if merged.groups_left is None else named(await self._merge(merged, merged.groups_left))
+    @property
+    def suspects(self) -> Suspects:
+        """Hashes that occur more than once, in whatever slices; known after ``count_next``."""
+        return self._suspects.found
 
-    async def _merge_next(self) -> bool:
-        """Look at some more of very many hashes; whether so few are left that they are looked at with the verdict."""
-        merged = await self._merged_parts()
-        if merged.groups_left is None or len(merged.groups_left) <= _GROUPS_AT_ONCE:
+    async def _search_next(self) -> bool:
+        """Look for copies in the next slices, where their hashes are known; whether all slices were searched."""
+        if not self.suspects:
             return True
-        groups = merged.groups_left[:_GROUPS_AT_ONCE]
-        found = await self._merge(merged, groups)
-        # One more than can be named says that they are too many.
-        kept = found[: MAX_SUSPECTS + 1]
-        await self._connection.execute(_SQL["keep_suspects"], self._delivery_id, groups[-1][1], kept)
+        slices = await self._connection.fetch(_SQL["next_to_search"], self._delivery_id, _RANGES_AT_ONCE)
+        if not slices:
+            return True
+        await self._connection.execute(_SQL["by_index"])
+        await self._connection.execute(_SQL["by_place"])
+        searched = 0
+        for one in slices:
+            count = await self._copies.find_in(self.suspects, one["first_block"], one["stop_block"])
+            await self._connection.execute(_SQL["note_copies"], self._delivery_id, one["first_block"], count)
+            searched += one["record_count"]
+            if searched >= self._slice_rows // 2:
+                break
         return False
 
-    async def _merged_parts(self) -> _Merged:
-        rows = await self._connection.fetch(_SQL["cuts"], self._delivery_id)
-        counts = np.diff(np.array([row["cuts"] for row in rows], dtype=np.int64)).sum(axis=0)
-        done: int = rows[0]["merged_part_count"]
-        groups = part_groups(counts[done:].tolist(), most=self._hashing.at_once)
-        # Hashes spread evenly: more than may be held, in one part, are copies of a few.
-        left = None if groups is None else [(start + done, stop + done) for start, stop in groups]
-        return _Merged(left, rows[0]["suspects"])
+    async def are_copies_decided(self) -> bool:
+        """Whether it is decided what becomes of each copy, and all of them are still there."""
+        noted = await self._connection.fetchval(_SQL["decided_count"], self._delivery_id)
+        return noted is not None and noted == await self._copies.count()
 
-    async def _merge(self, merged: _Merged, groups: Sequence[tuple[int, int]]) -> list[int]:
-        found = list(merged.suspects)
-        for start, stop in groups:
-            if len(found) > MAX_SUSPECTS:
-                break
-            rows = await self._connection.fetch(_SQL["hashes"], self._delivery_id, start, stop)
-            found += await asyncio.to_thread(_repeated_in, [row[0] for row in rows])
-        return found
+    async def decide(self, rule: DuplicateRule) -> None:
+        """Decide it, of more copies than have a name after one more look for them in all rows."""
+        if self.suspects is None:
+            await self._copies.find_at_once(None)
+        elif await self._connection.fetchval(_SQL["copy_count"], self._delivery_id) != await self._copies.count():
+            logger.warning("copies got lost between slices, counted anew", extra={"delivery_id": self._delivery_id})
+            await self._connection.execute(_SQL["forget"], self._delivery_id)
+            return
+        else:
+            await self._copies.drop_single_keys()
+        await self._copies.judge(rule)
+        await self._connection.execute(_SQL["decided"], self._delivery_id, await self._copies.count())
 
     async def _progress(self) -> Any:
         progress: Any = await self._connection.fetchrow(self._query("progress"), self._delivery_id)
@@ -165,10 +167,5 @@ class Slices:
 
 def _cut(aggregate: bytes) -> tuple[bytes, list[int]]:
     hashes = hashes_in(aggregate)
-    places = cuts(hashes, part_count=_PART_COUNT)
+    places = cuts(hashes, part_count=PART_COUNT)
     return stored(hashes), places
-
-
-def _repeated_in(pieces: list[bytes]) -> list[int]:
-    found: list[int] = repeated(stored_hashes(pieces)).tolist()
-    return found

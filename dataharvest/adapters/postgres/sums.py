@@ -23,8 +23,13 @@ def slice_query(entity: Entity, *, key_hash: str) -> str:
 
 
 def _counts(entity: Entity) -> str:
+    return f"{row_totals(entity)}, min(ctid) AS first_place, max(ctid) AS last_place"
+
+
+def row_totals(entity: Entity) -> str:
+    """What is selected of rows to have ``count`` and ``sums`` of them."""
     pairs = ", ".join(f"'{name}', coalesce(sum({name}), 0)::text" for name in money_columns(entity))
-    return f"count(*) AS count, min(ctid) AS first_place, max(ctid) AS last_place, jsonb_build_object({pairs}) AS sums"
+    return f"count(*) AS count, jsonb_build_object({pairs}) AS sums"
 
 
 def money_columns(entity: Entity) -> list[str]:

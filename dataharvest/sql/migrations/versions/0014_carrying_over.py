@@ -5,7 +5,7 @@ from alembic import op
 from dataharvest.sql import migration_statements
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 
 def upgrade() -> None:

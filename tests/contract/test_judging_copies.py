@@ -1,0 +1,204 @@
+"""Copies in a large delivery, judged in steps: whatever comes between two of them, the verdict is that of one pass."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from dataharvest.adapters.postgres.judgement import PostgresJudgements
+from dataharvest.contracts import Contract
+from dataharvest.contracts.vocabulary import DuplicateRule
+from dataharvest.errors import ObjectTrouble
+from dataharvest.objects import ObjectVersion
+from dataharvest.rules.tiling import ConservationBroken
+from tests.contract.ledgers import Ledger
+from tests.contract.test_judgement import RULES, Site, cut_at, expected
+from tests.contract.test_judging_slices import (
+    KEPT,
+    ROW_COUNT,
+    content_of,
+    database_of,
+    keys_of,
+    message_of,
+    one_chunk_at_a_time,
+    sliced,
+    steps,
+    until_a_chunk_is_read_again,
+)
+
+__all__ = ["one_chunk_at_a_time"]
+
+FOREIGN_ROWS = """
+INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword)
+SELECT 0, i, 'a', 'foreign' || i, 1, 'TAX' FROM generate_series(1, 900) AS i
+"""
+FEWER_FOREIGN_ROWS = """
+DELETE FROM row_transactions WHERE ctid IN (SELECT ctid FROM row_transactions WHERE delivery_id = 0 LIMIT 90)
+"""
+
+
+def keys_with_copies(seed: int) -> list[str]:
+    """Keys that occur once and, anywhere, up to four times, some of them in one chunk; a few more than are named by line."""
+    random = Random(seed)
+    keys = keys_of(ROW_COUNT - 150)
+    keys += [random.choice(keys[:120]) for _ in range(100)]
+    random.shuffle(keys)
+    for _ in range(25):
+        place = random.randrange(len(keys))
+        keys[place:place] = [f"beside{place}"] * 2
+    return keys
+
+
+@pytest.fixture
+def site(real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Site:
+    cut_at(monkeypatch, 2_000)
+    return Site(replace(real_ledger, judgements=sliced(real_ledger)))
+
+
+async def verdict(site: Site, delivery_id: int, *, number: int) -> str:
+    """What became of a file, as it would be whatever its number."""
+    found = await site.outcome(delivery_id)
+    return repr(replace(found, lines=dict(sorted(found.lines.items())))).replace(f"n{number:02}", "n--")
+
+
+async def load(site: Site, keys: Sequence[str], *, number: int) -> int:
+    """A file of these keys, which are different in every file."""
+    content = content_of([f"n{number:02}{key}" for key in keys])
+    return await site.load(content, name=f"{number:02}/transactions_20261123.csv")
+
+
+async def fail_in_it(site: Site, delivery_id: int) -> None:
+    """A worker that ends right before its commit."""
+    with pytest.raises(ZeroDivisionError):
+        async with site.ledger.judgements.open(delivery_id) as judgement:
+            assert judgement is not None
+            if await judgement.count_next() and await judgement.weigh():
+                places = await judgement.find_duplicates(site.contract.duplicates)
+                if places == []:
+                    await judgement.complete()
+            raise ZeroDivisionError
+
+
+async def move_rows(site: Site, delivery_id: int) -> None:
+    """Rows in front of them go, and the table is written anew."""
+    await database_of(site).run(
+        "DELETE FROM row_transactions WHERE ctid IN (SELECT ctid FROM row_transactions WHERE delivery_id = 0 LIMIT 90)",
+        "VACUUM FULL row_transactions",
+    )
+
+
+async def lose_all(site: Site, delivery_id: int) -> None:
+    """A crash of the server, or a standby that takes over: tables that are not logged are empty."""
+    await database_of(site).run(f"TRUNCATE {', '.join(KEPT)}")
+
+
+async def lose_copies(site: Site, delivery_id: int) -> None:
+    """Somebody empties one of the tables."""
+    await database_of(site).run("TRUNCATE judgement_copy")
+
+
+async def double(site: Site, delivery_id: int) -> None:
+    """The message comes to two workers at the same time."""
+    await asyncio.gather(*(site.judge.judge(message_of(delivery_id)) for _ in range(2)))
+
+
+async def vacuum(site: Site, delivery_id: int) -> None:
+    """What the autovacuum does, at its strictest."""
+    await database_of(site).run("VACUUM (FREEZE, ANALYZE) row_transactions", "VACUUM ANALYZE judgement_copy")
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("disturb", [fail_in_it, move_rows, lose_all, lose_copies, double, vacuum])
+async def test_whatever_comes_between_two_steps_the_verdict_is_that_of_one_pass(
+    site: Site, rule: DuplicateRule, disturb: Callable[[Site, int], Awaitable[None]]
+) -> None:
+    site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
+    await database_of(site).run(FOREIGN_ROWS)
+    at_once = await judged_at_once(site, keys)
+    undisturbed = await load(site, keys, number=1)
+    step_count = await steps(site, undisturbed)
+    assert step_count > 15
+    assert await verdict(site, undisturbed, number=1) == at_once
+    for number, step in enumerate(range(1, step_count - 1, 3), 2):
+        delivery_id = await load(site, keys, number=number)
+        for _ in range(step):
+            await site.judge.judge(message_of(delivery_id))
+        await disturb(site, delivery_id)
+        await steps(site, delivery_id)
+        assert await verdict(site, delivery_id, number=number) == at_once
+        assert await database_of(site).kept(delivery_id) == 0
+
+
+async def judged_at_once(site: Site, keys: Sequence[str]) -> str:
+    """What one pass over all rows, and over all chunks that have to be read again, makes of it."""
+    whole = Site(site.ledger)
+    whole.judge.judgements, whole.contract = PostgresJudgements(database_of(site).database), site.contract
+    delivery_id = await load(whole, keys, number=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dataharvest.stages.read_again.STEP_BYTES", 1 << 20)
+        assert await steps(whole, delivery_id) == 1
+    return await verdict(whole, delivery_id, number=0)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("seed", range(3))
+async def test_copies_judged_in_steps_are_what_the_file_says(site: Site, rule: DuplicateRule, seed: int) -> None:
+    site.contract, keys = Contract(duplicates=rule), keys_with_copies(seed)
+    delivery_id = await site.load(content_of(keys))
+    await steps(site, delivery_id)
+    found = await site.outcome(delivery_id)
+    counts, rows, lines = expected(keys, rule)
+    assert (found.state, found.counts, found.rows) == ("complete", counts, rows)
+    assert len(found.lines) == min(100, len(lines))
+    assert found.lines.items() <= lines.items()
+    assert sum(float(row.split()[1]) for row in rows) == float(found.sums["amount"])
+
+
+async def test_a_small_delivery_with_many_chunks_to_read_is_judged_in_steps_as_well(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut_at(monkeypatch, 60)
+    site, keys = Site(ledger), [f"key{number}" for number in range(12)] * 2
+    site.contract = Contract(duplicates="last_wins")
+    delivery_id = await site.load(content_of(keys))
+    assert await steps(site, delivery_id) == 10
+    found = await site.outcome(delivery_id)
+    assert (found.state, found.counts, found.rows, found.lines) == ("complete", *expected(keys, "last_wins"))
+    assert await ledger.judgements.forget_concluded() == 0
+
+
+async def test_an_object_that_goes_away_between_two_steps_leaves_what_was_read_before(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.contract, keys = Contract(duplicates="first_wins"), keys_with_copies(2)
+    delivery_id = await site.load(content_of(keys))
+    await until_a_chunk_is_read_again(site, delivery_id)
+    monkeypatch.setattr(site.objects, "read", gone)
+    assert await steps(site, delivery_id) == 1
+    found = await site.outcome(delivery_id)
+    read, persisted, quarantined, duplicate = found.counts
+    assert (found.state, read) == ("complete", persisted + quarantined + duplicate)
+    assert 0 < len([lines for lines in found.lines.values() if lines]) < len(found.lines)
+    assert len(found.rows) == persisted == len({row.split()[0] for row in found.rows})
+    assert set(found.rows) < set(expected(keys, "first_wins")[1])
+    assert sum(float(row.split()[1]) for row in found.rows) == float(found.sums["amount"])
+
+
+async def gone(source: ObjectVersion, *, start: int = 0, part_bytes: int = 0) -> AsyncIterator[bytes]:
+    raise ObjectTrouble("there is none", code=404)
+    yield b""
+
+
+async def test_rows_that_are_missing_where_copies_were_found_hold_the_set_up(site: Site) -> None:
+    delivery_id = await site.load(content_of(keys_with_copies(3)))
+    await until_a_chunk_is_read_again(site, delivery_id)
+    await database_of(site).run("DELETE FROM row_transactions WHERE ctid = (SELECT min(place) FROM judgement_copy)")
+    await steps(site, delivery_id)
+    assert (await site.outcome(delivery_id)).state == "judging"
+    with pytest.raises(ConservationBroken, match="rows are there"):
+        async with site.ledger.judgements.open(delivery_id) as judgement:
+            assert judgement is not None and await judgement.count_next() and await judgement.weigh()
+            assert await judgement.find_duplicates("reject") == []
+            await judgement.complete()
