@@ -68,7 +68,7 @@ def attach(app: faust.App, services: Services, delivery: Delivery, *, table_part
     @app.agent(readiness, name="fan_out", isolated_partitions=True)
     async def fan_out_rules(stream: Stream) -> None:
         async def handle(value: bytes, _: Position) -> None:
-            await fan_out(value, work=services.work, sender=services.sender)
+            await fan_out(value, work=services.work, sender=services.sender, at_once=services.at_once)
 
         await delivery.run(stream, handle, stage="fan_out")
 

@@ -11,7 +11,7 @@ from dataharvest.adapters.http_caller import HttpCaller
 from dataharvest.adapters.kafka import KafkaDeadLetters, KafkaSender
 from dataharvest.adapters.kafka_admin import KafkaConsumption
 from dataharvest.adapters.postgres.chunks import PostgresChunks
-from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.connection import NO_SETTINGS, PLANNED_ONCE, Database
 from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
@@ -32,10 +32,12 @@ from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Chunks, Contracts, DeadLetters, Deliveries, Quarantine, Sender, Sets, Work
 from dataharvest.rulebook import all_rules, required_entities
+from dataharvest.rules.batching import SMALL_RECORDS
 from dataharvest.settings import APP_ID, Settings
 from dataharvest.stages.call_webhooks import WebhookLoop
+from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.fold import Fold
-from dataharvest.stages.judge import Judge
+from dataharvest.stages.judge import AtOnce, Judge
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.repair import Repairs
 from dataharvest.stages.slots import Slots
@@ -46,6 +48,8 @@ from dataharvest.stages.sweep_effects import SweptSets
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+
+_BUSY_ROLES = ("worker", "split")
 
 
 @dataclass
@@ -69,6 +73,7 @@ class Services:
     webhook_calls: WebhookCalls
     fold: Fold
     judge: Judge
+    at_once: DoAtOnce
     splitter: Splitter
     sweep: Sweep
 
@@ -100,6 +105,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         settings.database_url.get_secret_value(),
         pool_size=settings.database_pool_size,
         application_name=f"dataharvest {run_id}",
+        settings=PLANNED_ONCE if role in _BUSY_ROLES else NO_SETTINGS,
     )
     sender = KafkaSender(settings.broker)
     objects = S3ObjectStore(s3_client_of(settings))
@@ -121,6 +127,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         sender=sender,
         rules=all_rules(),
         settle_s=settings.correction_settle_s,
+        at_once=AtOnce(judgements=judgements, most_records=SMALL_RECORDS),
     )
     splitter = Splitter(
         objects=objects,
@@ -178,6 +185,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         webhook_calls=webhook_calls,
         fold=fold,
         judge=Judge(judgements, deliveries, objects, sender, contracts.version),
+        at_once=DoAtOnce(work=work, sender=sender, fold=fold, contract_of=contracts.version, most_records=SMALL_RECORDS),
         splitter=splitter,
         sweep=full_sweep(swept_deliveries, swept_sets, state=state),
     )

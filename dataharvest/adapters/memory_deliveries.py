@@ -126,11 +126,13 @@ class MemoryDeliveries:
         """See the port."""
         return len(self._rows[delivery_id].chunks)
 
-    async def seal(self, lease: Lease, sealing: Sealing) -> bool:
+    async def seal(self, lease: Lease, sealing: Sealing, *, sent_offsets: Mapping[int, int] | None = None) -> bool:
         """See the port."""
         row = self._leased(lease)
         if row is None:
             return False
+        if sent_offsets is not None:
+            row.sent_offsets = dict(sent_offsets)
         row.traceparent = tracing.traceparent() or row.traceparent
         rivals = [one for one in self._siblings(row) if one.state in IN_PROGRESS | {"complete"}]
         newest = max((one for one in rivals if not one.never_counts), key=lambda one: one.order, default=None)
@@ -182,9 +184,10 @@ class MemoryDeliveries:
             if not row.is_announced and row.state not in _TO_SPLIT and row.business_date and row.entity
         ]
 
-    async def mark_announced(self, delivery_id: int) -> None:
+    async def mark_announced(self, *delivery_ids: int) -> None:
         """See the port."""
-        self._rows[delivery_id].is_announced = True
+        for delivery_id in delivery_ids:
+            self._rows[delivery_id].is_announced = True
 
     async def known(self, bucket: str, keys: Sequence[str]) -> set[tuple[str, str]]:
         """See the port."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_locked_judgement import MemoryLockedJudgement, require_conservation
-from dataharvest.deliveries import SetKey
+from dataharvest.deliveries import Sealing, SetKey
 from dataharvest.messages import Judgement
 from dataharvest.rules.tiling import ConservationBroken
 
@@ -33,6 +33,15 @@ class MemoryJudgements:
                 return "broken"
             row.state, row.judgement_is_sent, row.failure = "judging", False, None
         return row.state
+
+    async def begin_small(self, delivery_id: int, *, at_most: int) -> bool:
+        """See the port."""
+        row = self._rows.get(delivery_id)
+        if row is None or row.state != "sealed" or row.sealing is None or row.sealing.chunk_count != 1 or len(row.chunks) != 1:
+            return False
+        [(metadata, checked)] = row.chunks.values()
+        is_whole = (metadata.byte_offset, metadata.byte_offset + metadata.byte_length) == _span(row.sealing)
+        return is_whole and checked.record_count <= at_most and await self.begin(delivery_id) == "judging"
 
     async def is_going_on(self, delivery_id: int) -> bool:
         """See the port."""
@@ -109,11 +118,15 @@ class MemoryRemovals:
         return True
 
     def _is_due(self, row: StoredDelivery) -> bool:
-        if row.state != "superseded" or row.is_removed or row.sealing is None:
+        if not row.has_unneeded_rows:
             return False
         counting = [one for one in self._ledger.all_versions() if one.state in ("open", "blocked")]
         needed = [one for found in counting for one in (found, self._ledger.base_of(found)) if one is not None]
         return not any(row.delivery_id in one.deliveries.values() for one in needed)
+
+
+def _span(sealing: Sealing) -> tuple[int, int]:
+    return sealing.content_start, sealing.content_end
 
 
 def _forget(row: StoredDelivery) -> bool:

@@ -107,6 +107,11 @@ class StoredDelivery:
         return (self.failure or {}).get("rule") == "conservation"
 
     @property
+    def has_unneeded_rows(self) -> bool:
+        """Whether its rows are to be removed once no version needs them."""
+        return self.state == "superseded" and not self.is_removed and self.sealing is not None
+
+    @property
     def never_counts(self) -> bool:
         """Whether only the same file again can repair it: it does not add up, or its lost chunks can't be read again."""
         is_lost = self.state == "sealed" and (self.failure or {}).get("rule") in ("object_404", "object_412")

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import replace
@@ -85,10 +85,11 @@ class MemorySets:
         versions = self._ledger.versions.get(key, [])
         return [(one.version, rule) for one in versions for rule, sent in sorted(one.readiness.items()) if not sent]
 
-    async def mark_readiness_sent(self, key: SetKey, version: int, rule: str) -> None:
+    async def mark_readiness_sent(self, key: SetKey, sent: Sequence[tuple[int, str]]) -> None:
         """See the port."""
-        if found := self._ledger.version(key, version):
-            found.readiness[rule] = True
+        for version, rule in sent:
+            if found := self._ledger.version(key, version):
+                found.readiness[rule] = True
 
 
 class MemoryLockedSet:
@@ -128,6 +129,7 @@ class MemoryLockedSet:
             has_manifest=await self.manifest() is not None,
             is_totals_note_due=self._key in self._ledger.problems or not all(row.is_decided for row in self._manifests()),
             has_unsent=not all(sent for one in self.draft for sent in one.readiness.values()),
+            has_unneeded=any(one.has_unneeded_rows for one in self._ledger.of_set(self._key)),
         )
 
     async def manifest(self) -> Manifest | None:
@@ -228,11 +230,11 @@ class MemoryLockedSet:
         """See the port."""
         self.recomputes.append(StoredRecompute(self._key, transformer, logic_version, self.edition, by, datetime.now(UTC)))
 
-    async def announce(self, version: int, rule: Rule) -> None:
+    async def announce(self, version: int, *rules: Rule) -> None:
         """See the port."""
         for one in self.draft:
             if one.version == version:
-                one.readiness.setdefault(rule.name, False)
+                one.readiness |= {rule.name: False for rule in rules if rule.name not in one.readiness}
 
     async def set_published(self, version: int) -> None:
         """See the port."""

@@ -44,12 +44,19 @@ class MemoryWork:
         is_due = version is not None and version.state == "open" and ready.rule not in version.batches
         yield MemoryBesideBase(self._ledger, version, base) if version and base and is_due else None
 
-    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> None:
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
         """See the port."""
         version = self._version(ready)
-        if version and version.state == "open":
-            planned = [StoredBatch(index, batch_count, carried=carried) for index in range(batch_count)]
-            version.batches.setdefault(ready.rule, planned)
+        if version is None or version.state != "open" or ready.rule in version.batches:
+            return False
+        version.batches[ready.rule] = [StoredBatch(index, batch_count, carried=carried) for index in range(batch_count)]
+        return True
+
+    async def is_done(self, batch: Batch) -> bool:
+        """See the port."""
+        version = self._version(batch)
+        planned = version.batches.get(batch.rule, []) if version else []
+        return any(one.is_done for one in planned if one.index == batch.batch)
 
     async def unsent(self, ready: RuleReady) -> list[Batch]:
         """See the port."""
@@ -114,7 +121,8 @@ class MemoryWork:
 
     async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
         """See the port."""
-        self._ledger.version_of(opened).batches[batch.rule][batch.batch].is_done = True
+        stored = self._ledger.version_of(opened).batches[batch.rule][batch.batch]
+        stored.is_done = stored.is_sent = True
 
     def trace_of(self, batch: Batch) -> str | None:
         """The span that the batch's version was made in."""
@@ -232,7 +240,7 @@ class MemoryLockedBatch:
 
     async def mark_done(self) -> None:
         """See the port."""
-        self._stored.is_done = True
+        self._stored.is_done = self._stored.is_sent = True
 
     @property
     def _stored(self) -> StoredBatch:

@@ -68,9 +68,10 @@ class Deliveries(Protocol):
     async def stored_chunk_count(self, delivery_id: int) -> int:
         """Number of chunks in the ledger."""
 
-    async def seal(self, lease: Lease, sealing: Sealing) -> bool:
+    async def seal(self, lease: Lease, sealing: Sealing, *, sent_offsets: Mapping[int, int] | None = None) -> bool:
         """Record the end of the content, or end the delivery as a repeat; False when the lease was lost.
 
+        ``sent_offsets``, if given, are kept as `note_sent` keeps them.
         Older deliveries of the same tenant, date and entity that wait because they can't be read are superseded.
         """
 
@@ -83,8 +84,8 @@ class Deliveries(Protocol):
     async def unannounced(self) -> list[Announcement]:
         """Deliveries whose sealing or end the set has not been told of."""
 
-    async def mark_announced(self, delivery_id: int) -> None:
-        """The set was told."""
+    async def mark_announced(self, *delivery_ids: int) -> None:
+        """The sets of these deliveries were told."""
 
     async def known(self, bucket: str, keys: Sequence[str]) -> set[tuple[str, str]]:
         """Key and ETag of the newest delivery under each of these keys."""

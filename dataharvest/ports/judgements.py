@@ -72,6 +72,12 @@ class Judgements(Protocol):
         The state is ``broken`` when the ledger does not add up: the delivery stays sealed, with that as its failure.
         """
 
+    async def begin_small(self, delivery_id: int, *, at_most: int) -> bool:
+        """The same for a delivery of one chunk and at most so many records; whether this call has let it be judged.
+
+        False changes nothing, and `begin` says why.
+        """
+
     async def is_going_on(self, delivery_id: int) -> bool:
         """Whether the delivery is being judged, or waits for it."""
 

@@ -1,6 +1,6 @@
 """What the stages need of sets and their versions."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
@@ -70,8 +70,8 @@ class LockedSet(Protocol):
     async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
         """Keep who had the set computed again, by which logic, and why; after `raise_edition`, in its transaction."""
 
-    async def announce(self, version: int, rule: Rule) -> None:
-        """Record that the rule may run, unsent."""
+    async def announce(self, version: int, *rules: Rule) -> None:
+        """Record that the rules may run, unsent."""
 
     async def set_published(self, version: int) -> None:
         """Every outbound message of the version is out."""
@@ -95,5 +95,5 @@ class Sets(Protocol):
     async def unsent_readiness(self, key: SetKey) -> list[tuple[int, str]]:
         """Version and rule of what was announced and not sent."""
 
-    async def mark_readiness_sent(self, key: SetKey, version: int, rule: str) -> None:
-        """The readiness is in Kafka."""
+    async def mark_readiness_sent(self, key: SetKey, sent: Sequence[tuple[int, str]]) -> None:
+        """The readiness of these versions and rules is in Kafka."""

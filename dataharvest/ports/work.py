@@ -112,8 +112,11 @@ class Work(Protocol):
     def beside_base(self, ready: RuleReady) -> AbstractAsyncContextManager[BesideBase | None]:
         """The version and its base; None where it has none, does not count any more, or has the rule planned already."""
 
-    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> None:
-        """Insert the batches of a rule, unless they are planned already or the version was cancelled."""
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
+        """Insert the batches of a rule, unless they are planned already or the version was cancelled; whether this call did."""
+
+    async def is_done(self, batch: Batch) -> bool:
+        """Whether the batch was planned and nothing is left to do for it."""
 
     async def unsent(self, ready: RuleReady) -> list[Batch]:
         """Planned batches that were not sent."""

@@ -10,6 +10,9 @@ RECORDS_PER_SLICE = 500_000
 """Records of a set that one slice of relating goes through, about."""
 MESSAGES_PER_BATCH = 50_000
 """Clients and portfolios that one publishing batch covers, about."""
+SMALL_RECORDS = 5_000
+"""Records, at most, of which something takes some milliseconds: it is done where it is found to be due, without a message of its
+own."""
 
 _NO_BLOCK = 0xFFFF_FFFF
 """The number that no block of a table has; all are below it."""

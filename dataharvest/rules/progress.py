@@ -159,6 +159,11 @@ def without_rule(state: SetProgress, version: int, rule: str) -> SetProgress:
     return {**state, "rules": {key: one for key, one in state["rules"].items() if key != rule_key(version, rule)}}
 
 
+def without_single_batches(state: SetProgress) -> SetProgress:
+    """The progress without rules of one batch: nothing is counted of them, and perhaps no fact tells of their end."""
+    return {**state, "rules": {key: one for key, one in state["rules"].items() if one["count"] > 1}}
+
+
 def rule_key(version: int, rule: str) -> str:
     """Key of a rule of a set version within the state."""
     return f"{version}|{rule}"

@@ -62,6 +62,8 @@ class SetView:
     came that nothing was decided about yet."""
     has_unsent: bool = False
     """Whether a readiness was announced and not marked as sent."""
+    has_unneeded: bool = False
+    """Whether there are rows of a superseded delivery."""
 
 
 def newest_complete(deliveries: Iterable[DeliveryView]) -> dict[str, DeliveryView]:

@@ -1,10 +1,13 @@
 -- name: lock_accepting
-SELECT state, (SELECT sha256 FROM chunk WHERE (delivery_id, chunk_index) = ($1, $2)) AS stored_sha256
+-- It also names the delivery for the COPY that comes next.
+SELECT state, (SELECT sha256 FROM chunk WHERE (delivery_id, chunk_index) = ($1, $2)) AS stored_sha256,
+       set_config('dataharvest.delivery_id', delivery_id::text, true)
 FROM delivery WHERE delivery_id = $1 FOR SHARE OF delivery
 
 -- name: lock_accepting_at_once
 -- The same, and nothing where somebody else has the delivery.
-SELECT state, (SELECT sha256 FROM chunk WHERE (delivery_id, chunk_index) = ($1, $2)) AS stored_sha256
+SELECT state, (SELECT sha256 FROM chunk WHERE (delivery_id, chunk_index) = ($1, $2)) AS stored_sha256,
+       set_config('dataharvest.delivery_id', delivery_id::text, true)
 FROM delivery WHERE delivery_id = $1 FOR SHARE OF delivery SKIP LOCKED
 
 -- name: stored

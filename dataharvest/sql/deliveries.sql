@@ -2,8 +2,14 @@
 INSERT INTO business_set (tenant, business_date) VALUES ($1, $2)
 ON CONFLICT (tenant, business_date) DO UPDATE SET tenant = excluded.tenant
 
+-- name: lock_known_set
+-- Of a delivery that is registered.
+SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
+
 -- name: register
--- $14: the newest delivery of the key, after which a content that is known came back; its identity gets a number.
+-- $14: the newest delivery of the key, after which a content that is known came back; its identity gets a number. The splitters are
+-- woken once it is committed.
+WITH registered AS (
 INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, version_id, etag,
                       last_modified, size_bytes, chunk_bytes, splitter_version, contract_version, state)
 SELECT $1, $2, $3, $4, $5,
@@ -23,7 +29,8 @@ WHERE $14::bigint IS NULL OR $14 = (
     SELECT newest.delivery_id FROM delivery newest WHERE (newest.bucket, newest.object_key) = ($4, $5)
     ORDER BY newest.last_modified DESC, newest.delivery_id DESC LIMIT 1)
 ON CONFLICT (bucket, object_key, object_identity) DO NOTHING
-RETURNING delivery_id
+RETURNING delivery_id)
+SELECT delivery_id, pg_notify('delivery_registered', '') FROM registered
 
 -- name: newest_of_key
 SELECT delivery_id, etag, last_modified FROM delivery WHERE (bucket, object_key) = ($1, $2)
@@ -48,25 +55,28 @@ SELECT pg_notify('delivery_registered', '')
 -- comes first, then the oldest delivery; a tenant whose deliveries another splitter reads, or that is paused, waits.
 -- Everything above is judged by what the statement saw when it began; `claim` then fails if anybody else has leased one of this
 -- tenant's deliveries since: `contended` says so.
-WITH free AS (
+-- What is being read is few, and is counted once, not for every delivery that waits.
+WITH leased AS MATERIALIZED (
+    SELECT busy.tenant, count(*) AS own, count(*) FILTER (WHERE busy.lease_owner <> $1) AS others FROM delivery busy
+    WHERE busy.state = 'splitting' AND busy.lease_until >= clock_timestamp() GROUP BY busy.tenant),
+free AS (
     SELECT one.delivery_id, one.tenant, coalesce(t.turn, 0) AS turn
-    FROM delivery one LEFT JOIN tenant_turn t USING (tenant), LATERAL (
-        SELECT count(*) AS own, count(*) FILTER (WHERE busy.lease_owner <> $1) AS others FROM delivery busy
-        WHERE busy.tenant = one.tenant AND busy.state = 'splitting' AND busy.lease_until >= clock_timestamp()) leased
+    FROM delivery one LEFT JOIN tenant_turn t USING (tenant) LEFT JOIN leased USING (tenant)
     WHERE one.state IN ('registered', 'waiting', 'splitting')
       AND (one.lease_until IS NULL OR one.lease_until < clock_timestamp())
       AND (one.next_try_at IS NULL OR one.next_try_at <= clock_timestamp())
-      AND leased.others = 0 AND leased.own < $3
+      AND coalesce(leased.others, 0) = 0 AND coalesce(leased.own, 0) < $3
       AND NOT EXISTS (SELECT FROM tenant_pause p WHERE p.tenant = one.tenant)
       AND ($4 OR one.crash_count + (one.lease_until IS NOT NULL)::integer < 2)
-    ORDER BY one.crash_count + (one.lease_until IS NOT NULL)::integer >= 2 DESC, leased.own, one.registered_at, one.delivery_id
+    ORDER BY one.crash_count + (one.lease_until IS NOT NULL)::integer >= 2 DESC, coalesce(leased.own, 0), one.registered_at,
+             one.delivery_id
     LIMIT 1
     FOR UPDATE OF one SKIP LOCKED),
 claim AS (
     INSERT INTO tenant_turn (tenant, turn) SELECT tenant, turn + 1 FROM free
     ON CONFLICT (tenant) DO UPDATE SET turn = excluded.turn WHERE tenant_turn.turn = excluded.turn - 1
     RETURNING tenant),
-leased AS (
+taken AS (
     UPDATE delivery
     SET state = 'splitting', lease_owner = $1, lease_epoch = lease_epoch + 1, attempts = attempts + 1, failure = NULL,
         lease_until = clock_timestamp() + make_interval(secs => $2), chunks_at_lease = stored.chunks,
@@ -79,7 +89,7 @@ leased AS (
     FROM free, claim, LATERAL (SELECT count(*) AS chunks FROM chunk WHERE chunk.delivery_id = free.delivery_id) stored
     WHERE delivery.delivery_id = free.delivery_id
     RETURNING delivery.*)
-SELECT leased.*, leased.delivery_id IS NULL AS contended FROM free LEFT JOIN leased USING (delivery_id)
+SELECT taken.*, taken.delivery_id IS NULL AS contended FROM free LEFT JOIN taken USING (delivery_id)
 
 -- name: renew
 -- One that has lapsed can't be renewed once another splitter reads for the tenant.
@@ -173,12 +183,30 @@ SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content
     content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7
 WHERE delivery_id = $1
 
+-- name: seal_at_once
+-- The same of a delivery besides which there is none of its entity that may count: it repeats nothing, and nothing waits that it
+-- replaces. The set's lock keeps others from coming.
+UPDATE delivery one
+SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content_sha256 = $2, content_start = $3,
+    content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7, sent_offsets = coalesce($9, sent_offsets),
+    traceparent = coalesce($10, traceparent)
+WHERE delivery_id = $1 AND lease_epoch = $8 AND state = 'splitting'
+  AND NOT EXISTS (
+      SELECT FROM delivery other
+      WHERE (other.tenant, other.business_date, other.entity) = (one.tenant, one.business_date, one.entity)
+        AND other.delivery_id <> one.delivery_id
+        AND other.state IN ('registered', 'waiting', 'splitting', 'sealed', 'judging', 'complete'))
+RETURNING delivery_id
+
 -- name: end_delivery
 UPDATE delivery
 SET state = $2, failure = $3, repeat_of = $4, content_sha256 = coalesce($5, content_sha256), lease_until = NULL,
     completed_at = clock_timestamp(), announced_at = NULL, record_count = NULL, persisted_count = NULL,
     quarantined_count = NULL, duplicate_count = NULL, accepted_count = NULL
 WHERE delivery_id = $1
+
+-- name: plan_for_rows
+SET LOCAL plan_cache_mode = auto
 
 -- name: remove_chunks
 DELETE FROM chunk WHERE delivery_id = $1
@@ -192,7 +220,7 @@ WHERE announced_at IS NULL AND state NOT IN ('registered', 'waiting', 'splitting
 ORDER BY delivery_id LIMIT 100
 
 -- name: announced
-UPDATE delivery SET announced_at = clock_timestamp() WHERE delivery_id = $1
+UPDATE delivery SET announced_at = clock_timestamp() WHERE delivery_id = ANY($1)
 
 -- name: known_identities
 -- The newest of each key only: an older content that came back is another upload.

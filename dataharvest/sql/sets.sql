@@ -1,28 +1,27 @@
--- name: delivery_progress
--- Chunk indexes as ranges: consecutive indexes share the difference between index and rank.
-SELECT d.delivery_id, d.entity, d.chunk_count,
-       coalesce(array_agg(ARRAY[r.first_index, r.last_index] ORDER BY r.first_index)
-                FILTER (WHERE r.first_index IS NOT NULL), '{}') AS stored
-FROM delivery d
-LEFT JOIN LATERAL (
-    SELECT min(chunk_index) AS first_index, max(chunk_index) AS last_index
-    FROM (SELECT chunk_index, chunk_index - row_number() OVER (ORDER BY chunk_index) AS island
-          FROM chunk WHERE delivery_id = d.delivery_id) numbered
-    GROUP BY island) r ON true
-WHERE d.tenant = $1 AND d.business_date = $2 AND d.state IN ('registered', 'waiting', 'splitting', 'sealed')
-  -- What does not add up stays as it is.
-  AND d.failure->>'rule' IS DISTINCT FROM 'conservation'
-GROUP BY d.delivery_id
-
--- name: rule_progress
--- $3 and $4: rules and the facts they provide. A rule whose fact is recorded is finished.
-SELECT v.version, b.rule, max(b.batch_count) AS batch_count,
-       array_agg(b.batch_index ORDER BY b.batch_index) FILTER (WHERE b.done_at IS NOT NULL) AS done
-FROM batch b JOIN set_version v USING (set_version_id)
-WHERE v.tenant = $1 AND v.business_date = $2 AND v.state = 'open'
-  AND NOT EXISTS (SELECT FROM fact f JOIN unnest($3::text[], $4::text[]) AS known (rule, provides) ON f.name = known.provides
-                  WHERE f.set_version_id = b.set_version_id AND known.rule = b.rule)
-GROUP BY v.version, b.rule
+-- name: progress
+-- Deliveries with the indexes of their chunks as ranges: consecutive indexes share the difference between index and rank. $3 and $4:
+-- rules and the facts they provide; a rule whose fact is recorded is finished.
+WITH going_on AS (
+    SELECT d.delivery_id, d.entity, d.chunk_count AS chunks,
+           (SELECT coalesce(jsonb_agg(jsonb_build_array(r.first_index, r.last_index) ORDER BY r.first_index), '[]')
+            FROM (SELECT min(chunk_index) AS first_index, max(chunk_index) AS last_index
+                  FROM (SELECT chunk_index, chunk_index - row_number() OVER (ORDER BY chunk_index) AS island
+                        FROM chunk WHERE delivery_id = d.delivery_id) numbered
+                  GROUP BY island) r) AS stored
+    FROM delivery d
+    WHERE d.tenant = $1 AND d.business_date = $2 AND d.state IN ('registered', 'waiting', 'splitting', 'sealed')
+      -- What does not add up stays as it is.
+      AND d.failure->>'rule' IS DISTINCT FROM 'conservation'),
+unfinished AS (
+    SELECT v.version, b.rule, max(b.batch_count) AS batch_count,
+           array_agg(b.batch_index ORDER BY b.batch_index) FILTER (WHERE b.done_at IS NOT NULL) AS done
+    FROM batch b JOIN set_version v USING (set_version_id)
+    WHERE v.tenant = $1 AND v.business_date = $2 AND v.state = 'open'
+      AND NOT EXISTS (SELECT FROM fact f JOIN unnest($3::text[], $4::text[]) AS known (rule, provides) ON f.name = known.provides
+                      WHERE f.set_version_id = b.set_version_id AND known.rule = b.rule)
+    GROUP BY v.version, b.rule)
+SELECT (SELECT coalesce(jsonb_agg(to_jsonb(going_on)), '[]') FROM going_on) AS deliveries,
+       (SELECT coalesce(jsonb_agg(to_jsonb(unfinished)), '[]') FROM unfinished) AS rules
 
 -- name: lock_set
 SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
@@ -51,7 +50,9 @@ SELECT coalesce(s.edition, 0) AS edition,
        s.problem IS NOT NULL OR EXISTS (SELECT FROM manifest m WHERE m.tenant = $1 AND m.business_date = $2
                                         AND m.decided_at IS NULL) AS is_totals_note_due,
        EXISTS (SELECT FROM readiness r JOIN set_version v USING (set_version_id)
-               WHERE v.tenant = $1 AND v.business_date = $2 AND r.sent_at IS NULL) AS has_unsent
+               WHERE v.tenant = $1 AND v.business_date = $2 AND r.sent_at IS NULL) AS has_unsent,
+       EXISTS (SELECT FROM delivery d WHERE d.tenant = $1 AND d.business_date = $2
+               AND d.state = 'superseded' AND d.removed_at IS NULL AND d.chunk_count IS NOT NULL) AS has_unneeded
 FROM (SELECT) nothing LEFT JOIN business_set s ON s.tenant = $1 AND s.business_date = $2
 
 -- name: publishing_version
@@ -125,8 +126,11 @@ SELECT s.tenant, s.business_date, $3, s.edition,
 FROM business_set s WHERE (s.tenant, s.business_date) = ($1, $2)
 RETURNING set_version_id
 
--- name: add_delivery
-INSERT INTO set_version_delivery (set_version_id, entity, delivery_id) VALUES ($1, $2, $3)
+-- name: add_deliveries
+-- $2 and $3: entities and their deliveries; $4: the facts that hold from the beginning.
+WITH deliveries AS (
+    INSERT INTO set_version_delivery (set_version_id, entity, delivery_id) SELECT $1, * FROM unnest($2::text[], $3::bigint[]))
+INSERT INTO fact (set_version_id, name) SELECT $1, unnest($4::text[])
 
 -- name: drop_repairs
 -- What was repaired or accepted in the files that are superseded next is lost with them, and that is noted.
@@ -172,12 +176,9 @@ SELECT traceparent FROM delivery WHERE delivery_id = ANY($1) AND traceparent IS 
 -- name: note_trace
 UPDATE set_version SET traceparent = $4 WHERE (tenant, business_date, version) = ($1, $2, $3)
 
--- name: add_fact
-INSERT INTO fact (set_version_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING
-
 -- name: add_readiness
 INSERT INTO readiness (set_version_id, rule)
-SELECT set_version_id, $4 FROM set_version WHERE (tenant, business_date, version) = ($1, $2, $3)
+SELECT set_version_id, unnest($4::text[]) FROM set_version WHERE (tenant, business_date, version) = ($1, $2, $3)
 ON CONFLICT DO NOTHING
 
 -- name: set_published
@@ -200,5 +201,5 @@ ORDER BY v.version, r.rule
 
 -- name: readiness_sent
 UPDATE readiness r SET sent_at = clock_timestamp()
-FROM set_version v
-WHERE v.set_version_id = r.set_version_id AND (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND r.rule = $4
+FROM unnest($3::integer[], $4::text[]) AS sent (version, rule) JOIN set_version v USING (version)
+WHERE v.tenant = $1 AND v.business_date = $2 AND r.set_version_id = v.set_version_id AND r.rule = sent.rule

@@ -10,6 +10,11 @@ FROM set_version v, generate_series(0, $5 - 1) AS i
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id AND b.rule = $4)
 ON CONFLICT DO NOTHING
+RETURNING batch_index
+
+-- name: is_done
+SELECT b.done_at IS NOT NULL FROM batch b JOIN set_version v USING (set_version_id)
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.batch_index = $5
 
 -- name: unsent
 SELECT b.batch_index, b.batch_count FROM batch b JOIN set_version v USING (set_version_id)
@@ -41,7 +46,14 @@ WHERE v.set_version_id = b.set_version_id AND (v.tenant, v.business_date, v.vers
 
 -- name: begin
 -- The version may not be cancelled while its batch is computed.
-SELECT v.set_version_id, v.state, b.computed_at, b.done_at, v.base_version_id, b.carried, b.only_references,
+-- What comes next in the transaction is planned by these settings. The rows came a moment ago and have no statistics yet: the planner
+-- takes thousands for a few, and a nested loop over them runs for minutes; what a batch joins is never small enough for one to be
+-- worth it. A hash of them fits: spilling it to disk for every batch would cost more than the batch. And two of a tenant's batches
+-- run side by side: helpers of one would cost the others more than they gain.
+SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_nestloop', 'off', true),
+       set_config('work_mem', '64MB', true),
+       set_config('max_parallel_workers_per_gather', '0', true),
+       v.set_version_id, v.state, b.computed_at, b.done_at, v.base_version_id, b.carried, b.only_references,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        -- A set is judged as the newest contract among its deliveries' says.
@@ -68,7 +80,8 @@ SELECT $1, transformer, logic_version, reference, fields FROM value WHERE set_ve
   AND abs(hashtext(reference::text)::bigint) % $5 = $4
 
 -- name: done
-UPDATE batch SET done_at = coalesce(done_at, clock_timestamp())
+-- One that was done at once was never sent; nobody has to send it any more.
+UPDATE batch SET done_at = coalesce(done_at, clock_timestamp()), sent_at = coalesce(sent_at, clock_timestamp())
 WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
 
 -- name: last_outbound

@@ -12,7 +12,7 @@ from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.failpoints import failpoint
-from dataharvest.messages import BatchDone, ChunkPersisted, DeliveryJudged, DeliverySealed, Progress, decode_progress
+from dataharvest.messages import Batch, BatchDone, ChunkPersisted, DeliveryJudged, DeliverySealed, Progress, decode_progress
 from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rulebook import waived_entities
 from dataharvest.rules import progress, versions
@@ -22,9 +22,9 @@ from dataharvest.rules.progress import SetProgress
 from dataharvest.rules.standing import standing
 from dataharvest.rules.versions import SetView
 from dataharvest.stages.compare_totals import compare_totals
-from dataharvest.stages.judge import send_unsent_judgements
+from dataharvest.stages.judge import AtOnce, send_unsent_judgements
 from dataharvest.stages.remove import remove_rows
-from dataharvest.stages.send_readiness import send_unsent_readiness
+from dataharvest.stages.send_readiness import send_readiness, send_unsent_readiness
 from dataharvest.stages.turns import each
 
 logger = logging.getLogger(__name__)
@@ -43,6 +43,8 @@ class Fold:
     sender: Sender
     rules: Mapping[str, Rule]
     settle_s: float
+    at_once: AtOnce | None = None
+    """Without it every delivery is judged by whoever gets its message."""
     clock: Callable[[], float] = time.monotonic
     _later: dict[SetKey, float] = field(default_factory=dict)
     """Sets to be decided again, and when by the clock; those that get lost with this worker are found by the sweep."""
@@ -87,9 +89,7 @@ class Fold:
 
     async def _end(self, fact: Progress, key: SetKey, table: MutableMapping[bytes, SetProgress]) -> None:
         """Take in a fact that says by itself that something has ended: nothing has to be counted, in the table or the ledger."""
-        if isinstance(fact, BatchDone) and (rule := self.rules.get(fact.rule)):
-            await self.sets.confirm_done(key, fact.version, rule)
-        await self.decide(key)
+        await (self.conclude(fact) if isinstance(fact, BatchDone) else self.decide(key))
         self._note_end((fact.key, progress.subject_of(fact)))
         state = table.get(fact.key)
         if state is not None:
@@ -102,14 +102,14 @@ class Fold:
         known = await self._known(fact, key, table)
         has_ended = not progress.lists(known, fact)
         state, concluded = await self._conclude(key, known if has_ended else progress.advance(known, fact))
-        if concluded or has_ended:
+        if has_ended or set(concluded.values()) - {"judged"}:
             # Also when it ended before: perhaps in a worker that was killed before it could send or decide.
             await send_unsent_judgements(key, judgements=self.judgements, sender=self.sender)
         # While a delivery is judged the set is where it was: there is nothing to decide.
         if set(concluded.values()) - {"judging"} or has_ended and not await self._is_judged_yet(fact):
             await self.decide(key)
         # What is judged, or done, needs no further look when more is said of how it came so far.
-        subjects = [subject for subject, outcome in concluded.items() if outcome in ("judging", "rule")]
+        subjects = [subject for subject, outcome in concluded.items() if outcome in ("judging", "judged", "rule")]
         for subject in [*subjects, progress.subject_of(fact)] if has_ended else subjects:
             self._note_end((fact.key, subject))
         self._keep(fact.key, state, table)
@@ -134,6 +134,13 @@ class Fold:
             # The oldest: forgetting one costs a look into the ledger, nothing else.
             del self._ended[next(iter(self._ended))]
 
+    async def conclude(self, done: BatchDone | Batch) -> None:
+        """Record that a rule is done whose batches all are, and decide what comes next."""
+        key = SetKey(done.tenant, done.business_date)
+        if rule := self.rules.get(done.rule):
+            await self.sets.confirm_done(key, done.version, rule)
+        await self.decide(key)
+
     async def decide(self, key: SetKey) -> None:
         """Make the version that is due, announce every rule that is ready, and send what is unsent."""
         contract = await self._contract(key)
@@ -155,13 +162,16 @@ class Fold:
                 for number, rule in versions.announcements(view, rules=rules)
                 if totals.may_go_on or number in outgoing
             ]
-            for number, rule in announced:
-                await locked.announce(number, rule)
+            for number in sorted({number for number, _ in announced}):
+                await locked.announce(number, *(rule for of, rule in announced if of == number))
             await self._tell_if_blocked(locked, view, key, contract, problem=totals.problem)
         failpoint("fold.readiness_decided")
-        if announced or view.has_unsent:
+        if view.has_unsent:
             await send_unsent_readiness(key, sets=self.sets, sender=self.sender)
-        self._removing.add(key)
+        else:
+            await send_readiness(key, [(number, rule.name) for number, rule in announced], sets=self.sets, sender=self.sender)
+        if view.has_unneeded:
+            self._removing.add(key)
 
     async def _contract(self, key: SetKey) -> Contract | None:
         try:
@@ -261,13 +271,16 @@ class Fold:
         if state is not None and fact.key in self._trusted and progress.lists(state, fact) and not progress.doubts(state, fact):
             return state
         # A fact is sent after its commit: the ledger knows all that the table knows.
-        return await self.sets.progress(key, rules=self.rules.values())
+        return progress.without_single_batches(await self.sets.progress(key, rules=self.rules.values()))
+
+    async def _judge_small(self, delivery_id: int) -> str | None:
+        return await self.at_once.judge(delivery_id) if self.at_once else None
 
     async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, dict[str, str]]:
-        """What is left of the progress, and by subject what became of what was finished: a delivery's state, or "rule"."""
+        """What is left of the progress, and by subject what became of what was finished: "rule", "judged" or a state."""
         concluded: dict[str, str] = {}
         for delivery_id in progress.full_deliveries(state):
-            outcome = await self.judgements.begin(delivery_id)
+            outcome = await self._judge_small(delivery_id) or await self.judgements.begin(delivery_id)
             if outcome == "broken":
                 logger.error("records are unaccounted for, the set is blocked", extra={"delivery_id": delivery_id})
             # "sealed": the ledger lacks a chunk that the table has. It will come again; keep waiting for it.

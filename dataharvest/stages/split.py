@@ -1,7 +1,7 @@
 """Split: the chunk producer. Reads a delivery once, from its pinned version, and sends it as record-safe chunks."""
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -54,23 +54,25 @@ class Splitter:
         """
         keep = LeaseKeeper(lease, self.deliveries, lease_s=self.lease_s)
         with tracing.span("split", _ids(lease), parent=lease.traceparent):
-            reading, flight = await self._send_missing(lease, keep=keep)
-            await self.deliveries.note_sent(lease, flight.last_offsets)
+            # What nobody has read before has no chunk in the ledger.
+            stored = await self.deliveries.stored_chunks(lease.delivery_id) if lease.epoch > 1 else {}
+            reading, flight = await self._send_missing(lease, stored, keep=keep)
             failpoint("split.all_sent")
-            if not await self.deliveries.seal(lease, reading.sealing(chunk_count=flight.chunk_count)):
+            sealing = reading.sealing(chunk_count=flight.chunk_count)
+            if not await self.deliveries.seal(lease, sealing, sent_offsets=flight.last_offsets):
                 raise LeaseLost
 
     async def resend(self, lease: Lease) -> int:
         """Send the chunks of a sealed delivery that the ledger lacks; how many. Raises as ``split`` does."""
         with tracing.span("split", _ids(lease), parent=lease.traceparent):
-            _, flight = await self._send_missing(lease, keep=nothing_to_keep)
+            stored = await self.deliveries.stored_chunks(lease.delivery_id)
+            _, flight = await self._send_missing(lease, stored, keep=nothing_to_keep)
         await self.deliveries.note_sent(lease, flight.last_offsets)
         return flight.sent_count
 
-    async def _send_missing(self, lease: Lease, *, keep: Keep) -> "tuple[Reading, Flight]":
+    async def _send_missing(self, lease: Lease, stored: Mapping[int, bytes], *, keep: Keep) -> "tuple[Reading, Flight]":
         contract = await self.contracts.version(lease.tenant, lease.contract_version)
         reading = Reading(lease, self.objects, contract, max_content_bytes=self.max_content_bytes)
-        stored = await self.deliveries.stored_chunks(lease.delivery_id)
         async with self.fairness.window(lease.tenant) as window:
             flight = Flight(lease, sender=self.sender, fairness=self.fairness, window=window, stored=stored, keep=keep)
             try:

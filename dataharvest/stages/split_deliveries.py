@@ -5,12 +5,13 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 
-from dataharvest import metrics, tracing
-from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, Announcement, Lease
+from dataharvest import metrics
+from dataharvest.deliveries import LEASES_PER_TENANT, READERS_LOST, Lease
 from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected, Unavailable
-from dataharvest.messages import DeliveryRemoved, DeliverySealed
 from dataharvest.ports import Deliveries, Sender
+from dataharvest.stages.announce import announce_endings
 from dataharvest.stages.fairness import TenantPaused
 from dataharvest.stages.flight import LeaseLost
 from dataharvest.stages.split import Splitter
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 _LOOK_AGAIN_S = 2.0
 _OUTAGE_PAUSE_S = 1.0
 _UNDER_WAY_LOOK_S = 0.25
+_ENDINGS_LOOK_S = 0.25
 
 
 @dataclass
@@ -36,6 +38,10 @@ class SplitLoop:
     under_way_s: float = 14.0
     """How long what dead readers have sent may take to be stored before their file is blamed: a group misses a worker in 10 s."""
     _running: dict[asyncio.Task[None], Lease] = field(default_factory=dict)
+    _told_at: float = -inf
+    """When endings were looked for, by the loop's clock; long ago once one has ended here."""
+    _looks_soon: bool = False
+    """Whether that was so short a time ago that it was left for the next round."""
 
     async def run(self) -> None:
         """Work until told to stop or a service fails.
@@ -50,11 +56,19 @@ class SplitLoop:
                     self.come_round()
                     woken.clear()
                     await self.splitter.fairness.look_for_pauses()
-                    await announce_endings(deliveries=self.deliveries, sender=self.sender)
+                    await self._tell_of_endings()
                     await self._fill()
                     await self._wait(woken)
         finally:
             await self._abandon()
+
+    async def _tell_of_endings(self) -> None:
+        # Most deliveries end here, and then they are told of at once. Under load the loop comes round hundreds of times a second.
+        now = asyncio.get_running_loop().time()
+        self._looks_soon = now - self._told_at < _ENDINGS_LOOK_S
+        if not self._looks_soon:
+            await announce_endings(deliveries=self.deliveries, sender=self.sender)
+            self._told_at = now
 
     async def _fill(self) -> None:
         while len(self._running) < self.concurrency and not await self._is_on_trial():
@@ -78,11 +92,13 @@ class SplitLoop:
     async def _wait(self, woken: asyncio.Event) -> None:
         waking = asyncio.create_task(woken.wait())
         try:
-            await asyncio.wait({waking, *self._running}, timeout=_LOOK_AGAIN_S, return_when=asyncio.FIRST_COMPLETED)
+            timeout_s = _ENDINGS_LOOK_S if self._looks_soon else _LOOK_AGAIN_S
+            await asyncio.wait({waking, *self._running}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             waking.cancel()
         for task in [one for one in self._running if one.done()]:
             del self._running[task]
+            self._told_at = -inf
             task.result()
 
     async def _split(self, lease: Lease) -> None:
@@ -156,37 +172,3 @@ async def reject_read(lease: Lease, reason: Rejected, *, deliveries: Deliveries)
     else:
         log = logger.error if reason.rule == "crashed_worker" else logger.warning
         log("delivery rejected", extra=details)
-
-
-async def announce_endings(*, deliveries: Deliveries, sender: Sender) -> int:
-    """Tell the sets of deliveries that were sealed or ended and not announced; how many there were."""
-    unannounced = await deliveries.unannounced()
-    for one in unannounced:
-        await announce(one, sender=sender)
-        await deliveries.mark_announced(one.delivery_id)
-    return len(unannounced)
-
-
-async def announce(one: Announcement, *, sender: Sender) -> None:
-    """Tell a set what became of a delivery."""
-    message = _announcement(one)
-    with tracing.continued(one.traceparent):
-        await sender.send("progress", key=message.key, value=message.encode())
-
-
-def _announcement(one: Announcement) -> DeliverySealed | DeliveryRemoved:
-    if one.state in ("sealed", "judging", "complete") and one.chunk_count is not None:
-        return DeliverySealed(
-            tenant=one.tenant,
-            business_date=one.business_date,
-            delivery_id=one.delivery_id,
-            entity=one.entity,
-            chunk_count=one.chunk_count,
-        )
-    return DeliveryRemoved(
-        tenant=one.tenant,
-        business_date=one.business_date,
-        delivery_id=one.delivery_id,
-        entity=one.entity,
-        state=one.state,
-    )

@@ -9,11 +9,12 @@ from dataharvest.deliveries import Announcement
 from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Contracts, Deliveries, Sender
+from dataharvest.stages.announce import announce, announce_endings
 from dataharvest.stages.fairness import TenantPaused
 from dataharvest.stages.register import register_object
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
-from dataharvest.stages.split_deliveries import announce, announce_endings, reject_read
+from dataharvest.stages.split_deliveries import reject_read
 from dataharvest.stages.turns import Turns, each
 from dataharvest.sweeping import Consumption, Gap, SweepState
 

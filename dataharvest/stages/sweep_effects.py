@@ -51,7 +51,7 @@ class SweptSets:
     async def _send_readiness_again(self, ready: RuleReady) -> int:
         await self.sender.send("readiness", key=ready.key, value=ready.encode())
         # Sent now: the next sweep gives it time.
-        await self.sets.mark_readiness_sent(SetKey(ready.tenant, ready.business_date), ready.version, ready.rule)
+        await self.sets.mark_readiness_sent(SetKey(ready.tenant, ready.business_date), [(ready.version, ready.rule)])
         return 1
 
     async def unsent_batches(self) -> int:
@@ -93,9 +93,7 @@ class SweptSets:
         # First: a sweep that ends right after it has recorded the fact does not find the rule again.
         await self.sender.send("progress", key=done.key, value=done.encode())
         # Not left to whoever reads it: the worker of the set may remember that the rule had ended when its version was blocked.
-        key = SetKey(batch.tenant, batch.business_date)
-        await self.sets.confirm_done(key, batch.version, self.rules[batch.rule])
-        await self.fold.decide(key)
+        await self.fold.conclude(batch)
         # Told now: the next sweep gives it time.
         await self.work.mark_sent(batch)
         return batch

@@ -2,11 +2,11 @@
 
 from dataharvest import metrics
 from dataharvest.errors import Rejected
-from dataharvest.messages import Batch, BatchDone, Judgement, decode_work
+from dataharvest.messages import Batch, Judgement, decode_work
 from dataharvest.outbound import all_outbound
 from dataharvest.ports import Sender, Work
 from dataharvest.rulebook import RELATIONSHIP, all_rules
-from dataharvest.stages.fan_out import send_next_batches
+from dataharvest.stages.fan_out import send_next_batches, tell_done
 from dataharvest.stages.judge import ContractOf, Judge
 from dataharvest.stages.publish import publish
 from dataharvest.stages.relate import relate
@@ -26,13 +26,16 @@ async def work_on(value: bytes, *, work: Work, sender: Sender, judge: Judge) -> 
         with metrics.BATCH_SECONDS.labels("judge").time():
             await judge.judge(batch)
         return
+    if await do_batch(batch, work=work, sender=sender, contract_of=judge.contract_of):
+        await tell_done(batch, sender=sender)
+    await send_next_batches(batch.tenant, work=work, sender=sender)
+
+
+async def do_batch(batch: Batch, *, work: Work, sender: Sender, contract_of: ContractOf) -> bool:
+    """Do a batch; False when its version is cancelled or blocked, or it has to wait. Raises as ``work_on`` does."""
     # Only names that we know: a forged message must not add to what is measured.
     with metrics.BATCH_SECONDS.labels(batch.rule if batch.rule in all_rules() else "unknown").time():
-        is_done = await _do(batch, work=work, sender=sender, contract_of=judge.contract_of)
-    if is_done:
-        done = BatchDone(**batch.model_dump(exclude={"type"}))
-        await sender.send("progress", key=done.key, value=done.encode())
-    await send_next_batches(batch.tenant, work=work, sender=sender)
+        return await _do(batch, work=work, sender=sender, contract_of=contract_of)
 
 
 async def _do(batch: Batch, *, work: Work, sender: Sender, contract_of: ContractOf) -> bool:

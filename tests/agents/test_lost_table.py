@@ -59,7 +59,7 @@ class Journey:
             case "progress":
                 await services.fold.fold(message.value, table=self.table)
             case "readiness":
-                await fan_out(message.value, work=services.work, sender=sender)
+                await fan_out(message.value, work=services.work, sender=sender, at_once=services.at_once)
             case "work":
                 await work_on(message.value, work=services.work, sender=sender, judge=services.judge)
         return self.world.unread()

@@ -36,14 +36,15 @@ from dataharvest.notifications import Notifications
 from dataharvest.ports import Chunks, Contracts, Deliveries, Judgements, Manifests, Quarantine, Removals, Sets, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
+from dataharvest.stages.announce import announce_endings
+from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.fold import Fold
-from dataharvest.stages.judge import Judge
+from dataharvest.stages.judge import AtOnce, Judge
 from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.repair import Repairs
 from dataharvest.stages.slots import Slots
 from dataharvest.stages.split import Splitter
-from dataharvest.stages.split_deliveries import announce_endings
 from dataharvest.stages.sweep import full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
@@ -82,6 +83,8 @@ class World:
     settle_s: float = 0.0
     slice_rows: int = 1_000_000
     """Rows that a slice of a judgement counts."""
+    small_records: int = 0
+    """Records of what is done at once, without a message of its own."""
     objects: MemoryObjectStore = field(default_factory=lambda: MemoryObjectStore(versioned=True))
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
     sender: MemorySender = field(default_factory=MemorySender)
@@ -133,6 +136,7 @@ class World:
             sender=sender,
             rules=all_rules(),
             settle_s=self.settle_s,
+            at_once=AtOnce(judgements=judgements, most_records=self.small_records),
             clock=self.ledger.clock,
         )
         splitter = Splitter(
@@ -189,6 +193,7 @@ class World:
             webhook_calls=self.webhook_calls,
             fold=fold,
             judge=Judge(judgements, deliveries, self.objects, sender, contracts.version),
+            at_once=DoAtOnce(work=work, sender=sender, fold=fold, contract_of=contracts.version, most_records=self.small_records),
             splitter=splitter,
         )
 

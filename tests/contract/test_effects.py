@@ -208,14 +208,14 @@ async def announced(site: Site) -> None:
 async def test_readiness_is_sent_once(site: Site, is_marked: bool) -> None:
     await announced(site)
     if is_marked:
-        await site.ledger.sets.mark_readiness_sent(KEY, 1, RELATIONSHIP)
+        await site.ledger.sets.mark_readiness_sent(KEY, [(1, RELATIONSHIP)])
     assert await site.swept_once() == {"unsent readiness": 1}
     assert site.sender.sent == [Sent("readiness", READY.key, READY.encode())]
 
 
 async def planned(site: Site, *, count: int = 1) -> None:
     await announced(site)
-    await site.ledger.sets.mark_readiness_sent(KEY, 1, RELATIONSHIP)
+    await site.ledger.sets.mark_readiness_sent(KEY, [(1, RELATIONSHIP)])
     await site.ledger.work.plan(READY, batch_count=count)
 
 
@@ -246,7 +246,7 @@ async def test_a_batch_that_is_done_and_was_not_told_of_is_told_of_once(site: Si
 async def test_outbound_messages_that_were_never_sent_go_out_once(site: Site) -> None:
     await announced(site)
     rule = "outbound.clients"
-    await site.ledger.sets.mark_readiness_sent(KEY, 1, RELATIONSHIP)
+    await site.ledger.sets.mark_readiness_sent(KEY, [(1, RELATIONSHIP)])
     await site.ledger.work.plan(READY.model_copy(update={"rule": rule}), batch_count=1)
     await site.ledger.work.mark_sent(of(rule), Position("work", 0, 1))
     envelope = Envelope("acme", DAY, 1, "clients", "client_reference")

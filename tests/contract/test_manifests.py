@@ -172,6 +172,6 @@ async def test_the_view_says_what_else_a_decision_has_to_ask_for_and_to_do(ledge
         await locked.set_totals_problem(None)
         await locked.announce(1, tax)
     assert await flags(ledger) == (True, False, True)
-    await ledger.sets.mark_readiness_sent(KEY, 1, tax.name)
+    await ledger.sets.mark_readiness_sent(KEY, [(1, tax.name)])
     assert await flags(ledger) == (True, False, False)
     assert await flags(ledger, SetKey("zen", DAY)) == (False, False, False)

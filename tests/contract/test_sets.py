@@ -118,7 +118,7 @@ async def test_a_readiness_is_announced_once_and_unsent_until_marked(ledger: Led
             await locked.announce(1, TAX)
             await locked.announce(1, RELATE)
     assert await ledger.sets.unsent_readiness(KEY) == [(1, RELATIONSHIP), (1, "tax")]
-    await ledger.sets.mark_readiness_sent(KEY, 1, RELATIONSHIP)
+    await ledger.sets.mark_readiness_sent(KEY, [(1, RELATIONSHIP)])
     assert await ledger.sets.unsent_readiness(KEY) == [(1, "tax")]
     async with ledger.sets.locked(KEY) as locked:
         await locked.announce(1, RELATE)

@@ -110,7 +110,7 @@ async def test_readiness_is_overdue_until_it_is_sent_and_then_until_it_is_planne
         await locked.announce(1, all_rules()["tax"])
     await make_old(ledger)
     assert (await sweep_state().overdue_readiness(), await sweep_state().unplanned_rules()) == ([KEY], [])
-    await ledger.sets.mark_readiness_sent(KEY, 1, "tax")
+    await ledger.sets.mark_readiness_sent(KEY, [(1, "tax")])
     await make_old(ledger)
     assert (await sweep_state().overdue_readiness(), await sweep_state().unplanned_rules()) == ([], [READY])
     await ledger.work.plan(READY, batch_count=2)

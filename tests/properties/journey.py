@@ -77,6 +77,9 @@ class Journey:
     versioned: bool = True
     slice_rows: int = 1_000_000
     """Rows that a slice of a judgement counts."""
+    chunk_bytes: int = 100
+    small_records: int = 0
+    """Records of what is done at once, without a message of its own."""
     clock: Clock = field(default_factory=Clock)
     sender: MortalSender = field(default_factory=MortalSender)
     table: dict[bytes, SetProgress] = field(default_factory=dict)
@@ -91,7 +94,8 @@ class Journey:
     def __post_init__(self) -> None:
         """Begin with an empty bucket."""
         self.world = World(
-            chunk_bytes=100,
+            chunk_bytes=self.chunk_bytes,
+            small_records=self.small_records,
             settle_s=SETTLE_S,
             slice_rows=self.slice_rows,
             ledger=MemoryLedger(clock=self.clock),
@@ -206,6 +210,6 @@ class Journey:
             case "progress":
                 await services.fold.fold(message.value, table=self.table)
             case "readiness":
-                await fan_out(message.value, work=services.work, sender=sender)
+                await fan_out(message.value, work=services.work, sender=sender, at_once=services.at_once)
             case "work":
                 await work_on(message.value, work=services.work, sender=sender, judge=services.judge)

@@ -49,6 +49,18 @@ def test_while_nothing_gets_lost_no_sweep_is_needed_between_slices(sequence: lis
     asyncio.run(Story(Journey(slice_rows=1)).play(sequence))
 
 
+@given(sequence=sequences(1))
+@_FEW
+def test_any_sequence_of_small_files_done_at_once_ends_as_the_oracle_says(sequence: list[Event]) -> None:
+    asyncio.run(Story(Journey(chunk_bytes=10_000, small_records=1_000)).play(sequence))
+
+
+@given(sequence=sequences(1, restarts=False))
+@_FEW
+def test_while_nothing_gets_lost_no_sweep_is_needed_for_what_is_done_at_once(sequence: list[Event]) -> None:
+    asyncio.run(Story(Journey(chunk_bytes=10_000, small_records=1_000)).play(sequence))
+
+
 @given(sequence=sequences(MOST_SETS, most=24))
 @_FEW
 def test_any_sequence_on_three_tenants_and_two_dates_ends_as_the_oracle_says(sequence: list[Event]) -> None:

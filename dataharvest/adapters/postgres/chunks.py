@@ -45,7 +45,9 @@ class PostgresChunks:
             async with self._database.transaction() as connection:
                 refusal = await _refusal(connection, metadata)
                 if refusal is None:
-                    await copy_rows(connection, metadata.entity, metadata.delivery_id, checked)
+                    if checked.copy_text:
+                        table = all_entities()[metadata.entity].table
+                        await _copy(connection, table, columns=checked.copy_columns, text=checked.copy_text)
                     where = (metadata.delivery_id, metadata.index, metadata.tenant)
                     await copy_quarantined(connection, *where, checked.quarantined)
                     failpoint("persist.copied")
@@ -80,6 +82,11 @@ async def copy_rows(connection: Connection, entity: str, delivery_id: int, check
 async def copy_rows_into(connection: Connection, table: str, delivery_id: int, *, columns: Sequence[str], text: bytes) -> None:
     """Store rows of a delivery in the table of its entity, or in one that is like it."""
     await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
+    await _copy(connection, table, columns=columns, text=text)
+
+
+async def _copy(connection: Connection, table: str, *, columns: Sequence[str], text: bytes) -> None:
+    # The transaction has named the delivery.
     await connection.copy_to_table(
         table,
         source=_once(text),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import asyncpg
@@ -12,6 +12,12 @@ from dataharvest.adapters.postgres.frozen import FrozenSessions, end_frozen_sess
 from dataharvest.errors import Misconfigured, Rejected, Unavailable
 
 Connection = PoolConnectionProxy
+
+NO_SETTINGS: Mapping[str, str] = {}
+PLANNED_ONCE: Mapping[str, str] = {"plan_cache_mode": "force_generic_plan"}
+"""For processes that ask the same about one set, delivery or chunk after the other: by default a session plans each statement
+five times before it keeps a plan, and dozens of statements in a dozen sessions take longer to plan than to answer. Whoever goes
+through rows sets it back for the transaction."""
 
 _UNAVAILABLE_CLASSES = ("08", "40", "53", "57", "58")
 _LOCK_NOT_AVAILABLE = "55P03"
@@ -47,12 +53,19 @@ async def translated() -> AsyncIterator[None]:
 
 
 class Database:
-    """A pool of connections that is opened once and shared by the adapters."""
+    """A pool of connections that is opened once and shared by the adapters.
 
-    def __init__(self, url: str, *, pool_size: int, application_name: str) -> None:
+    Args:
+        url: the database.
+        pool_size: connections, at most.
+        application_name: who is asking, for ``pg_stat_activity``.
+        settings: of every session, besides those that all have.
+    """
+
+    def __init__(self, url: str, *, pool_size: int, application_name: str, settings: Mapping[str, str] = NO_SETTINGS) -> None:
         self._url = url
         self._pool_size = pool_size
-        self._application_name = application_name
+        self._settings = {"application_name": application_name, "lock_timeout": "5s", "timezone": "UTC", **settings}
         self._pool: asyncpg.Pool | None = None
         self._opening = asyncio.Lock()
         self._frozen = FrozenSessions()
@@ -64,7 +77,6 @@ class Database:
                 self._pool = await self._connect()
 
     async def _connect(self) -> asyncpg.Pool:
-        settings = {"application_name": self._application_name, "lock_timeout": "5s", "timezone": "UTC"}
         async with translated():
             return await asyncpg.create_pool(
                 self._url,
@@ -72,7 +84,7 @@ class Database:
                 max_size=self._pool_size,
                 init=_prepare,
                 reset=_leave_as_it_is,
-                server_settings=settings,
+                server_settings=self._settings,
                 timeout=10,
             )
 

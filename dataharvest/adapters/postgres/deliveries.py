@@ -10,6 +10,7 @@ from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.delivery_ends import end_delivery
 from dataharvest.adapters.postgres.delivery_rows import failure_of, lease_of, object_columns
 from dataharvest.adapters.postgres.notifications import add_notification
+from dataharvest.adapters.postgres.sealing import seal
 from dataharvest.adapters.postgres.wake_ups import wake_ups
 from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing, SetKey
 from dataharvest.errors import Rejected
@@ -51,7 +52,6 @@ class PostgresDeliveries:
             found = tracing.traceparent()
             if found and delivery_id is not None:
                 await connection.execute(_SQL["note_trace"], delivery_id, found)
-            await connection.execute(_SQL["wake_splitters"])
         return delivery_id
 
     async def overtaken_by(self, source: ObjectVersion) -> int | None:
@@ -125,41 +125,10 @@ class PostgresDeliveries:
             count: int = await connection.fetchval(_SQL["stored_chunk_count"], delivery_id)
         return count
 
-    async def seal(self, lease: Lease, sealing: Sealing) -> bool:
+    async def seal(self, lease: Lease, sealing: Sealing, *, sent_offsets: Mapping[int, int] | None = None) -> bool:
         """See the port."""
         async with self._database.transaction() as connection:
-            await connection.execute(_SQL["lock_set"], lease.tenant, lease.business_date)
-            if await connection.fetchrow(_SQL["lock_leased"], lease.delivery_id, lease.epoch) is None:
-                return False
-            if found := tracing.traceparent():
-                await connection.execute(_SQL["note_trace"], lease.delivery_id, found)
-            newest = await connection.fetchrow(
-                _SQL["newest_content"],
-                lease.tenant,
-                lease.business_date,
-                lease.entity,
-                lease.delivery_id,
-                lease.contract_version,
-            )
-            if newest is not None and newest["is_read_alike"] and newest["content_sha256"] == sealing.content_sha256:
-                await end_delivery(
-                    connection, lease.delivery_id, lease.entity, "repeat", repeat_of=newest["delivery_id"], sealing=sealing
-                )
-            else:
-                await connection.execute(
-                    _SQL["seal"],
-                    lease.delivery_id,
-                    sealing.content_sha256,
-                    sealing.content_start,
-                    sealing.content_end,
-                    sealing.chunk_count,
-                    list(sealing.ignored_columns),
-                    sealing.object_sha256,
-                )
-            # What could not be read is replaced now; nobody has to wait for it any longer.
-            for row in await connection.fetch(_SQL["older_waiting"], lease.delivery_id):
-                await end_delivery(connection, row["delivery_id"], lease.entity, "superseded")
-        return True
+            return await seal(connection, lease, sealing, sent_offsets=sent_offsets)
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
         """See the port."""
@@ -185,10 +154,10 @@ class PostgresDeliveries:
             rows = await connection.fetch(_SQL["unannounced"])
         return [Announcement(**{name: row[name] for name in Announcement.__dataclass_fields__}) for row in rows]
 
-    async def mark_announced(self, delivery_id: int) -> None:
+    async def mark_announced(self, *delivery_ids: int) -> None:
         """See the port."""
         async with self._database.connection() as connection:
-            await connection.execute(_SQL["announced"], delivery_id)
+            await connection.execute(_SQL["announced"], delivery_ids)
 
     async def known(self, bucket: str, keys: Sequence[str]) -> set[tuple[str, str]]:
         """See the port."""

@@ -25,6 +25,7 @@ async def end_delivery(
     # The delivery row is locked: no chunk of it can be stored any more.
     content_sha256 = sealing.content_sha256 if sealing else None
     await connection.execute(_SQL["end_delivery"], delivery_id, state, failure, repeat_of, content_sha256)
+    await connection.execute(_SQL["plan_for_rows"])
     await connection.execute(f"DELETE FROM {all_entities()[entity].table} WHERE delivery_id = $1", delivery_id)
     await connection.execute(_SQL["remove_quarantine"], delivery_id)
     await connection.execute(_SQL["remove_chunks"], delivery_id)

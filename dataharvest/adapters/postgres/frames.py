@@ -5,6 +5,7 @@ from io import BytesIO
 import polars as pl
 
 from dataharvest.adapters.postgres.connection import Connection
+from dataharvest.adapters.postgres.csv_frames import frame_of
 from dataharvest.deliveries import OpenBatch
 from dataharvest.entities import Kind, all_entities
 from dataharvest.messages import Batch
@@ -68,10 +69,7 @@ async def copy_frame(connection: Connection, table: str, frame: pl.DataFrame) ->
 async def _copy_out(connection: Connection, query: str, columns: tuple[str, ...]) -> pl.DataFrame:
     buffer = BytesIO()
     await connection.copy_from_query(query, output=buffer, format="csv")
-    if not buffer.tell():
-        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    buffer.seek(0)
-    return pl.read_csv(buffer, has_header=False, new_columns=list(columns), schema_overrides=[pl.String] * len(columns))
+    return frame_of(buffer.getvalue(), columns)
 
 
 def _in_slice(expression: str, batch: Batch, opened: OpenBatch) -> str:

@@ -52,6 +52,11 @@ class PostgresJudgements:
             await connection.execute(_SQL["begin"], delivery_id, *totals)
         return "judging"
 
+    async def begin_small(self, delivery_id: int, *, at_most: int) -> bool:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return await connection.fetchval(_SQL["begin_small"], delivery_id, at_most) is not None
+
     async def is_going_on(self, delivery_id: int) -> bool:
         """See the port."""
         async with self._database.connection() as connection:

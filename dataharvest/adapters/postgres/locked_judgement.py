@@ -115,8 +115,11 @@ class LockedJudgement:
             self._counted = await CopyRemoval(self._run, self.subject.tenant).apply(self._counted)
         key = SetKey(self.subject.tenant, self.subject.business_date)
         await self._connection.fetchval(_SQL["lock_set"], *key)
-        totals = await self._ledger_totals()
-        if self._rule is not None:
+        if self._rule is None:
+            # Nothing has changed since the judgement was begun with these.
+            totals = Totals(*(self._row[name] for name in Totals._fields))
+        else:
+            totals = await self._ledger_totals()
             _require(self._counted.count, expected=totals.persisted_count)
         if self._rule is not None or self._slices is not None:
             await self._connection.execute(_SQL["forget"], self.subject.delivery_id)

@@ -6,6 +6,7 @@ from dataharvest.entities import all_entities
 from dataharvest.sql import queries
 
 _SQL = queries("removal")
+_OF_SET = "AND d.tenant = $1 AND d.business_date = $2"
 
 
 class PostgresRemovals:
@@ -17,7 +18,7 @@ class PostgresRemovals:
     async def due(self, key: SetKey | None = None) -> list[int]:
         """See the port."""
         async with self._database.connection() as connection:
-            rows = await connection.fetch(_SQL["due"], *(key or (None, None)))
+            rows = await connection.fetch(_SQL["due"].replace("{of_set}", _OF_SET if key else ""), *(key or ()))
         return [row["delivery_id"] for row in rows]
 
     async def remove(self, delivery_id: int) -> bool:

@@ -1,6 +1,6 @@
 """Sets in PostgreSQL: progress from the ledger, versions, facts and readiness."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -32,16 +32,15 @@ class PostgresSets:
         """See the port."""
         provided = {rule.name: rule.provides for rule in rules}
         async with self._database.connection() as connection:
-            deliveries = await connection.fetch(_SQL["delivery_progress"], *key)
-            batches = await connection.fetch(_SQL["rule_progress"], *key, list(provided), list(provided.values()))
+            found: Any = await connection.fetchrow(_SQL["progress"], *key, list(provided), list(provided.values()))
         return {
             "deliveries": {
-                str(row["delivery_id"]): {"entity": row["entity"], "chunks": row["chunk_count"], "stored": row["stored"]}
-                for row in deliveries
+                str(one["delivery_id"]): {"entity": one["entity"], "chunks": one["chunks"], "stored": one["stored"]}
+                for one in found["deliveries"]
             },
             "rules": {
-                rule_key(row["version"], row["rule"]): {"count": row["batch_count"], "done": _ranges(row["done"] or [])}
-                for row in batches
+                rule_key(one["version"], one["rule"]): {"count": one["batch_count"], "done": _ranges(one["done"] or [])}
+                for one in found["rules"]
             },
         }
 
@@ -68,10 +67,11 @@ class PostgresSets:
             rows = await connection.fetch(_SQL["unsent_readiness"], *key)
         return [(row["version"], row["rule"]) for row in rows]
 
-    async def mark_readiness_sent(self, key: SetKey, version: int, rule: str) -> None:
+    async def mark_readiness_sent(self, key: SetKey, sent: Sequence[tuple[int, str]]) -> None:
         """See the port."""
+        versions, rules = [version for version, _ in sent], [rule for _, rule in sent]
         async with self._database.connection() as connection:
-            await connection.execute(_SQL["readiness_sent"], *key, version, rule)
+            await connection.execute(_SQL["readiness_sent"], *key, versions, rules)
 
 
 def version_view(row: Any) -> VersionView:
@@ -107,6 +107,7 @@ class LockedSet:
             has_manifest=row["has_manifest"],
             is_totals_note_due=row["is_totals_note_due"],
             has_unsent=row["has_unsent"],
+            has_unneeded=row["has_unneeded"],
         )
 
     async def manifest(self) -> Manifest | None:
@@ -128,14 +129,13 @@ class LockedSet:
     async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
         """See the port."""
         execute = self._connection.execute
-        await execute(_SQL["lock_versions"], *self._key)
-        cancelled = await self._connection.fetch(_SQL["cancel_unpublished"], *self._key)
-        bases = [row["base_version_id"] for row in cancelled]
+        bases: list[int | None] = []
+        if version > 1:
+            await execute(_SQL["lock_versions"], *self._key)
+            bases = [row["base_version_id"] for row in await self._connection.fetch(_SQL["cancel_unpublished"], *self._key)]
         set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version, bases)
-        for entity, delivery_id in deliveries.items():
-            await execute(_SQL["add_delivery"], set_version_id, entity, delivery_id)
-        for entity in (*deliveries, *waived):
-            await execute(_SQL["add_fact"], set_version_id, persisted(entity))
+        facts = [persisted(entity) for entity in (*deliveries, *waived)]
+        await execute(_SQL["add_deliveries"], set_version_id, list(deliveries), list(deliveries.values()), facts)
         await execute(_SQL["drop_repairs"], list(deliveries.values()))
         await execute(_SQL["supersede_older"], list(deliveries.values()))
         await execute(_SQL["supersede_stuck"], list(deliveries.values()))
@@ -171,9 +171,9 @@ class LockedSet:
         """See the port."""
         await self._connection.execute(_SQL["note_recompute"], *self._key, transformer, logic_version, by.who, by.why)
 
-    async def announce(self, version: int, rule: Rule) -> None:
+    async def announce(self, version: int, *rules: Rule) -> None:
         """See the port."""
-        await self._connection.execute(_SQL["add_readiness"], *self._key, version, rule.name)
+        await self._connection.execute(_SQL["add_readiness"], *self._key, version, [rule.name for rule in rules])
 
     async def set_published(self, version: int) -> None:
         """See the port."""

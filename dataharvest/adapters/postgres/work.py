@@ -23,7 +23,11 @@ from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
 
 _SQL = queries("work")
-_FOR_BATCHES = "SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'; SET LOCAL max_parallel_workers_per_gather = 0"
+_FOR_BATCHES = (
+    "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'; "
+    "SET LOCAL max_parallel_workers_per_gather = 0"
+)
+"""As `begin` sets it, and why is said there."""
 
 
 class PostgresWork:
@@ -52,10 +56,17 @@ class PostgresWork:
             await connection.execute(_FOR_BATCHES)
             yield BesideBase(connection, row)
 
-    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> None:
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
         """See the port."""
         async with self._database.connection() as connection:
-            await connection.execute(_SQL["plan"], *_version(ready), ready.rule, batch_count, carried.names, carried.references)
+            arguments = (*_version(ready), ready.rule, batch_count, carried.names, carried.references)
+            rows = await connection.fetch(_SQL["plan"], *arguments)
+        return bool(rows)
+
+    async def is_done(self, batch: Batch) -> bool:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(_SQL["is_done"], *_version(batch), batch.rule, batch.batch))
 
     async def unsent(self, ready: RuleReady) -> list[Batch]:
         """See the port."""
@@ -93,11 +104,6 @@ class PostgresWork:
             if row is None or row["state"] in ("cancelled", "blocked"):
                 yield None
                 return
-            # The rows came a moment ago and have no statistics yet: the planner takes thousands for a few, and a nested loop
-            # over them runs for minutes. What a batch joins is never small enough for one to be worth it.
-            # And a hash of them fits: spilling it to disk for every batch would cost more than the batch.
-            # And two of a tenant's batches run side by side: helpers of one would cost the others more than they gain.
-            await connection.execute(_FOR_BATCHES)
             yield LockedBatch(connection, batch, _opened(row))
 
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
