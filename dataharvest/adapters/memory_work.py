@@ -44,19 +44,28 @@ class MemoryWork:
         is_due = version is not None and version.state == "open" and ready.rule not in version.batches
         yield MemoryBesideBase(self._ledger, version, base) if version and base and is_due else None
 
-    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING, is_held: bool = False) -> bool:
         """See the port."""
         version = self._version(ready)
         if version is None or version.state != "open" or ready.rule in version.batches:
             return False
-        version.batches[ready.rule] = [StoredBatch(index, batch_count, carried=carried) for index in range(batch_count)]
+        version.batches[ready.rule] = [
+            StoredBatch(index, batch_count, carried=carried, is_sent=is_held) for index in range(batch_count)
+        ]
         return True
 
     async def is_done(self, batch: Batch) -> bool:
         """See the port."""
         version = self._version(batch)
         planned = version.batches.get(batch.rule, []) if version else []
-        return any(one.is_done for one in planned if one.index == batch.batch)
+        return any(one.is_done for one in planned if (one.index, one.count) == (batch.batch, batch.batch_count))
+
+    async def release(self, batch: Batch) -> None:
+        """See the port."""
+        version = self._version(batch)
+        for one in version.batches.get(batch.rule, []) if version else []:
+            if one.index == batch.batch and one.position is None and not one.is_done:
+                one.is_sent = False
 
     async def unsent(self, ready: RuleReady) -> list[Batch]:
         """See the port."""

@@ -112,11 +112,17 @@ class Work(Protocol):
     def beside_base(self, ready: RuleReady) -> AbstractAsyncContextManager[BesideBase | None]:
         """The version and its base; None where it has none, does not count any more, or has the rule planned already."""
 
-    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
-        """Insert the batches of a rule, unless they are planned already or the version was cancelled; whether this call did."""
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING, is_held: bool = False) -> bool:
+        """Insert the batches of a rule, unless they are planned already or the version was cancelled; whether this call did.
+
+        Batches that are held are the caller's, who does them or releases them; nobody sends them meanwhile.
+        """
 
     async def is_done(self, batch: Batch) -> bool:
-        """Whether the batch was planned and nothing is left to do for it."""
+        """Whether the batch was planned, as one of so many, and nothing is left to do for it."""
+
+    async def release(self, batch: Batch) -> None:
+        """Let a batch that was held be sent, whoever held it, unless it was sent or is done."""
 
     async def unsent(self, ready: RuleReady) -> list[Batch]:
         """Planned batches that were not sent."""

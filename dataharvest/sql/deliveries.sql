@@ -180,7 +180,7 @@ LIMIT 1
 -- name: seal
 UPDATE delivery
 SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content_sha256 = $2, content_start = $3,
-    content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7
+    content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7, announced_at = NULL
 WHERE delivery_id = $1
 
 -- name: seal_at_once
@@ -189,7 +189,7 @@ WHERE delivery_id = $1
 UPDATE delivery one
 SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content_sha256 = $2, content_start = $3,
     content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7, sent_offsets = coalesce($9, sent_offsets),
-    traceparent = coalesce($10, traceparent)
+    traceparent = coalesce($10, traceparent), announced_at = NULL
 WHERE delivery_id = $1 AND lease_epoch = $8 AND state = 'splitting'
   AND NOT EXISTS (
       SELECT FROM delivery other

@@ -86,6 +86,11 @@ WITH copies AS (DELETE FROM judgement_copy WHERE delivery_id = $1),
      named AS (DELETE FROM judgement_named WHERE delivery_id = $1)
 DELETE FROM judgement_slice WHERE delivery_id = $1
 
+-- name: forget_places
+-- Where rows and copies were found. What was read again of chunks stays: it comes from the content, not from places.
+WITH copies AS (DELETE FROM judgement_copy WHERE delivery_id = $1)
+DELETE FROM judgement_slice WHERE delivery_id = $1
+
 -- name: forget_concluded
 -- Of deliveries that were rejected or superseded in between, or judged by a worker of an older version. Steps are kept of a delivery only
 -- while it is being judged, and nothing lets it be judged again.

@@ -30,7 +30,7 @@ WITH copy AS (
     SELECT r.ctid AS place, r.{key} AS natural_key, c.chunk_index, count(*) OVER (PARTITION BY r.{key}) AS copies
     FROM {table} r
     LEFT JOIN (SELECT xmin AS written_by, chunk_index FROM chunk WHERE delivery_id = $1) c ON c.written_by = r.xmin
-    WHERE r.delivery_id = $1 AND ($2::bigint[] IS NULL OR {hash} IN (SELECT unnest($2::bigint[]))))
+    WHERE r.delivery_id = $1 AND r.{key} IS NOT NULL AND ($2::bigint[] IS NULL OR {hash} IN (SELECT unnest($2::bigint[]))))
 INSERT INTO judgement_copy (delivery_id, place, natural_key, chunk_index)
 SELECT $1, place, natural_key::text, chunk_index FROM copy WHERE copies > 1
 

@@ -4,17 +4,25 @@ FROM set_version v JOIN set_version_delivery USING (set_version_id) JOIN deliver
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3)
 
 -- name: plan
-INSERT INTO batch (set_version_id, rule, batch_index, batch_count, carried, only_references)
-SELECT v.set_version_id, $4, i, $5, $6, $7
+-- $8: whether it is done by whoever plans it. It counts as sent then, so that nobody else sends it meanwhile.
+INSERT INTO batch (set_version_id, rule, batch_index, batch_count, carried, only_references, sent_at)
+SELECT v.set_version_id, $4, i, $5, $6, $7, CASE WHEN $8 THEN clock_timestamp() END
 FROM set_version v, generate_series(0, $5 - 1) AS i
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
   AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = v.set_version_id AND b.rule = $4)
 ON CONFLICT DO NOTHING
 RETURNING batch_index
 
+-- name: release
+-- Only what was never sent, and is not done.
+UPDATE batch b SET sent_at = NULL FROM set_version v
+WHERE v.set_version_id = b.set_version_id AND (v.tenant, v.business_date, v.version) = ($1, $2, $3)
+  AND b.rule = $4 AND b.batch_index = $5 AND b.topic_offset IS NULL AND b.done_at IS NULL AND b.sent_at IS NOT NULL
+
 -- name: is_done
 SELECT b.done_at IS NOT NULL FROM batch b JOIN set_version v USING (set_version_id)
 WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND b.rule = $4 AND b.batch_index = $5
+  AND b.batch_count = $6
 
 -- name: unsent
 SELECT b.batch_index, b.batch_count FROM batch b JOIN set_version v USING (set_version_id)

@@ -47,15 +47,17 @@ async def fan_out(value: bytes, *, work: Work, sender: Sender, at_once: SmallBat
     counts = await work.record_counts(ready)
     # Few clients or portfolios, named one by one, are one batch.
     count = 1 if carried.references is not None else batch_count(counts, work=rule.work)
-    is_planned_now = await work.plan(ready, batch_count=count, carried=carried)
+    is_small = at_once is not None and count == 1 and sum(counts.values()) <= at_once.most_records
+    is_planned_now = await work.plan(ready, batch_count=count, carried=carried, is_held=is_small)
     failpoint("fan_out.planned")
     first = Batch(**ready.model_dump(exclude={"type"}), batch=0, batch_count=count)
-    is_small = at_once is not None and count == 1 and sum(counts.values()) <= at_once.most_records
     if at_once is not None and is_small and is_planned_now and await at_once.do(first):
         return
-    if not is_planned_now and count == 1 and await work.is_done(first):
+    if count == 1 and not is_planned_now and await work.is_done(first):
         # Perhaps the worker ended before it could tell.
         await tell_done(first, sender=sender)
+    elif count == 1:
+        await work.release(first)
     await send_next_batches(ready.tenant, work=work, sender=sender)
 
 

@@ -29,7 +29,7 @@ async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender
         unsent = await work.unsent_outbound(opened, batch, kind=outbound.name)
         await _send([(reference, payload) for _, reference, payload in unsent], batch, outbound, sender=sender)
     else:
-        # They are committed, and nobody else has them: no need to ask for what was told a moment ago.
+        # They are committed, and nobody else was given the batch: no need to ask for what was told a moment ago.
         await _send([(one.reference, one.payload) for one in stored], batch, outbound, sender=sender)
     # One mark for all messages of the batch: they went out together.
     await work.mark_done(opened, batch)

@@ -10,8 +10,10 @@ import pytest
 
 from dataharvest.adapters.memory_kafka import Sent
 from dataharvest.errors import Rejected
-from dataharvest.messages import Judgement, decode_work
+from dataharvest.messages import Batch, Judgement, decode_work
 from dataharvest.rulebook import RELATIONSHIP, all_rules
+from dataharvest.stages import publish
+from dataharvest.stages.fan_out import send_next_batches
 from tests.agents.losses import QUIET, expected, swept
 from tests.agents.test_lost_table import Journey
 from tests.agents.worlds import World, example_files
@@ -141,6 +143,23 @@ async def _ends_at(mortality: Mortality, monkeypatch: pytest.MonkeyPatch, wanted
     assert sorted(set(journey.world.outbound())) == wanted, (mortality, ended)
     assert await swept(journey.world) == QUIET
     return ended
+
+
+async def test_a_batch_that_is_done_at_once_is_sent_by_nobody_else_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    world, taken = small_world(), []
+    send = publish._send
+
+    async def sends_while_others_choose(unsent: Any, batch: Batch, *arguments: Any, **named: Any) -> None:
+        # Another set of the tenant has ended a batch, and its worker sends what comes next.
+        taken.append(await send_next_batches(batch.tenant, work=world.services.work, sender=world.sender))
+        await send(unsent, batch, *arguments, **named)
+
+    monkeypatch.setattr(publish, "_send", sends_while_others_choose)
+    async with world.agents() as agents:
+        await agents.upload(example_files())
+        await agents.run()
+    assert taken == [0, 0]
+    assert sorted(world.outbound()) == await expected() != []
 
 
 async def test_a_judgement_that_was_begun_when_its_worker_ended_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:

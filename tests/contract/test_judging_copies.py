@@ -131,6 +131,21 @@ async def test_whatever_comes_between_two_steps_the_verdict_is_that_of_one_pass(
         assert await database_of(site).kept(delivery_id) == 0
 
 
+@pytest.mark.parametrize("rule", RULES)
+async def test_workers_with_slices_of_other_sizes_that_take_turns_come_to_one_verdict(site: Site, rule: DuplicateRule) -> None:
+    site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
+    at_once = await judged_at_once(site, keys)
+    delivery_id = await load(site, keys, number=1)
+    both = site.judge.judgements, PostgresJudgements(database_of(site).database)
+    for turn in range(200):
+        site.judge.judgements = both[turn % 2]
+        await site.judge.judge(message_of(delivery_id))
+        if not await site.ledger.judgements.is_going_on(delivery_id):
+            break
+    assert await verdict(site, delivery_id, number=1) == at_once
+    assert await database_of(site).kept(delivery_id) == 0
+
+
 async def judged_at_once(site: Site, keys: Sequence[str]) -> str:
     """What one pass over all rows, and over all chunks that have to be read again, makes of it."""
     whole = Site(site.ledger)

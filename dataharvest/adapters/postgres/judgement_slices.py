@@ -16,7 +16,7 @@ from dataharvest.sql import queries
 
 logger = logging.getLogger(__name__)
 
-_SQL = queries("judgement_slices") | {"forget": queries("judgement")["forget"]}
+_SQL = queries("judgement_slices") | {name: queries("judgement")[name] for name in ("forget", "forget_places")}
 _LAYOUT = "(pg_relation_filenode('{table}') || ' since ' || pg_postmaster_start_time())"
 ROWS_PER_SLICE = 1_000_000
 _ROWS_PER_BLOCK = 100
@@ -109,7 +109,8 @@ class Slices:
             await self._copies.find_at_once(None)
         elif await self._connection.fetchval(_SQL["copy_count"], self._delivery_id) != await self._copies.count():
             logger.warning("copies got lost between slices, counted anew", extra={"delivery_id": self._delivery_id})
-            await self._connection.execute(_SQL["forget"], self._delivery_id)
+            # Workers with slices of other sizes may take turns at it, each finding all copies anew: together they come to an end.
+            await self._connection.execute(_SQL["forget_places"], self._delivery_id)
             return
         else:
             await self._copies.drop_single_keys()

@@ -15,7 +15,7 @@ _SQL = queries("judgement_slices")
 
 PART_COUNT = 256
 """Into which the hashes of every slice are cut. Change it only together with the table: slices cut otherwise can't be merged."""
-_GROUPS_AT_ONCE = 4
+_GROUPS_AT_ONCE = 16
 """Groups of parts, each as many hashes as are held in memory, that one step looks at: some 16 million."""
 
 
@@ -53,8 +53,9 @@ class SlicedSuspects:
         if done == PART_COUNT:
             return []
         counts = np.diff(np.array([row["cuts"] for row in rows], dtype=np.int64)).sum(axis=0)
-        groups = part_groups(counts[done:].tolist(), most=self._hashing.at_once)
-        # Hashes spread evenly: more than may be held, in one part, are copies of a few.
+        # Hashes spread evenly: twice as many as others have, in one part, and more than may be held, are copies of a few.
+        most = max(self._hashing.at_once, 2 * int(counts.sum()) // PART_COUNT)
+        groups = part_groups(counts[done:].tolist(), most=most)
         return None if groups is None else [(start + done, stop + done) for start, stop in groups]
 
     async def _merge(self, found: list[int], groups: Sequence[tuple[int, int]]) -> list[int]:

@@ -30,7 +30,7 @@ class KeyHashing:
 
     expression: str = "hashtextextended({key}::text, 0)"
     """In SQL, of the column ``{key}``; equal keys must have equal hashes."""
-    at_once: int = 1 << 22
+    at_once: int = 1 << 20
     """So many are held in memory: 32 MiB, and for a moment as much again."""
 
     def of(self, entity: Entity) -> str:

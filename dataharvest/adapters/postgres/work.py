@@ -56,17 +56,23 @@ class PostgresWork:
             await connection.execute(_FOR_BATCHES)
             yield BesideBase(connection, row)
 
-    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING) -> bool:
+    async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING, is_held: bool = False) -> bool:
         """See the port."""
         async with self._database.connection() as connection:
-            arguments = (*_version(ready), ready.rule, batch_count, carried.names, carried.references)
+            arguments = (*_version(ready), ready.rule, batch_count, carried.names, carried.references, is_held)
             rows = await connection.fetch(_SQL["plan"], *arguments)
         return bool(rows)
 
     async def is_done(self, batch: Batch) -> bool:
         """See the port."""
         async with self._database.connection() as connection:
-            return bool(await connection.fetchval(_SQL["is_done"], *_version(batch), batch.rule, batch.batch))
+            place = (*_version(batch), batch.rule, batch.batch)
+            return bool(await connection.fetchval(_SQL["is_done"], *place, batch.batch_count))
+
+    async def release(self, batch: Batch) -> None:
+        """See the port."""
+        async with self._database.connection() as connection:
+            await connection.execute(_SQL["release"], *_version(batch), batch.rule, batch.batch)
 
     async def unsent(self, ready: RuleReady) -> list[Batch]:
         """See the port."""
