@@ -15,13 +15,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from prometheus_client.parser import text_string_to_metric_families
 
 from dataharvest.metrics import METRICS
+from dataharvest.rules.batching import SMALL_RECORDS
 from dataharvest.rules.standing import State
 from tests.conftest import Command, RunWorkers, Worker
 from tests.e2e.outside import Outside
 from tests.e2e.sets import make_set
 from tests.kills.world import eventually
 
-FILES = make_set("observed")
+BOOKED = SMALL_RECORDS + 1
+FILES = make_set("observed", transactions=BOOKED)
+"""Not so small that it would be done where it is found to be due, without a message to ``work``."""
 
 
 class Collector(ThreadingHTTPServer):
@@ -111,7 +114,7 @@ async def test_a_journey_is_seen_in_the_metrics(worker: Worker, stack_environmen
 
     await eventually(all_measured, what="the journey in the metrics, and nothing left to do", within_s=60)
     found = scrape(worker)
-    assert found["dataharvest_rows_stored_total", "transactions"] == 60
+    assert found["dataharvest_rows_stored_total", "transactions"] == BOOKED
     assert found["dataharvest_chunks_stored_total", "transactions"] == found["dataharvest_chunks_sent_total", "transactions"] == 1
     assert found["dataharvest_outbound_messages_total", "outbound.clients"] == 6
     assert found["dataharvest_outbound_messages_total", "outbound.portfolios"] == 9

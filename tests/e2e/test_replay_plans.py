@@ -1,12 +1,14 @@
 """What every topic says of a replay from its beginning, once a set is published: nothing would change."""
 
 from dataharvest.replaying.requests import REPLAYABLE
+from dataharvest.rules.batching import SMALL_RECORDS
 from tests.conftest import Command, RunWorkers
 from tests.e2e.outside import Outside
 from tests.e2e.sets import make_set
 from tests.kills.world import eventually
 
-FILES = make_set("replay-plans", transactions=5)
+FILES = make_set("replay-plans", transactions=SMALL_RECORDS + 1)
+"""So many that every topic has messages of it; what is small is done without any of ``work``."""
 
 
 async def test_a_plan_for_every_topic_from_offset_0_changes_nothing(
