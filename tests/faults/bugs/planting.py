@@ -9,6 +9,7 @@ from typing import Any
 
 from dataharvest.delivery import Delivery
 from dataharvest.messages import decode_chunk
+from dataharvest.rules.carrying import NOTHING, Carried
 from dataharvest.rules.outbound_messages import LastMessage
 from tests.faults.bugs.poison import fall_ill
 
@@ -44,13 +45,13 @@ def _drop_a_chunk() -> None:
 
 
 def _insert_twice() -> None:
-    right = chunks.copy_rows
+    right = chunks._copy
 
-    async def copying_twice(connection: Any, entity: str, delivery_id: int, checked: Any) -> None:
+    async def copying_twice(*arguments: Any, **named: Any) -> None:
         for _ in range(2):
-            await right(connection, entity, delivery_id, checked)
+            await right(*arguments, **named)
 
-    _replace(chunks, "copy_rows", copying_twice)
+    _replace(chunks, "_copy", copying_twice)
 
 
 def _offset_before_commit() -> None:
@@ -121,6 +122,12 @@ def _republish_unchanged() -> None:
         return right(contents, last=forgotten, envelope=envelope)
 
     _replace(publish, "changed_messages", all_messages)
+
+    async def nothing(*arguments: Any, **named: Any) -> Carried:
+        return NOTHING
+
+    # Where a corrected set names what has changed, nothing else is made at all.
+    _replace(fan_out, "carry_over", nothing)
 
 
 def _counter_instead_of_set() -> None:
