@@ -11,6 +11,7 @@ from dataharvest.delivery import Delivery
 from dataharvest.messages import decode_chunk
 from dataharvest.rules.carrying import NOTHING, Carried
 from dataharvest.rules.outbound_messages import LastMessage
+from dataharvest.stages import fan_out
 from tests.faults.bugs.poison import fall_ill
 
 # As `Any`: what is replaced here is nobody's to replace.
