@@ -52,15 +52,18 @@ UPDATE batch b SET sent_at = clock_timestamp(), topic_partition = $6, topic_offs
 WHERE v.set_version_id = b.set_version_id AND (v.tenant, v.business_date, v.version) = ($1, $2, $3)
   AND b.rule = $4 AND b.batch_index = $5
 
--- name: begin
--- The version may not be cancelled while its batch is computed.
+-- name: settings
 -- What comes next in the transaction is planned by these settings. The rows came a moment ago and have no statistics yet: the planner
 -- takes thousands for a few, and a nested loop over them runs for minutes; what a batch joins is never small enough for one to be
 -- worth it. A hash of them fits: spilling it to disk for every batch would cost more than the batch. And two of a tenant's batches
 -- run side by side: helpers of one would cost the others more than they gain.
 SELECT set_config('plan_cache_mode', 'auto', true), set_config('enable_nestloop', 'off', true),
        set_config('work_mem', '64MB', true),
-       set_config('max_parallel_workers_per_gather', '0', true),
+       set_config('max_parallel_workers_per_gather', '0', true)
+
+-- name: begin
+-- The version may not be cancelled while its batch is computed.
+{settings},
        v.set_version_id, v.state, b.computed_at, b.done_at, v.base_version_id, b.carried, b.only_references,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,

@@ -45,9 +45,7 @@ class PostgresChunks:
             async with self._database.transaction() as connection:
                 refusal = await _refusal(connection, metadata)
                 if refusal is None:
-                    if checked.copy_text:
-                        table = all_entities()[metadata.entity].table
-                        await _copy(connection, table, columns=checked.copy_columns, text=checked.copy_text)
+                    await _copy_checked(connection, metadata.entity, checked)
                     where = (metadata.delivery_id, metadata.index, metadata.tenant)
                     await copy_quarantined(connection, *where, checked.quarantined)
                     failpoint("persist.copied")
@@ -75,14 +73,23 @@ async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutc
 async def copy_rows(connection: Connection, entity: str, delivery_id: int, checked: CheckedChunk) -> None:
     """Store the good records of a chunk."""
     if checked.copy_text:
-        table = all_entities()[entity].table
-        await copy_rows_into(connection, table, delivery_id, columns=checked.copy_columns, text=checked.copy_text)
+        await _name(connection, delivery_id)
+        await _copy_checked(connection, entity, checked)
 
 
 async def copy_rows_into(connection: Connection, table: str, delivery_id: int, *, columns: Sequence[str], text: bytes) -> None:
     """Store rows of a delivery in the table of its entity, or in one that is like it."""
-    await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
+    await _name(connection, delivery_id)
     await _copy(connection, table, columns=columns, text=text)
+
+
+async def _name(connection: Connection, delivery_id: int) -> None:
+    await connection.fetchval(_SQL["name_delivery"], str(delivery_id))
+
+
+async def _copy_checked(connection: Connection, entity: str, checked: CheckedChunk) -> None:
+    if checked.copy_text:
+        await _copy(connection, all_entities()[entity].table, columns=checked.copy_columns, text=checked.copy_text)
 
 
 async def _copy(connection: Connection, table: str, *, columns: Sequence[str], text: bytes) -> None:

@@ -23,11 +23,7 @@ from dataharvest.sql import queries
 from dataharvest.transformers.model import Per, Reads
 
 _SQL = queries("work")
-_FOR_BATCHES = (
-    "SET LOCAL plan_cache_mode = auto; SET LOCAL enable_nestloop = off; SET LOCAL work_mem = '64MB'; "
-    "SET LOCAL max_parallel_workers_per_gather = 0"
-)
-"""As `begin` sets it, and why is said there."""
+_BEGIN = _SQL["begin"].replace("{settings}", _SQL["settings"])
 
 
 class PostgresWork:
@@ -53,7 +49,7 @@ class PostgresWork:
             return
         await self._summaries.refresh()
         async with self._database.transaction() as connection:
-            await connection.execute(_FOR_BATCHES)
+            await connection.execute(_SQL["settings"])
             yield BesideBase(connection, row)
 
     async def plan(self, ready: RuleReady, *, batch_count: int, carried: Carried = NOTHING, is_held: bool = False) -> bool:
@@ -106,7 +102,7 @@ class PostgresWork:
         """See the port."""
         await self._summaries.refresh()
         async with self._database.transaction() as connection:
-            row = await connection.fetchrow(_SQL["begin"], *_version(batch), batch.rule, batch.batch)
+            row = await connection.fetchrow(_BEGIN, *_version(batch), batch.rule, batch.batch)
             if row is None or row["state"] in ("cancelled", "blocked"):
                 yield None
                 return

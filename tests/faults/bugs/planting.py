@@ -46,13 +46,13 @@ def _drop_a_chunk() -> None:
 
 
 def _insert_twice() -> None:
-    right = chunks._copy
+    right = chunks._copy_checked
 
-    async def copying_twice(*arguments: Any, **named: Any) -> None:
+    async def copying_twice(connection: Any, entity: str, checked: Any) -> None:
         for _ in range(2):
-            await right(*arguments, **named)
+            await right(connection, entity, checked)
 
-    _replace(chunks, "_copy", copying_twice)
+    _replace(chunks, "_copy_checked", copying_twice)
 
 
 def _offset_before_commit() -> None:
