@@ -21,7 +21,7 @@ from faust.assignor.partition_assignor import PartitionAssignor
 from faust.types import TP, EventT
 
 from dataharvest.errors import Misconfigured, Unavailable
-from dataharvest.stale_commits import commit_only_after_seek, commit_only_as_member
+from dataharvest.stale_commits import acknowledge_only_what_was_handed_out, commit_only_after_seek, commit_only_as_member
 
 logger = logging.getLogger(__name__)
 
@@ -200,6 +200,7 @@ def arm(app: faust.App, tripwire: Tripwire) -> None:
     complete_seek_to_committed()
     commit_only_after_seek()
     commit_only_as_member()
+    acknowledge_only_what_was_handed_out()
     hold_flow_until_recovered(app)
     tripwire.compare_with(Starts(app))
 

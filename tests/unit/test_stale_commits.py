@@ -7,9 +7,11 @@ from typing import Any
 import faust
 import pytest
 import pytest_asyncio
+from faust.transport.consumer import Consumer
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 
-from dataharvest.stale_commits import SoughtFirst, commit_only_after_seek
+from dataharvest.stale_commits import HandledOnly, SoughtFirst, commit_only_after_seek
 
 PLACE = TP("chunks", 2)
 
@@ -17,7 +19,7 @@ PLACE = TP("chunks", 2)
 class Message:
     """A message in hand."""
 
-    acked = False
+    acked, tracked = False, True
     tp, topic = PLACE, PLACE.topic
 
     def __init__(self, offset: int) -> None:
@@ -61,3 +63,48 @@ async def test_what_was_handled_after_the_seek_is_committed(consumer: Any, start
     consumer.ack(Message(start or 0))
 
     assert consumer._filter_committable_offsets({PLACE}) == {PLACE: (start or 0) + 1}
+
+
+def fetched(offset: int, *, generation: int) -> ConsumerMessage:
+    unknown = ("timestamp", "timestamp_type", "checksum", "serialized_key_size", "serialized_value_size")
+    message: Any = ConsumerMessage(
+        topic=PLACE.topic,
+        partition=PLACE.partition,
+        offset=offset,
+        headers={},
+        key=b"key",
+        value=b"value",
+        tp=PLACE,
+        generation_id=generation,
+        **dict.fromkeys(unknown),
+    )
+    message.incref()
+    return message  # type: ignore[no-any-return]
+
+
+async def acknowledged(app: Any) -> list[int]:
+    """Offsets acknowledged after a message from before a rebalance and one from after it, in the stream that is not compiled."""
+    app.consumer_generation_id = 2
+    app.topics._acking_topics.add(PLACE.topic)
+    app.flow_control.resume()
+    stream = app.stream(app.topic(PLACE.topic, key_type=bytes, value_type=bytes).clone(is_iterator=True)).noack()
+    for message in (fetched(4, generation=1), fetched(5, generation=2)):
+        stream.channel.queue.put_nowait(app.create_event(message.key, message.value, {}, message))
+    handed_out = stream._py_aiter()
+    await anext(handed_out)
+    assert stream.current_event.message.offset == 5
+    assert stream.current_event.ack()
+    await handed_out.aclose()
+    return list(app.consumer._acked[PLACE])
+
+
+async def test_without_the_repair_what_is_passed_over_is_acknowledged(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Consumer, "ack", HandledOnly.original)
+
+    assert await acknowledged(consumer.app) == [4, 5]
+
+
+async def test_with_the_repair_only_what_it_handed_out_is(consumer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Consumer, "ack", HandledOnly.ack)
+
+    assert await acknowledged(consumer.app) == [5]
