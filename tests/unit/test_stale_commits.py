@@ -66,20 +66,9 @@ async def test_what_was_handled_after_the_seek_is_committed(consumer: Any, start
 
 
 def fetched(offset: int, *, generation: int) -> ConsumerMessage:
-    unknown = ("timestamp", "timestamp_type", "checksum", "serialized_key_size", "serialized_value_size")
-    message: Any = ConsumerMessage(
-        topic=PLACE.topic,
-        partition=PLACE.partition,
-        offset=offset,
-        headers={},
-        key=b"key",
-        value=b"value",
-        tp=PLACE,
-        generation_id=generation,
-        **dict.fromkeys(unknown),
-    )
+    message = ConsumerMessage(*PLACE, offset, 0.0, 0, {}, b"key", b"value", None, tp=PLACE, generation_id=generation)
     message.incref()
-    return message  # type: ignore[no-any-return]
+    return message
 
 
 async def acknowledged(app: Any) -> list[int]:
