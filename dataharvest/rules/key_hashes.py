@@ -14,7 +14,7 @@ Hashes = NDArray[np.int64]
 
 HASH_BYTES = 8
 MAX_SUSPECTS = 100_000
-"""Of more, all keys are compared rather than theirs."""
+"""Of more, none is named."""
 COPY_HEADER_BYTES = 19
 COPY_ROW_BYTES = 14
 
@@ -39,6 +39,25 @@ def repeated(hashes: Hashes) -> Hashes:
     return np.unique(copies)
 
 
+def repeated_count(hashes: Hashes) -> int:
+    """How many of them occur more than once, each counted as often as it occurs; the array is sorted."""
+    hashes.sort()
+    is_copy = hashes[1:] == hashes[:-1]
+    return int(is_copy.sum()) + len(np.unique(hashes[1:][is_copy]))
+
+
+def thinned(hashes: Hashes) -> Hashes:
+    """At most two of each: more say nothing more about whether it occurs more than once. The array is sorted."""
+    hashes.sort()
+    return np.concatenate([hashes[:2], hashes[2:][hashes[2:] != hashes[:-2]]])
+
+
+def repeated_in(pieces: Sequence[Hashes]) -> list[Hashes]:
+    """Of each piece the hashes that occur more than once in all pieces together, in order and as often as the piece has them."""
+    found = repeated(np.concatenate(pieces))
+    return [piece[np.isin(piece, found)] for piece in pieces]
+
+
 def parts(hashes: Hashes, *, part_count: int) -> Iterator[Hashes]:
     """Cut hashes into parts by their value, always in the same places; the array is sorted."""
     for start, stop in pairwise(cuts(hashes, part_count=part_count)):
@@ -53,17 +72,15 @@ def cuts(hashes: Hashes, *, part_count: int) -> list[int]:
     return [0, *np.searchsorted(hashes, values).tolist(), len(hashes)]
 
 
-def part_groups(counts: Sequence[int], *, most: int) -> list[tuple[int, int]] | None:
+def part_groups(counts: Sequence[int], *, most: int) -> list[tuple[int, int]]:
     """Parts that may be looked at together, from the first to before the second: as many as hold no more than so many hashes.
 
-    None when one part alone holds more.
+    One that alone holds more is looked at alone.
     """
-    if max(counts, default=0) > most:
-        return None
     groups: list[tuple[int, int]] = []
     start = total = 0
     for index, count in enumerate(counts):
-        if total + count > most:
+        if total + count > most and index > start:
             groups.append((start, index))
             start, total = index, 0
         total += count

@@ -42,8 +42,8 @@ class Judge:
     async def judge(self, message: Judgement) -> None:
         """Judge the delivery and tell its set; one whose object can't be read now is left as it is and comes again later.
 
-        A large one is counted in slices, and many chunks are read again some at a time: what a step has found is kept, and the
-        same message sent once more, until the last step judges.
+        A large one is counted in slices, many chunks are read again some at a time, and so are many copies removed: what a step
+        has done is kept, and the same message sent once more, until the last step completes the delivery.
 
         Raises:
             Unavailable: PostgreSQL, the object store or Kafka is not there.
@@ -80,7 +80,7 @@ class Judge:
                 return True
             if not await judgement.count_next():
                 return False
-            if await judgement.weigh() and not await self._judge_duplicates(judgement):
+            if await judgement.weigh() and not (await self._judge_duplicates(judgement) and await judgement.remove_next()):
                 return False
             state = await judgement.complete()
         logger.info("delivery judged", extra={**_details(message), "state": state})

@@ -233,6 +233,7 @@ async def test_of_many_copies_none_is_kept_in_memory_and_ten_are_named(real_ledg
             del found
         gc.collect()
         assert sum(isinstance(one, Copy) for one in gc.get_objects()) == 0
+        assert await judgement.remove_next()
         await judgement.complete()
         assert sum(isinstance(one, Copy) for one in gc.get_objects()) == 0
     found_lines = (await Site(real_ledger).outcome(delivery_id)).lines
@@ -246,6 +247,7 @@ async def test_an_object_that_shows_more_copies_than_are_stored_quarantines_what
         for place in await judgement.find_duplicates("reject") or ():
             copies = [Copy("a", position, position + 2, 0, b"any", 3) for position in range(5)]
             await judgement.settle(place.index, copies, check=lambda _: NO_ROWS)
+        assert await judgement.remove_next()
         await judgement.complete()
     found = await site.outcome(delivery_id)
     assert (found.counts, [one[2] for one in found.entries]) == ((2, 0, 2, 0), [1, 1])
