@@ -94,13 +94,17 @@ DELETE FROM judgement_slice WHERE delivery_id = $1
 -- name: forget_concluded
 -- Of deliveries that were rejected or superseded in between, or judged by a worker of an older version. Steps are kept of a delivery only
 -- while it is being judged, and nothing lets it be judged again.
-WITH kept AS (
-    SELECT delivery_id FROM judgement_slice UNION SELECT delivery_id FROM judgement_copy UNION SELECT delivery_id FROM judgement_key
-    UNION SELECT delivery_id FROM judgement_decision UNION SELECT delivery_id FROM judgement_reading
-    UNION SELECT delivery_id FROM judgement_named),
+-- Where there is anything there is a slice, a decision or a key; of keys, which may be millions, the index says of which deliveries.
+WITH RECURSIVE of_keys AS (
+    SELECT min(delivery_id) AS delivery_id FROM judgement_key
+    UNION ALL
+    SELECT (SELECT min(delivery_id) FROM judgement_key WHERE delivery_id > o.delivery_id) FROM of_keys o WHERE o.delivery_id IS NOT NULL),
+kept AS (
+    SELECT delivery_id FROM judgement_slice UNION SELECT delivery_id FROM judgement_decision UNION SELECT delivery_id FROM of_keys),
 concluded AS (
     SELECT delivery_id FROM kept k
-    WHERE NOT EXISTS (SELECT FROM delivery d WHERE d.delivery_id = k.delivery_id AND d.state = 'judging')),
+    WHERE delivery_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM delivery d WHERE d.delivery_id = k.delivery_id AND d.state = 'judging')),
 slices AS (DELETE FROM judgement_slice WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 copies AS (DELETE FROM judgement_copy WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 keys AS (DELETE FROM judgement_key WHERE delivery_id IN (SELECT delivery_id FROM concluded)),

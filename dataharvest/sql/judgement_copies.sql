@@ -170,6 +170,9 @@ moved AS (
     WHERE c.delivery_id = $1 AND c.ctid = known.copy RETURNING 1)
 SELECT count(*) FROM moved
 
+-- name: count_rows
+SELECT count(*) FROM {table} WHERE delivery_id = $1
+
 -- name: stored_anew
 SELECT chunk_index FROM judgement_reading
 WHERE delivery_id = $1 AND chunk_index BETWEEN $2 AND $3 AND copy_text <> '' ORDER BY chunk_index

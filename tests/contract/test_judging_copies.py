@@ -239,6 +239,16 @@ async def test_copies_that_somebody_takes_away_while_others_are_removed_hold_the
     await breaks(site, delivery_id, match="copies were settled")
 
 
+async def test_rows_that_were_restored_from_a_dump_while_copies_are_removed_have_to_come_again(site: Site) -> None:
+    delivery_id = await site.load(content_of(keys_with_copies(1)))
+    while not await has_begun_to_remove(site, delivery_id):
+        await site.judge.judge(message_of(delivery_id))
+    await database_of(site).run("UPDATE row_transactions SET keyword = 'TAX'")
+    await site.judge.judge(message_of(delivery_id))
+    assert await site.ledger.state_of(delivery_id) == "rejected"
+    assert await database_of(site).rows("SELECT FROM row_transactions WHERE delivery_id = $1", delivery_id) == []
+
+
 @pytest.mark.parametrize("outcome", ["rejected", "superseded"])
 async def test_a_delivery_that_ends_while_its_copies_are_removed_leaves_nothing(site: Site, outcome: str) -> None:
     delivery_id = await site.load(content_of(keys_with_copies(1)))

@@ -100,8 +100,7 @@ class Copies:
         self._run.rule = rule
         await self._run.set("any_plan", "room", "by_hash")
         if await self._run.fetchval("any_unknown_chunk"):
-            message = "The database was restored while the file was being read: it must be uploaded again."
-            raise Rejected(message, rule="rows_without_chunk")
+            raise rows_without_chunk()
         await self._run.execute("list_keys", LISTED_KEYS)
         await self._run.execute("add_readings", LISTED_COPIES)
         await self._run.execute("decide", rule, counted.count, counted.sums, *counted.blocks)
@@ -155,3 +154,9 @@ class Copies:
                 records.append((self._run.delivery_id, index, one.position, one.natural_key, *place))
         if records:
             await self._run.connection.copy_records_to_table("judgement_named", records=records, columns=_NAMED_COLUMNS)
+
+
+def rows_without_chunk() -> Rejected:
+    """Nobody can tell any more which chunk a row came from."""
+    message = "The database was restored while the file was being read: it must be uploaded again."
+    return Rejected(message, rule="rows_without_chunk")

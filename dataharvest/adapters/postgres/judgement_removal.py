@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dataharvest.adapters.postgres.chunks import copy_all_quarantined, copy_rows_into
-from dataharvest.adapters.postgres.judgement_copies import CopyQueries
+from dataharvest.adapters.postgres.judgement_copies import CopyQueries, rows_without_chunk
 from dataharvest.adapters.postgres.judgement_decision import Counted, Decision
 from dataharvest.rules.duplicates import LISTED_COPIES, Copy, further_copies, quarantined_copy
 from dataharvest.rules.records import QuarantinedRecord
@@ -55,12 +55,13 @@ class CopyRemoval:
 
         Raises:
             ConservationBroken: some of the copies are not there.
+            Rejected: it cannot be told any more which chunk a row came from.
         """
         start = decision.next_chunk or 0
         await self._run.set("any_plan", "room", "by_place")
         last = await self._run.fetchval("next_portion", start, self._at_once)
         stop = _LAST_CHUNK if last is None else last
-        if (removed := await self._remove(start, stop)) is None:
+        if (removed := await self._remove(start, stop, left=decision.left)) is None:
             return decision, False
         stored = await self._store_anew(start, stop)
         await self._quarantine(removed["chunks"])
@@ -82,7 +83,7 @@ class CopyRemoval:
         for key, count in named.counts.items():
             await self._run.execute("add_key", self._tenant, key, count, named.lines.get(key, []))
 
-    async def _remove(self, start: int, stop: int) -> Any | None:
+    async def _remove(self, start: int, stop: int, *, left: Counted) -> Any | None:
         """What was removed; None when rows have moved, and are to be removed from where they are now."""
         try:
             async with self._run.connection.transaction():
@@ -91,14 +92,17 @@ class CopyRemoval:
                     raise _RowsMoved
                 return removed
         except _RowsMoved:
-            await self._find_places_anew()
+            await self._find_places_anew(left)
             return None
 
-    async def _find_places_anew(self) -> None:
+    async def _find_places_anew(self, left: Counted) -> None:
         await self._run.set("any_plan", "room", "by_hash")
         found, kept = await self._run.fetchval("find_places_anew"), await self._run.fetchrow("count")
-        if found != kept["copies"]:
-            raise ConservationBroken(f"of copies {found} rows are there, {kept['copies']} were found before")
+        if found == kept["copies"]:
+            return
+        if await self._run.fetchval("count_rows") == left.count:
+            raise rows_without_chunk()
+        raise ConservationBroken(f"of the copies {found} rows are there, {kept['copies']} were found before")
 
     async def _store_anew(self, start: int, stop: int) -> Any:
         """One of several copies in one chunk: nobody knows which row it is, so all of them go, and it comes again."""
