@@ -57,18 +57,20 @@ kept AS (
 SELECT count(*) FROM copy
 
 -- name: count
--- Each counted where it is kept: they are the same unless somebody took some away.
-SELECT (SELECT count(*) FROM judgement_copy WHERE delivery_id = $1) AS copies,
-       (SELECT coalesce(sum(record_count), 0)::bigint FROM judgement_key WHERE delivery_id = $1) AS of_keys
+SELECT count(*) FROM judgement_copy WHERE delivery_id = $1
 
--- name: any_unknown_chunk
-SELECT EXISTS (SELECT FROM judgement_key WHERE delivery_id = $1 AND record_count > 1 AND first_chunk < 0)
+-- name: tally
+-- How many rows the keys have, those that occur more than once, and whether of one of these nobody knows the chunk.
+SELECT coalesce(sum(record_count), 0)::bigint AS row_count,
+       coalesce(sum(record_count) FILTER (WHERE record_count > 1), 0)::bigint AS copy_count,
+       coalesce(bool_or(first_chunk < 0) FILTER (WHERE record_count > 1), false) AS any_unknown_chunk
+FROM judgement_key WHERE delivery_id = $1
 
 -- name: list_keys
 UPDATE judgement_key SET is_listed = true
-WHERE delivery_id = $1 AND natural_key IN (
+WHERE delivery_id = $1 AND natural_key = ANY (ARRAY(
     SELECT natural_key FROM judgement_key WHERE delivery_id = $1 AND record_count > 1
-    ORDER BY first_chunk, natural_key LIMIT $2)
+    ORDER BY first_chunk, natural_key LIMIT $2))
 
 -- name: add_readings
 -- Chunks with the first $2 copies of a key that is listed, and those in which only the bytes tell which of several copies wins.
@@ -82,8 +84,8 @@ FROM (SELECT c.chunk_index, c.natural_key, row_number() OVER (PARTITION BY c.nat
 WHERE nth <= $2 GROUP BY chunk_index
 
 -- name: decide
-INSERT INTO judgement_decision (delivery_id, rule, record_count, sums, first_block, last_block, copy_count)
-SELECT $1, $2, $3, $4, $5, $6, coalesce(sum(record_count), 0) FROM judgement_key WHERE delivery_id = $1 AND record_count > 1
+INSERT INTO judgement_decision (delivery_id, rule, copy_count, record_count, sums, first_block, last_block)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
 
 -- name: decision
 SELECT * FROM judgement_decision WHERE delivery_id = $1
@@ -120,39 +122,42 @@ SELECT CASE WHEN count(*) < $3 THEN NULL WHEN max(chunk_index) > min(chunk_index
 FROM (SELECT chunk_index FROM judgement_copy WHERE delivery_id = $1 AND chunk_index >= $2 ORDER BY chunk_index LIMIT $3) one
 
 -- name: remove
--- Settles all copies in the chunks from $2 to $3: rows go, and their chunks and copies with them. 'settled' are all copies in one chunk of
--- a key one of which is stored anew: nobody knows which row it is, so all of them go. A place alone says which row it is; the rest is
--- asked to be sure.
+-- Settles all copies in the chunks from $2 to $3: rows go, and what is kept of them. 'settled' are all copies in one chunk of a key one of
+-- which is stored anew: nobody knows which row it is, so all of them go. A place alone says which row it is; the rest is asked to be
+-- sure. LIMIT keeps the planner from beginning with all keys.
 WITH going AS MATERIALIZED (
     SELECT c.place, c.written_by, c.natural_key, c.chunk_index, k.is_listed,
            CASE WHEN {winner_chunk} IS NULL THEN 'quarantine' WHEN {winner_chunk} <> c.chunk_index THEN 'duplicate'
                 WHEN {winner_count} = 1 THEN 'keep' WHEN r.is_read AND c.natural_key <> ALL (r.missing_keys) THEN 'settled'
                 ELSE 'quarantine' END AS fate
     FROM judgement_copy c
-    JOIN judgement_key k ON k.delivery_id = $1 AND k.natural_key = c.natural_key
-    LEFT JOIN judgement_reading r ON r.delivery_id = $1 AND r.chunk_index = c.chunk_index
+    CROSS JOIN LATERAL (SELECT * FROM judgement_key WHERE delivery_id = $1 AND natural_key = c.natural_key LIMIT 1) k
+    LEFT JOIN LATERAL (SELECT is_read, missing_keys FROM judgement_reading
+                       WHERE delivery_id = $1 AND chunk_index = c.chunk_index LIMIT 1) r ON true
     WHERE c.delivery_id = $1 AND c.chunk_index BETWEEN $2 AND $3 AND k.record_count > 1),
 gone AS (
     DELETE FROM {table} r USING (SELECT * FROM going WHERE fate <> 'keep' ORDER BY place) g
     WHERE r.ctid = g.place AND r.xmin = g.written_by AND r.delivery_id = $1 AND r.{key}::text = g.natural_key RETURNING {money}),
 in_chunk AS (
-    SELECT chunk_index, count(*) FILTER (WHERE fate = 'quarantine') AS quarantined,
+    SELECT chunk_index, count(*) AS copies, count(*) FILTER (WHERE fate <> 'keep') AS wanted,
+           count(*) FILTER (WHERE fate = 'quarantine') AS quarantined,
            count(*) FILTER (WHERE fate IN ('duplicate', 'settled'))
                - count(DISTINCT natural_key) FILTER (WHERE fate = 'settled') AS dropped,
-           array_agg(DISTINCT natural_key) FILTER (WHERE fate = 'quarantine' AND is_listed) AS listed
+           coalesce(array_agg(DISTINCT natural_key) FILTER (WHERE fate = 'quarantine' AND is_listed), '{}') AS listed
     FROM going GROUP BY chunk_index),
-counted AS (
-    UPDATE chunk c
-    SET persisted_count = c.persisted_count - f.quarantined - f.dropped,
-        quarantined_count = c.quarantined_count + f.quarantined, duplicate_count = c.duplicate_count + f.dropped
-    FROM in_chunk f
-    WHERE c.delivery_id = $1 AND c.chunk_index = f.chunk_index AND f.quarantined + f.dropped > 0
-    RETURNING c.chunk_index, c.byte_offset, c.byte_length, c.first_line, f.quarantined, coalesce(f.listed, '{}') AS listed),
-forgotten AS (DELETE FROM judgement_copy WHERE delivery_id = $1 AND chunk_index BETWEEN $2 AND $3),
-held AS (SELECT coalesce(jsonb_agg(to_jsonb(counted)), '[]') AS chunks FROM counted WHERE quarantined > 0)
-SELECT one.*, held.chunks, (SELECT count(*) FROM going) AS settled_count,
-       (SELECT count(*) FROM going WHERE fate <> 'keep') AS wanted_count
-FROM (SELECT {totals} FROM gone) one, held
+forgotten AS (DELETE FROM judgement_copy WHERE delivery_id = $1 AND chunk_index BETWEEN $2 AND $3)
+SELECT one.*, in_all.*
+FROM (SELECT {totals} FROM gone) one,
+     (SELECT coalesce(sum(copies), 0)::bigint AS settled_count, coalesce(sum(wanted), 0)::bigint AS wanted_count,
+             coalesce(jsonb_agg(to_jsonb(in_chunk)), '[]') AS chunks FROM in_chunk) in_all
+
+-- name: count_in_chunks
+UPDATE chunk c
+SET persisted_count = c.persisted_count - f.quarantined - f.dropped,
+    quarantined_count = c.quarantined_count + f.quarantined, duplicate_count = c.duplicate_count + f.dropped
+FROM jsonb_to_recordset($2::jsonb) AS f (chunk_index integer, quarantined integer, dropped integer)
+WHERE c.delivery_id = $1 AND c.chunk_index = f.chunk_index AND f.quarantined + f.dropped > 0
+RETURNING c.chunk_index, c.byte_offset, c.byte_length, c.first_line
 
 -- name: find_places_anew
 -- Where rows have moved: copies in one chunk of one key are alike. How many were found.

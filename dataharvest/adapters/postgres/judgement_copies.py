@@ -88,8 +88,8 @@ class Copies:
 
     async def are_whole(self, count: int) -> bool:
         """Whether as many are kept as were found."""
-        kept = await self._run.fetchrow("count")
-        return bool(kept["copies"] == kept["of_keys"] == count)
+        tally = await self._run.fetchrow("tally")
+        return bool(count == tally["row_count"] == await self._run.fetchval("count"))
 
     async def decide(self, rule: DuplicateRule, counted: Counted) -> Decision:
         """Decide what becomes of each, once all are found.
@@ -99,11 +99,12 @@ class Copies:
         """
         self._run.rule = rule
         await self._run.set("any_plan", "room", "by_hash")
-        if await self._run.fetchval("any_unknown_chunk"):
+        tally = await self._run.fetchrow("tally")
+        if tally["any_unknown_chunk"]:
             raise rows_without_chunk()
         await self._run.execute("list_keys", LISTED_KEYS)
         await self._run.execute("add_readings", LISTED_COPIES)
-        await self._run.execute("decide", rule, counted.count, counted.sums, *counted.blocks)
+        await self._run.execute("decide", rule, tally["copy_count"], counted.count, counted.sums, *counted.blocks)
         decision = await self.decision()
         assert decision is not None, "it was stored just now"
         return decision

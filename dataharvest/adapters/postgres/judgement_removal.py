@@ -63,8 +63,9 @@ class CopyRemoval:
         stop = _LAST_CHUNK if last is None else last
         if (removed := await self._remove(start, stop, left=decision.left)) is None:
             return decision, False
+        await self._run.set("any_plan")
         stored = await self._store_anew(start, stop)
-        await self._quarantine(removed["chunks"])
+        await self._count_in_chunks(removed["chunks"])
         left = await self._left_over(decision.left, removed, stored)
         settled = decision.settled_count + removed["settled_count"]
         await self._run.execute("note_settled", stop + 1, removed["settled_count"], left.count, left.sums, *left.blocks)
@@ -97,12 +98,12 @@ class CopyRemoval:
 
     async def _find_places_anew(self, left: Counted) -> None:
         await self._run.set("any_plan", "room", "by_hash")
-        found, kept = await self._run.fetchval("find_places_anew"), await self._run.fetchrow("count")
-        if found == kept["copies"]:
+        found, kept = await self._run.fetchval("find_places_anew"), await self._run.fetchval("count")
+        if found == kept:
             return
         if await self._run.fetchval("count_rows") == left.count:
             raise rows_without_chunk()
-        raise ConservationBroken(f"of the copies {found} rows are there, {kept['copies']} were found before")
+        raise ConservationBroken(f"of the copies {found} rows are there, {kept} were found before")
 
     async def _store_anew(self, start: int, stop: int) -> Any:
         """One of several copies in one chunk: nobody knows which row it is, so all of them go, and it comes again."""
@@ -114,9 +115,7 @@ class CopyRemoval:
                 for row in await self._run.fetch("readings", indexes[first : first + _READINGS_AT_ONCE]):
                     where = self._run.connection, "stored_anew", self._run.delivery_id
                     await copy_rows_into(*where, columns=row["copy_columns"], text=row["copy_text"])
-            await self._run.set("any_plan")
             stored = await self._run.connection.fetchrow(self._run.query("store_anew"))
-            await self._run.set("by_place")
         await self._run.execute("forget_readings", start, stop)
         return stored
 
@@ -127,10 +126,14 @@ class CopyRemoval:
             named.add(index, Copy(key, position, line, byte_offset, raw, byte_length))
         return named
 
-    async def _quarantine(self, chunks: list[dict[str, Any]]) -> None:
-        if not chunks:
-            return
-        named = await self._named()
+    async def _count_in_chunks(self, chunks: list[dict[str, Any]]) -> None:
+        places = await self._run.fetch("count_in_chunks", chunks)
+        of_chunk = {place["chunk_index"]: place for place in places}
+        held = [{**one, **of_chunk[one["chunk_index"]]} for one in chunks if one["quarantined"]]
+        if held:
+            await self._quarantine(held, await self._named())
+
+    async def _quarantine(self, chunks: list[dict[str, Any]], named: _Named) -> None:
         found: dict[int, list[QuarantinedRecord]] = {}
         for one in chunks:
             keys = set(one["listed"])

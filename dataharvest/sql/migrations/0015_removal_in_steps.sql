@@ -48,6 +48,7 @@ CREATE TABLE judgement_key (
     is_listed boolean NOT NULL DEFAULT false,
     PRIMARY KEY (delivery_id, natural_key)
 );
+CREATE INDEX judgement_key_listed ON judgement_key (delivery_id) WHERE is_listed;
 CREATE INDEX judgement_key_first_in_chunk ON judgement_key (delivery_id, first_chunk) WHERE first_count > 1;
 CREATE INDEX judgement_key_last_in_chunk ON judgement_key (delivery_id, last_chunk) WHERE last_count > 1;
 
