@@ -203,6 +203,11 @@ WITH gone AS (
 SELECT count(*) FROM gone
 
 -- name: note_settled
+-- $8 and $9: how many went into quarantine and were dropped.
+WITH counted AS (
+    UPDATE delivery SET persisted_count = persisted_count - $8 - $9, quarantined_count = quarantined_count + $8,
+                        duplicate_count = duplicate_count + $9
+    WHERE delivery_id = $1)
 UPDATE judgement_decision
 SET next_chunk = $2, settled_count = settled_count + $3, record_count = $4, sums = $5, first_block = $6, last_block = $7
 WHERE delivery_id = $1

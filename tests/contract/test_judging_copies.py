@@ -105,14 +105,16 @@ async def seen(site: Site, delivery_id: int) -> list[Any]:
         await database.rows("SELECT ctid, * FROM row_transactions WHERE delivery_id = $1 ORDER BY ctid", delivery_id),
         await database.rows("SELECT * FROM quarantine WHERE delivery_id = $1 ORDER BY chunk_index, position", delivery_id),
         await database.rows("SELECT * FROM duplicate_key WHERE delivery_id = $1 ORDER BY natural_key", delivery_id),
-        await database.rows("SELECT state, persisted_count, sums FROM delivery WHERE delivery_id = $1", delivery_id),
+        await database.rows("SELECT * FROM delivery WHERE delivery_id = $1", delivery_id),
     ]
 
 
 async def nothing_is_lost(site: Site, delivery_id: int) -> None:
     """Each row and each entry is counted in the ledger, between whatever steps."""
     chunks, rows, entries, keys, [delivery] = await seen(site, delivery_id)
-    assert sum(one["persisted_count"] for one in chunks) == len(rows)
+    for name in ("record_count", "persisted_count", "quarantined_count", "duplicate_count"):
+        assert sum(one[name] for one in chunks) == delivery[name]
+    assert delivery["persisted_count"] == len(rows)
     assert sum(one["quarantined_count"] for one in chunks) == sum(one["record_count"] for one in entries)
     assert delivery["state"] == "judging"
     assert keys == []
@@ -173,7 +175,7 @@ async def test_whatever_comes_between_any_two_steps_the_verdict_is_that_of_one_p
         removals += await has_begun_to_remove(site, delivery_id)
         await disturb(site, delivery_id)
         await site.judge.judge(message_of(delivery_id))
-    assert removals > 3
+    assert removals > 1
     assert await verdict(site, delivery_id, number=1) == at_once
     assert await database_of(site).kept(delivery_id) == 0
 
@@ -195,7 +197,7 @@ async def test_whatever_comes_between_two_steps_of_removing_the_verdict_is_that_
             await disturb(site, delivery_id)
             await site.judge.judge(message_of(delivery_id))
         await site.judge.judge(message_of(delivery_id))
-    assert removals > 3
+    assert removals > 1
     assert await verdict(site, delivery_id, number=1) == at_once
     assert await database_of(site).kept(delivery_id) == 0
 
@@ -325,8 +327,14 @@ async def test_an_object_that_goes_away_between_two_steps_leaves_what_was_read_b
     site.contract, keys = Contract(duplicates="first_wins"), keys_with_copies(2)
     delivery_id = await site.load(content_of(keys))
     await until_a_chunk_is_read_again(site, delivery_id)
+    readings = "SELECT chunk_index FROM judgement_reading WHERE delivery_id = $1 AND is_read"
+    read_before = await database_of(site).rows(readings, delivery_id)
     monkeypatch.setattr(site.objects, "read", gone)
-    assert await steps(site, delivery_id) == 1
+    await site.judge.judge(message_of(delivery_id))
+    assert await has_begun_to_remove(site, delivery_id)
+    monkeypatch.undo()
+    assert set(await database_of(site).rows(readings, delivery_id)) <= set(read_before), "it is not read again any more"
+    await steps(site, delivery_id)
     found = await site.outcome(delivery_id)
     read, persisted, quarantined, duplicate = found.counts
     assert (found.state, read) == ("complete", persisted + quarantined + duplicate)

@@ -68,7 +68,9 @@ class CopyRemoval:
         await self._count_in_chunks(removed["chunks"])
         left = await self._left_over(decision.left, removed, stored)
         settled = decision.settled_count + removed["settled_count"]
-        await self._run.execute("note_settled", stop + 1, removed["settled_count"], left.count, left.sums, *left.blocks)
+        counts = [sum(one[name] for one in removed["chunks"]) for name in ("quarantined", "dropped")]
+        kept = left.count, left.sums, *left.blocks
+        await self._run.execute("note_settled", stop + 1, removed["settled_count"], *kept, *counts)
         done = replace(decision, next_chunk=stop + 1, settled_count=settled, left=left)
         return done, last is None and await self._run.fetchval("forget_keys", 2 * self._at_once) < 2 * self._at_once
 
