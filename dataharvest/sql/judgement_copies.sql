@@ -83,6 +83,9 @@ FROM (SELECT c.chunk_index, c.natural_key, row_number() OVER (PARTITION BY c.nat
       SELECT DISTINCT {winner_chunk}, NULL::text, 1 FROM judgement_key k WHERE delivery_id = $1 AND {winner_count} > 1) one
 WHERE nth <= $2 GROUP BY chunk_index
 
+-- name: readings_are_known
+UPDATE judgement_decision SET are_readings_known = true WHERE delivery_id = $1
+
 -- name: decide
 INSERT INTO judgement_decision (delivery_id, rule, copy_count, record_count, sums, first_block, last_block)
 VALUES ($1, $2, $3, $4, $5, $6, $7)

@@ -54,9 +54,10 @@ SELECT substring(hashes FROM 1 + 8 * cuts[$2::integer + 1] FOR 8 * (cuts[$3::int
 FROM judgement_slice WHERE delivery_id = $1 ORDER BY first_block
 
 -- name: next_to_search
-SELECT first_block, coalesce(searched_block, first_block) AS next_block, stop_block, record_count, suspect_count
+SELECT first_block, coalesce(searched_block, first_row_block) AS next_block, last_row_block + 1 AS stop_block, record_count,
+       suspect_count
 FROM judgement_slice
-WHERE delivery_id = $1 AND suspect_count > 0 AND searched_block IS DISTINCT FROM stop_block ORDER BY first_block LIMIT $2
+WHERE delivery_id = $1 AND suspect_count > 0 AND searched_block IS DISTINCT FROM last_row_block + 1 ORDER BY first_block LIMIT $2
 
 -- name: suspects
 SELECT suspects FROM judgement_slice WHERE delivery_id = $1 AND first_block = $2

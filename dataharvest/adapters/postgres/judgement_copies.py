@@ -97,17 +97,20 @@ class Copies:
         Raises:
             Rejected: it cannot be told any more which chunk a row came from.
         """
-        self._run.rule = rule
-        await self._run.set("any_plan", "room", "by_hash")
         tally = await self._run.fetchrow("tally")
         if tally["any_unknown_chunk"]:
             raise rows_without_chunk()
-        await self._run.execute("list_keys", LISTED_KEYS)
-        await self._run.execute("add_readings", LISTED_COPIES)
         await self._run.execute("decide", rule, tally["copy_count"], counted.count, counted.sums, *counted.blocks)
         decision = await self.decision()
         assert decision is not None, "it was stored just now"
         return decision
+
+    async def add_readings(self) -> None:
+        """Note which chunks have to be read again, once it is decided by what rule copies go."""
+        await self._run.set("any_plan", "room", "by_hash")
+        await self._run.execute("list_keys", LISTED_KEYS)
+        await self._run.execute("add_readings", LISTED_COPIES)
+        await self._run.execute("readings_are_known")
 
     async def decision(self) -> Decision | None:
         """What was decided in this step or one before it."""

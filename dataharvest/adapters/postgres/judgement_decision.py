@@ -24,6 +24,8 @@ class Decision:
     rule: DuplicateRule
     copy_count: int
     settled_count: int
+    are_readings_known: bool
+    """Whether it is known which chunks have to be read again."""
     next_chunk: int | None
     """The first chunk whose copies are not settled; None until the first are."""
     left: Counted
@@ -33,4 +35,5 @@ class Decision:
         """The decision that is stored as this row."""
         blocks = row["first_block"], row["last_block"]
         left = Counted(count=row["record_count"], sums=row["sums"], blocks=blocks)
-        return cls(left=left, **{name: row[name] for name in ("rule", "copy_count", "settled_count", "next_chunk")})
+        names = ("rule", "copy_count", "settled_count", "are_readings_known", "next_chunk")
+        return cls(left=left, **{name: row[name] for name in names})

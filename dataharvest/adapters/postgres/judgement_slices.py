@@ -102,10 +102,10 @@ class Slices:
         return False
 
     async def _search(self, one: Any) -> int:
-        """Look for copies in a slice, where they are many in a tenth of one; how many there are."""
+        """Look for copies in a slice, where they are many in a twentieth of one; how many there are."""
         start, stop = one["next_block"], one["stop_block"]
         if one["suspect_count"] > self._slice_rows // 20:
-            stop = min(stop, start + max(1, self._slice_rows // 10 // _ROWS_PER_BLOCK))
+            stop = min(stop, start + max(1, self._slice_rows // 20 // _ROWS_PER_BLOCK))
         # Where most rows are suspected it costs less to keep the others as well, which are passed over later.
         is_mostly_suspects = 2 * one["suspect_count"] > one["record_count"]
         suspects = None if is_mostly_suspects else await self._suspects.named_in(one["first_block"])

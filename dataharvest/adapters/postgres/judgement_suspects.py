@@ -8,7 +8,7 @@ import numpy as np
 
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.key_hashes import KeyHashing
-from dataharvest.rules.key_hashes import Hashes, part_groups, repeated_in, stored, stored_hashes
+from dataharvest.rules.key_hashes import Hashes, distinct, part_groups, repeated_in, stored, stored_hashes
 from dataharvest.sql import queries
 
 _SQL = queries("judgement_slices")
@@ -75,4 +75,5 @@ class SlicedSuspects:
         return done, [self._kept(first_block, np.concatenate(pieces)) for first_block, pieces in found.items()]
 
     def _kept(self, first_block: int, hashes: Hashes) -> tuple[int, int, bytes, int]:
-        return self._delivery_id, first_block, stored(np.unique(hashes)), len(hashes)
+        # Parts follow each other by value, so all are in order.
+        return self._delivery_id, first_block, stored(distinct(hashes)), len(hashes)

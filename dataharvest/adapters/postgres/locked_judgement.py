@@ -102,6 +102,9 @@ class LockedJudgement:
 
     async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
         """See the port."""
+        if self._decision is not None and not self._decision.are_readings_known:
+            await self._copies.add_readings()
+            return None
         if self._decision is not None:
             # Once the removal has begun nothing is found out any more, whatever could not be.
             return [] if self._decision.next_chunk is not None else await self._copies.to_read()
@@ -115,6 +118,7 @@ class LockedJudgement:
             return None
         await self._copies.find_at_once(self._suspects)
         await self._decide(rule)
+        await self._copies.add_readings()
         return await self._copies.to_read()
 
     @property

@@ -59,6 +59,8 @@ CREATE TABLE judgement_decision (
     -- Rows with a key that occurs more than once: all of them, and those that are settled.
     copy_count bigint NOT NULL,
     settled_count bigint NOT NULL DEFAULT 0,
+    -- Whether the chunks that have to be read again are known.
+    are_readings_known boolean NOT NULL DEFAULT false,
     -- The first chunk whose copies are not settled; null until the first are.
     next_chunk integer,
     -- Count, sums and blocks of the rows that are there.
