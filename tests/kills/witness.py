@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from dataharvest.pipeline import CONSUMED
 from tests.kills.ledger import GONE, Ledger
 from tests.kills.sets import FileSet
 
@@ -197,6 +198,19 @@ class Witness:
         finally:
             await admin.close()
         return {place: one.offset for place, one in offsets.items() if one.offset >= 0}
+
+    async def behind(self) -> dict[TopicPartition, tuple[int, int]]:
+        """Where the group has messages left to handle: what is committed, and the end."""
+        commits = await self.commits()
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._broker)
+        await consumer.start()
+        try:
+            await consumer.topics()
+            numbers = {topic: consumer.partitions_for_topic(topic) or () for topic in CONSUMED}
+            ends = await consumer.end_offsets([TopicPartition(topic, one) for topic in CONSUMED for one in numbers[topic]])
+        finally:
+            await consumer.stop()
+        return {place: (commits.get(place, 0), end) for place, end in ends.items() if end > commits.get(place, 0)}
 
     async def _verify(self, partition: int, committed: int) -> None:
         start, known = self._verified[partition], self._chunks[partition]
