@@ -14,6 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from dataharvest.pipeline import CONSUMED
+from dataharvest.topics import load_topics
 from tests.kills.ledger import GONE, Ledger
 from tests.kills.sets import FileSet
 
@@ -202,12 +203,11 @@ class Witness:
     async def behind(self) -> dict[TopicPartition, tuple[int, int]]:
         """Where the group has messages left to handle: what is committed, and the end."""
         commits = await self.commits()
+        counts = {topic: load_topics()[topic].partitions for topic in CONSUMED}
         consumer = AIOKafkaConsumer(bootstrap_servers=self._broker)
         await consumer.start()
         try:
-            await consumer.topics()
-            numbers = {topic: consumer.partitions_for_topic(topic) or () for topic in CONSUMED}
-            ends = await consumer.end_offsets([TopicPartition(topic, one) for topic in CONSUMED for one in numbers[topic]])
+            ends = await consumer.end_offsets([TopicPartition(topic, one) for topic in CONSUMED for one in range(counts[topic])])
         finally:
             await consumer.stop()
         return {place: (commits.get(place, 0), end) for place, end in ends.items() if end > commits.get(place, 0)}
