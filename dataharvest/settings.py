@@ -49,6 +49,8 @@ class Settings(BaseSettings):
     """Rows of one file that are counted at a time when it is judged, about; a file of no more rows is judged in one step."""
     split_concurrency: int = Field(default=12, ge=1)
     """Deliveries that one splitter reads side by side; a tenant's further files take at most half of the places."""
+    split_niceness: int = Field(default=10, ge=0, le=19)
+    """How far `dataharvest split` steps back behind other processes of its machine: niceness, 0 for not at all."""
     split_in_worker: bool = True
     """Whether a worker also splits; switch off where `dataharvest split` runs as a process of its own."""
     lease_s: float = Field(default=30.0, gt=0)

@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 import orjson
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
 
 from dataharvest import tracing
 from dataharvest.adapters.kafka_batches import partitioned, send_batches
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.errors import Rejected, Unavailable
 from dataharvest.ports import Position, RawMessage, Sender
+from dataharvest.rules.partitioning import turn_of_chunk
 from dataharvest.rules.subjects import subject_of
 from dataharvest.sql import queries
 
@@ -25,6 +27,7 @@ logger = logging.getLogger(__name__)
 # A dead letter holds its message in base64: a third longer than the longest chunk.
 _MAX_REQUEST_BYTES = 8 << 20
 _MAX_BATCH_BYTES = 256 << 10
+_HASHED = DefaultPartitioner()
 
 
 class KafkaSender:
@@ -122,6 +125,7 @@ class KafkaSender:
                     enable_idempotence=True,
                     max_request_size=_MAX_REQUEST_BYTES,
                     max_batch_size=_MAX_BATCH_BYTES,
+                    partitioner=_partition_of,
                 )
                 try:
                     await producer.start()
@@ -130,6 +134,12 @@ class KafkaSender:
                     raise
                 self._producer = producer
             return self._producer
+
+
+def _partition_of(key: bytes | None, partitions: Sequence[int], available: Sequence[int]) -> int:
+    """A partition by its key alone, so that what is sent again goes where it was."""
+    turn = None if key is None else turn_of_chunk(key)
+    return int(_HASHED(key, partitions, available)) if turn is None else partitions[turn % len(partitions)]
 
 
 class KafkaDeadLetters:

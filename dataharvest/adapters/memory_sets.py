@@ -164,7 +164,7 @@ class MemoryLockedSet:
         else:
             self._ledger.problems[self._key] = dict(problem)
 
-    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
+    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> float:
         """See the port."""
         bases = self._cancel_unpublished()
         facts = set(map(persisted, (*deliveries, *waived)))
@@ -178,6 +178,7 @@ class MemoryLockedSet:
                 self._ledger.repairs += [_dropped(one, by=newer) for one in _standing_repairs(self._ledger.repairs, row)]
             elif row.state in ("sealed", "judging") and self._ledger.is_overtaken(row) and not row.is_broken:
                 row.state, row.is_announced = "superseded", False
+        return self._since_arrival_s(deliveries)
 
     async def raise_edition(self) -> int:
         """See the port."""
@@ -201,14 +202,8 @@ class MemoryLockedSet:
         states = {self._ledger.deliveries[one].state for one in newest.deliveries.values()}
         return newest.set_version_id if newest.set_version_id in bases or states <= {"complete"} else None
 
-    async def since_arrival_s(self, version: int) -> float:
-        """See the port."""
-        arrivals = [
-            self._ledger.deliveries[delivery_id].registered_at
-            for one in self.draft
-            if one.version == version
-            for delivery_id in one.deliveries.values()
-        ]
+    def _since_arrival_s(self, deliveries: Mapping[str, int]) -> float:
+        arrivals = [self._ledger.deliveries[delivery_id].registered_at for delivery_id in deliveries.values()]
         return self._ledger.clock() - max(arrivals) if arrivals else 0.0
 
     async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
@@ -236,11 +231,13 @@ class MemoryLockedSet:
             if one.version == version:
                 one.readiness |= {rule.name: False for rule in rules if rule.name not in one.readiness}
 
-    async def set_published(self, version: int) -> None:
+    async def set_published(self, version: int) -> float | None:
         """See the port."""
         for one in self.draft:
             if one.version == version and one.state == "open":
                 one.state = "published"
+                return self._since_arrival_s(one.deliveries)
+        return None
 
 
 def _view(one: StoredVersion) -> VersionView:

@@ -239,13 +239,15 @@ class MemoryLockedBatch:
         """See the port."""
         self._version.outbound[kind, self._batch.batch] = list(rows)
 
-    async def mark_computed(self, *, made_by: str | None = None) -> None:
+    async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False) -> None:
         """See the port."""
         base = self._ledger.base_of(self._version)
         if base is not None and self._stored.carried.names:
             by_base = base.batches[self._batch.rule][0].made_by
             made_by = by_base if made_by == by_base or "values" in self._stored.carried.names else None
         self._stored.is_computed, self._stored.made_by = True, made_by
+        if is_done:
+            await self.mark_done()
 
     async def mark_done(self) -> None:
         """See the port."""

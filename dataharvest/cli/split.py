@@ -1,6 +1,7 @@
 """`dataharvest split`: the chunk producer as a process of its own."""
 
 import asyncio
+import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ async def _split() -> None:
 
     settings = load_settings()
     configure_logging(settings.log_format)
+    # Before there are threads, which inherit it. Where cores are short, what has been cut goes before what is to be cut: a
+    # small set's many short steps, at the workers and in the database, would wait for a large file's long ones.
+    os.nice(settings.split_niceness)
     connected = connect(settings, role="split")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

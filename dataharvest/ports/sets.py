@@ -39,14 +39,14 @@ class LockedSet(Protocol):
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """Note what is wrong with the control totals, or that nothing is; a problem of another kind stays."""
 
-    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
+    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> float:
         """Freeze these deliveries; older versions that have not begun to publish are cancelled.
 
         Of the entities ``waived`` the version has no records, and nothing waits for any.
-        """
 
-    async def since_arrival_s(self, version: int) -> float:
-        """Seconds since the last of the version's files was registered."""
+        Returns:
+            Seconds since the last of the files was registered.
+        """
 
     async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
         """Spans of the latest steps of these deliveries, as far as they are kept."""
@@ -73,8 +73,12 @@ class LockedSet(Protocol):
     async def announce(self, version: int, *rules: Rule) -> None:
         """Record that the rules may run, unsent."""
 
-    async def set_published(self, version: int) -> None:
-        """Every outbound message of the version is out."""
+    async def set_published(self, version: int) -> float | None:
+        """Every outbound message of the version is out.
+
+        Returns:
+            Seconds since the last of its files was registered; None when the version was not open.
+        """
 
 
 class Sets(Protocol):

@@ -1,5 +1,6 @@
-"""In which partition a key's messages are: the answer that every Kafka client gives, quick enough for whole batches."""
+"""In which partition a key's messages are: where every Kafka client looks, quick enough for batches; how chunks are dealt out."""
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import numpy.typing as npt
 
 _SEED, _FACTOR = np.uint32(0x9747B28C), np.uint32(0x5BD1E995)
 _WORD_BYTES = 4
+_CHUNK_KEY = re.compile(rb"([0-9]+):([0-9]+)")
 
 
 def partitions_of(keys: Sequence[bytes], partition_count: int) -> list[int]:
@@ -17,6 +19,16 @@ def partitions_of(keys: Sequence[bytes], partition_count: int) -> list[int]:
         data = np.frombuffer(b"".join([keys[index] for index in indexes]), dtype=np.uint8).reshape(len(indexes), length)
         found[indexes] = (_murmur2(data) & 0x7FFFFFFF) % partition_count
     return [int(one) for one in found]
+
+
+def turn_of_chunk(key: bytes) -> int | None:
+    """For the key of a chunk, delivery and index, whose turn it is when partitions are counted round and round; else None.
+
+    Hashed, some partition would have five of the 32 chunks that a tenant has under way, and another none: a small file's only
+    chunk would wait behind five, and the end of a large file for the longest queue.
+    """
+    found = _CHUNK_KEY.fullmatch(key)
+    return int(found[1]) + int(found[2]) if found else None
 
 
 def _by_length(keys: Sequence[bytes]) -> dict[int, list[int]]:

@@ -114,47 +114,44 @@ WHERE (tenant, business_date) = ($1, $2) AND problem IS DISTINCT FROM $3
 -- Its base is the version before it, cancelled ones aside, if that is published and of the same edition, so that no record of a file
 -- that both have was changed in between, and if all its rows are still there and stay: those of files that were complete until now,
 -- and of $4, the bases of versions that were cancelled for this one.
-INSERT INTO set_version (tenant, business_date, version, edition, base_version_id)
-SELECT s.tenant, s.business_date, $3, s.edition,
-       (SELECT b.set_version_id
-        FROM (SELECT * FROM set_version w WHERE (w.tenant, w.business_date) = ($1, $2) AND w.state <> 'cancelled'
-              ORDER BY w.version DESC LIMIT 1) b
-        WHERE b.state = 'published' AND b.edition = s.edition
-          AND (b.set_version_id = ANY($4::bigint[])
-               OR NOT EXISTS (SELECT FROM set_version_delivery d JOIN delivery USING (delivery_id)
-                              WHERE d.set_version_id = b.set_version_id AND delivery.state <> 'complete')))
-FROM business_set s WHERE (s.tenant, s.business_date) = ($1, $2)
-RETURNING set_version_id
+-- $5 and $6: entities and their deliveries; $7: the facts that hold from the beginning. Returns for how many seconds all files are there.
+WITH made AS (
+    INSERT INTO set_version (tenant, business_date, version, edition, base_version_id)
+    SELECT s.tenant, s.business_date, $3, s.edition,
+           (SELECT b.set_version_id
+            FROM (SELECT * FROM set_version w WHERE (w.tenant, w.business_date) = ($1, $2) AND w.state <> 'cancelled'
+                  ORDER BY w.version DESC LIMIT 1) b
+            WHERE b.state = 'published' AND b.edition = s.edition
+              AND (b.set_version_id = ANY($4::bigint[])
+                   OR NOT EXISTS (SELECT FROM set_version_delivery d JOIN delivery USING (delivery_id)
+                                  WHERE d.set_version_id = b.set_version_id AND delivery.state <> 'complete')))
+    FROM business_set s WHERE (s.tenant, s.business_date) = ($1, $2)
+    RETURNING set_version_id),
+deliveries AS (
+    INSERT INTO set_version_delivery (set_version_id, entity, delivery_id)
+    SELECT set_version_id, chosen.* FROM made, unnest($5::text[], $6::bigint[]) AS chosen),
+facts AS (INSERT INTO fact (set_version_id, name) SELECT set_version_id, unnest($7::text[]) FROM made)
+SELECT coalesce(extract(epoch FROM clock_timestamp() - max(registered_at)), 0)::float8 FROM delivery
+WHERE delivery_id = ANY($6)
 
--- name: add_deliveries
--- $2 and $3: entities and their deliveries; $4: the facts that hold from the beginning.
-WITH deliveries AS (
-    INSERT INTO set_version_delivery (set_version_id, entity, delivery_id) SELECT $1, * FROM unnest($2::text[], $3::bigint[]))
-INSERT INTO fact (set_version_id, name) SELECT $1, unnest($4::text[])
-
--- name: drop_repairs
--- What was repaired or accepted in the files that are superseded next is lost with them, and that is noted.
-INSERT INTO repair (quarantine_id, tenant, action, who, why, persisted_count, duplicate_count, accepted_count, superseded_by)
-SELECT q.quarantine_id, q.tenant, 'drop', 'dataharvest',
-       format('delivery %s of %s replaced delivery %s', new.delivery_id, new.entity, old.delivery_id), 0, 0, 0, new.delivery_id
-FROM delivery new
-JOIN delivery old ON (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
- AND old.state = 'complete'
- AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
-JOIN quarantine q ON q.delivery_id = old.delivery_id AND q.state <> 'open'
-WHERE new.delivery_id = ANY($1)
-
--- name: supersede_older
-UPDATE delivery old SET state = 'superseded'
-FROM delivery new
-WHERE new.delivery_id = ANY($1) AND old.delivery_id <> new.delivery_id AND old.state = 'complete'
-  AND (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
-  AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
-
--- name: supersede_stuck
--- What was read to its end and may never be done, its object or its judgement being lost. A row that is locked is being stored or
+-- name: supersede
+-- What was repaired or accepted in the files that are superseded is lost with them, and that is noted. Of what is not complete:
+-- what was read to its end and may never be done, its object or its judgement being lost. A row that is locked is being stored or
 -- judged, by somebody who may ask for the set's lock next, so nobody waits for it here; it is superseded once it is done.
-WITH stuck AS (
+WITH replaced AS (
+    SELECT old.delivery_id, old.tenant, old.entity, new.delivery_id AS by
+    FROM delivery new
+    JOIN delivery old ON (old.tenant, old.business_date, old.entity) = (new.tenant, new.business_date, new.entity)
+     AND old.state = 'complete'
+     AND (old.last_modified, old.object_key, old.delivery_id) < (new.last_modified, new.object_key, new.delivery_id)
+    WHERE new.delivery_id = ANY($1)),
+dropped AS (
+    INSERT INTO repair (quarantine_id, tenant, action, who, why, persisted_count, duplicate_count, accepted_count, superseded_by)
+    SELECT q.quarantine_id, q.tenant, 'drop', 'dataharvest',
+           format('delivery %s of %s replaced delivery %s', r.by, r.entity, r.delivery_id), 0, 0, 0, r.by
+    FROM replaced r JOIN quarantine q ON q.delivery_id = r.delivery_id AND q.state <> 'open'),
+older AS (UPDATE delivery SET state = 'superseded' FROM replaced WHERE delivery.delivery_id = replaced.delivery_id),
+stuck AS (
     SELECT old.delivery_id FROM delivery old, delivery new
     WHERE new.delivery_id = ANY($1) AND old.state IN ('sealed', 'judging')
       -- What does not add up stays as it is.
@@ -164,11 +161,6 @@ WITH stuck AS (
     FOR UPDATE OF old SKIP LOCKED)
 UPDATE delivery SET state = 'superseded', completed_at = clock_timestamp(), announced_at = NULL
 FROM stuck WHERE delivery.delivery_id = stuck.delivery_id
-
--- name: since_arrival
-SELECT coalesce(extract(epoch FROM clock_timestamp() - max(d.registered_at)), 0)::float8
-FROM set_version v JOIN set_version_delivery USING (set_version_id) JOIN delivery d USING (delivery_id)
-WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3)
 
 -- name: traceparents
 SELECT traceparent FROM delivery WHERE delivery_id = ANY($1) AND traceparent IS NOT NULL ORDER BY delivery_id
@@ -182,8 +174,11 @@ SELECT set_version_id, unnest($4::text[]) FROM set_version WHERE (tenant, busine
 ON CONFLICT DO NOTHING
 
 -- name: set_published
-UPDATE set_version SET state = 'published', published_at = clock_timestamp()
-WHERE (tenant, business_date, version) = ($1, $2, $3) AND state = 'open'
+-- Returns for how many seconds all files are there.
+UPDATE set_version v SET state = 'published', published_at = clock_timestamp()
+WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
+RETURNING (SELECT coalesce(extract(epoch FROM clock_timestamp() - max(d.registered_at)), 0)::float8
+           FROM set_version_delivery JOIN delivery d USING (delivery_id) WHERE set_version_id = v.set_version_id)
 
 -- name: confirm_done
 -- The fact holds only when every batch is done in the database and the version still counts.

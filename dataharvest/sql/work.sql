@@ -79,7 +79,10 @@ FOR SHARE OF v FOR UPDATE OF b
 -- name: computed
 -- Values that were taken over were made by what the base says, whoever took them. Where a part was taken over and a part made by another
 -- declaration, as by workers of two versions of the program, there is none that made it all.
+-- $5: whether nothing is left to do for it. Nobody has to send it any more then, if it was done at once.
 UPDATE batch b SET computed_at = clock_timestamp(),
+       done_at = CASE WHEN $5 THEN coalesce(done_at, clock_timestamp()) ELSE done_at END,
+       sent_at = CASE WHEN $5 THEN coalesce(sent_at, clock_timestamp()) ELSE sent_at END,
        made_by = CASE WHEN b.carried = '{}' OR $4 = base.made_by THEN $4 WHEN 'values' = ANY(b.carried) THEN base.made_by END
 FROM set_version v, LATERAL (
     SELECT min(o.made_by) AS made_by FROM batch o WHERE o.set_version_id = v.base_version_id AND o.rule = $2) base

@@ -187,8 +187,9 @@ class Fold:
         rules = self.rules.values()
         ended = [one.version for one in view.versions if one.state == "open" and versions.is_published(one, rules=rules)]
         for number in ended:
-            await locked.set_published(number)
-            metrics.SET_PUBLISHED_SECONDS.observe(await locked.since_arrival_s(number))
+            waited_s = await locked.set_published(number)
+            if waited_s is not None:
+                metrics.SET_PUBLISHED_SECONDS.observe(waited_s)
             logger.info("set published", extra={**key_details(key), "version": number})
         return bool(ended)
 
@@ -201,8 +202,8 @@ class Fold:
             self._later[key] = self.clock() + wait_s
         if due is not None:
             number = view.versions[-1].version + 1 if view.versions else 1
-            await locked.create_version(number, due, waived=waived_entities(contract, present=due))
-            metrics.SET_READY_SECONDS.observe(await locked.since_arrival_s(number))
+            waited_s = await locked.create_version(number, due, waived=waived_entities(contract, present=due))
+            metrics.SET_READY_SECONDS.observe(waited_s)
             await locked.notify(ready_note(*key, version=number))
             if tracing.is_on():
                 await self._trace_version(locked, key, number, due)

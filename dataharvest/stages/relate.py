@@ -37,16 +37,15 @@ async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf) -> bool:
             return True
         contract = await contract_of(batch.tenant, locked.opened.contract_version)
         orphans = await locked.relate()
-        await locked.mark_computed(made_by=RELATED_BY)
         # Only the last slice knows.
-        if orphans is not None and (failure := await _failure(orphans, locked, contract)):
+        failure = None if orphans is None else await _failure(orphans, locked, contract)
+        await locked.mark_computed(made_by=RELATED_BY, is_done=failure is None)
+        if failure is not None:
             await locked.block(failure)
             key = batch.tenant, batch.business_date
             await locked.notify(blocked_version_note(*key, version=batch.version, failure=failure))
             logger.error("set blocked", extra={"tenant": batch.tenant, "rule": failure["rule"]})
-            return False
-        await locked.mark_done()
-    return True
+    return failure is None
 
 
 async def _failure(orphans: dict[str, int], locked: LockedBatch, contract: Contract) -> dict[str, Any] | None:

@@ -19,8 +19,7 @@ async def transform(batch: Batch, transformer: Transformer, *, work: Work) -> bo
                 await locked.carry_values(transformer=transformer.name)
             else:
                 await _compute(locked, transformer)
-            await locked.mark_computed(made_by=transformer.made_by)
-            await locked.mark_done()
+            await locked.mark_computed(made_by=transformer.made_by, is_done=True)
     return True
 
 

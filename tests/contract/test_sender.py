@@ -220,3 +220,17 @@ async def letters_of(broker: str, position: Position) -> list[dict[str, Any]]:
 
 def decoded(text: str | None) -> bytes | None:
     return None if text is None else base64.b64decode(text)
+
+
+async def test_chunks_are_dealt_out_and_go_where_they_were_when_they_are_sent_again(stack_environment: dict[str, str]) -> None:
+    broker = stack_environment["DATAHARVEST_BROKER"]
+    topic = await new_topic(broker, partitions=4)
+    sender = KafkaSender(broker)
+    try:
+        sent = [await sender.send(topic, key=b"6:%d" % index, value=b"chunk") for index in range(8)]
+        again = await sender.resend(topic, key=b"6:3", value=b"chunk", headers=[], partition=0)
+    finally:
+        await sender.close()
+
+    assert [one.partition for one in sent] == [2, 3, 0, 1] * 2
+    assert again.partition == sent[3].partition

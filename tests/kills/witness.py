@@ -13,6 +13,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from dataharvest.pipeline import CONSUMED
+from dataharvest.topics import load_topics
 from tests.kills.ledger import GONE, Ledger
 from tests.kills.sets import FileSet
 
@@ -197,6 +199,18 @@ class Witness:
         finally:
             await admin.close()
         return {place: one.offset for place, one in offsets.items() if one.offset >= 0}
+
+    async def behind(self) -> dict[TopicPartition, tuple[int, int]]:
+        """Where the group has messages left to handle: what is committed, and the end."""
+        commits = await self.commits()
+        counts = {topic: load_topics()[topic].partitions for topic in CONSUMED}
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._broker)
+        await consumer.start()
+        try:
+            ends = await consumer.end_offsets([TopicPartition(topic, one) for topic in CONSUMED for one in range(counts[topic])])
+        finally:
+            await consumer.stop()
+        return {place: (commits.get(place, 0), end) for place, end in ends.items() if end > commits.get(place, 0)}
 
     async def _verify(self, partition: int, committed: int) -> None:
         start, known = self._verified[partition], self._chunks[partition]

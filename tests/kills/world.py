@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 0.5
+_LINES = 40
 
 # Few bytes make many chunks; no sweep helps; dead members and dead splitters are replaced quickly.
 WORKER_SETTINGS = {
@@ -30,8 +31,8 @@ WORKER_SETTINGS = {
     "DATAHARVEST_LEASE_S": "4",
     "DATAHARVEST_SESSION_TIMEOUT_S": "6",
     "DATAHARVEST_LOG_FORMAT": "json",
-    # A worker that hangs is to be seen, not to be mended.
-    "DATAHARVEST_WATCHDOG_S": "0",
+    # A worker that hangs says where, before anybody loses patience; its end is a violation.
+    "DATAHARVEST_WATCHDOG_S": "60",
 }
 
 
@@ -113,6 +114,15 @@ class World:
             await eventually(all_seen, what="all messages seen", within_s=10)
         except NotInTime as late:
             self.witness.violations.other.add(str(late))
+            await self._tell_where_all_stand()
+
+    async def _tell_where_all_stand(self) -> None:
+        """Print what a hang can be understood by; services and logs are gone after the test."""
+        for place, (committed, end) in sorted((await self.witness.behind()).items()):
+            print(f"{place.topic} {place.partition}: committed {committed}, end {end}")
+        for worker in self.crew.members:
+            lines = worker.log.read_text(errors="replace").splitlines()[-_LINES:]
+            print(f"--- the last lines of {worker.log.name}", *lines, sep="\n")
 
     def _message_count(self, one: FileSet) -> bool:
         found = self.witness.contents(one.tenant)

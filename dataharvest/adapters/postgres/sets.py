@@ -126,23 +126,17 @@ class LockedSet:
         """See the port."""
         await self._connection.execute(_SQL["set_totals_problem"], *self._key, problem)
 
-    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> None:
+    async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> float:
         """See the port."""
-        execute = self._connection.execute
         bases: list[int | None] = []
         if version > 1:
-            await execute(_SQL["lock_versions"], *self._key)
+            await self._connection.execute(_SQL["lock_versions"], *self._key)
             bases = [row["base_version_id"] for row in await self._connection.fetch(_SQL["cancel_unpublished"], *self._key)]
-        set_version_id = await self._connection.fetchval(_SQL["create_version"], *self._key, version, bases)
         facts = [persisted(entity) for entity in (*deliveries, *waived)]
-        await execute(_SQL["add_deliveries"], set_version_id, list(deliveries), list(deliveries.values()), facts)
-        await execute(_SQL["drop_repairs"], list(deliveries.values()))
-        await execute(_SQL["supersede_older"], list(deliveries.values()))
-        await execute(_SQL["supersede_stuck"], list(deliveries.values()))
-
-    async def since_arrival_s(self, version: int) -> float:
-        """See the port."""
-        waited_s: float = await self._connection.fetchval(_SQL["since_arrival"], *self._key, version)
+        chosen = list(deliveries.values())
+        arguments = (version, bases, list(deliveries), chosen, facts)
+        waited_s: float = await self._connection.fetchval(_SQL["create_version"], *self._key, *arguments)
+        await self._connection.execute(_SQL["supersede"], chosen)
         return waited_s
 
     async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
@@ -175,9 +169,10 @@ class LockedSet:
         """See the port."""
         await self._connection.execute(_SQL["add_readiness"], *self._key, version, [rule.name for rule in rules])
 
-    async def set_published(self, version: int) -> None:
+    async def set_published(self, version: int) -> float | None:
         """See the port."""
-        await self._connection.execute(_SQL["set_published"], *self._key, version)
+        waited_s: float | None = await self._connection.fetchval(_SQL["set_published"], *self._key, version)
+        return waited_s
 
 
 def _ranges(indexes: Iterable[int]) -> Ranges:

@@ -214,10 +214,10 @@ class LockedBatch:
         ]
         await self._connection.copy_records_to_table("outbound_message", records=records, columns=columns.split())
 
-    async def mark_computed(self, *, made_by: str | None = None) -> None:
+    async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False) -> None:
         """See the port."""
         place = self.opened.set_version_id, self._batch.rule, self._batch.batch
-        await self._connection.execute(_SQL["computed"], *place, made_by)
+        await self._connection.execute(_SQL["computed"], *place, made_by, is_done)
 
     async def mark_done(self) -> None:
         """See the port."""
