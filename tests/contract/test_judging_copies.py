@@ -274,7 +274,7 @@ async def test_workers_with_slices_of_other_sizes_that_take_turns_come_to_one_ve
     at_once = await judged_at_once(site, keys)
     delivery_id = await load(site, keys, number=1)
     both = site.judge.judgements, PostgresJudgements(database_of(site).database)
-    for turn in range(200):
+    for turn in range(400):
         site.judge.judgements = both[turn % 2]
         await site.judge.judge(message_of(delivery_id))
         if not await site.ledger.judgements.is_going_on(delivery_id):

@@ -79,7 +79,7 @@ def message_of(delivery_id: int) -> Judgement:
     return Judgement(tenant="acme", business_date=DAY, delivery_id=delivery_id, entity="transactions")
 
 
-async def steps(site: Site, delivery_id: int, *, most: int = 100) -> int:
+async def steps(site: Site, delivery_id: int, *, most: int = 300) -> int:
     """Judge until the set is told, every message once; how many it took."""
     for count in range(1, most + 1):
         await site.judge.judge(message_of(delivery_id))

@@ -42,9 +42,9 @@ class LockedJudgement:
         self._slices = self._sliced(slice_rows)
         self._is_sliced = row["persisted_count"] > slice_rows or row["judged_in_steps"]
         """Unless it is counted at once."""
-        self._most_copies = slice_rows // 10
-        """That one step finds, or removes."""
-        self._removal = CopyRemoval(self._run, row["tenant"], at_once=self._most_copies)
+        self._most_copies = slice_rows // 40
+        """That are found in the step that counts: it may remove them as well."""
+        self._removal = CopyRemoval(self._run, row["tenant"], at_once=slice_rows // 20)
         self._suspects: Suspects = []
         """Of a delivery that is counted at once."""
         self._decision: Decision | None = None
