@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from dataharvest import metrics
@@ -94,11 +95,15 @@ class Judge:
         if wanted is None:
             return False
         reading = ReadingAgain(subject, contract, self.objects)
-        now = reading.in_one_step(wanted)
+        read = 0
         try:
-            async for place, data in reading.chunks(now):
-                copies = reading.copies(place, data, keys=await judgement.keys_in(place.index))
-                await judgement.settle(place.index, copies, check=reading.check_record)
+            async with aclosing(reading.chunks(reading.in_one_step(wanted))) as chunks:
+                async for place, data in chunks:
+                    copies = reading.copies(place, data, keys=await judgement.keys_in(place.index))
+                    await judgement.settle(place.index, copies, check=reading.check_record)
+                    read += 1
+                    if reading.is_enough:
+                        break
         except ObjectTrouble as trouble:
             if trouble.code not in _REMOVED:
                 raise
@@ -106,7 +111,7 @@ class Judge:
             details = {"delivery_id": subject.delivery_id, "code": trouble.code}
             logger.warning("source removed, duplicates without lines", extra=details)
             return True
-        return len(now) == len(wanted) and not reading.has_read_much
+        return read == len(wanted) and not reading.has_read_much
 
 
 @dataclass(frozen=True, kw_only=True)
