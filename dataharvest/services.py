@@ -112,7 +112,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
     deliveries = PostgresDeliveries(database, owner=run_id, chunk_bytes=settings.chunk_bytes, lease_s=settings.lease_s)
     contracts = PostgresContracts(database)
     manifests = ManifestRegister(objects, PostgresManifests(database), sender)
-    sets = PostgresSets(database)
+    sets = PostgresSets(database, contracts=contracts)
     # One for both: an index that one of them brought up to date need not be looked at by the other.
     summaries = Summaries(database)
     work = PostgresWork(database, summaries=summaries)
@@ -123,7 +123,6 @@ def connect(settings: Settings, *, role: str) -> Connected:
         sets=sets,
         judgements=judgements,
         removals=removals,
-        contracts=contracts,
         sender=sender,
         rules=all_rules(),
         settle_s=settings.correction_settle_s,

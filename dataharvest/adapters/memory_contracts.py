@@ -16,8 +16,12 @@ class MemoryContracts:
 
     async def current(self, tenant: str) -> tuple[int, Contract]:
         """See the port."""
-        number = len(self._versions[tenant]) - 1
+        number = self.newest(tenant)
         return number, await self.version(tenant, number)
+
+    def newest(self, tenant: str) -> int:
+        """Number of the tenant's newest contract, 0 where none is stored."""
+        return len(self._versions[tenant]) - 1
 
     async def version(self, tenant: str, number: int) -> Contract:
         """See the port."""

@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import Any
 
+from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery, StoredManifest, StoredRecompute, StoredVersion
 from dataharvest.adapters.memory_manifests import totals_of_rows
+from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey, set_is_publishing
 from dataharvest.quarantine import HistoryLine, Signature
 from dataharvest.rules.control_totals import DeliveryTotals
@@ -28,8 +30,9 @@ _ids = count(1)
 class MemorySets:
     """The port ``Sets`` without a server."""
 
-    def __init__(self, ledger: MemoryLedger) -> None:
+    def __init__(self, ledger: MemoryLedger, *, contracts: MemoryContracts | None = None) -> None:
         self._ledger = ledger
+        self._contracts = contracts or MemoryContracts()
 
     async def progress(self, key: SetKey, *, rules: Iterable[Rule]) -> SetProgress:
         """See the port."""
@@ -61,7 +64,7 @@ class MemorySets:
     async def locked(self, key: SetKey) -> AsyncIterator["MemoryLockedSet"]:
         """See the port."""
         async with self._ledger.locks.setdefault(key, asyncio.Lock()):
-            locked = MemoryLockedSet(self._ledger, key, deepcopy(self._ledger.versions.get(key, [])))
+            locked = MemoryLockedSet(self._ledger, key, deepcopy(self._ledger.versions.get(key, [])), self._contracts)
             yield locked
             self._ledger.versions[key], self._ledger.editions[key] = locked.draft, locked.edition
             self._ledger.recomputes += locked.recomputes
@@ -95,8 +98,9 @@ class MemorySets:
 class MemoryLockedSet:
     """A draft of a set's versions that counts when the block ends without an error."""
 
-    def __init__(self, ledger: MemoryLedger, key: SetKey, draft: list[StoredVersion]) -> None:
+    def __init__(self, ledger: MemoryLedger, key: SetKey, draft: list[StoredVersion], contracts: MemoryContracts) -> None:
         self._ledger = ledger
+        self._contracts = contracts
         self._key = key
         self.draft = draft
         self.edition = ledger.editions.get(key, 0)
@@ -130,7 +134,12 @@ class MemoryLockedSet:
             is_totals_note_due=self._key in self._ledger.problems or not all(row.is_decided for row in self._manifests()),
             has_unsent=not all(sent for one in self.draft for sent in one.readiness.values()),
             has_unneeded=any(one.has_unneeded_rows for one in self._ledger.of_set(self._key)),
+            contract_version=self._contracts.newest(self._key.tenant),
         )
+
+    async def contract(self, view: SetView) -> Contract:
+        """See the port."""
+        return await self._contracts.version(self._key.tenant, view.contract_version)
 
     async def manifest(self) -> Manifest | None:
         """See the port."""

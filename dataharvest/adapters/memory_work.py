@@ -54,6 +54,12 @@ class MemoryWork:
         ]
         return True
 
+    async def plan_small(self, ready: RuleReady, *, at_most: int) -> tuple[dict[str, int], bool]:
+        """See the port."""
+        counts = await self.record_counts(ready)
+        is_small = bool(counts) and sum(counts.values()) <= at_most
+        return counts, is_small and await self.plan(ready, batch_count=1, is_held=True)
+
     async def is_done(self, batch: Batch) -> bool:
         """See the port."""
         version = self._version(batch)

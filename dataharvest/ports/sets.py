@@ -5,9 +5,8 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
-from dataharvest.deliveries import (
-    SetKey,
-)
+from dataharvest.contracts import Contract
+from dataharvest.deliveries import SetKey
 from dataharvest.quarantine import Signature
 from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
@@ -22,6 +21,13 @@ class LockedSet(Protocol):
 
     async def view(self) -> SetView:
         """Deliveries that count and versions, as stored."""
+
+    async def contract(self, view: SetView) -> Contract:
+        """The tenant's newest contract, as it was when the set was looked at.
+
+        Raises:
+            ContractTrouble: it was stored by another version of the program, which knew other fields.
+        """
 
     async def manifest(self) -> Manifest | None:
         """The newest manifest of the set that can be used.

@@ -121,6 +121,9 @@ class Work(Protocol):
         Batches that are held are the caller's, who does them or releases them; nobody sends them meanwhile.
         """
 
+    async def plan_small(self, ready: RuleReady, *, at_most: int) -> tuple[dict[str, int], bool]:
+        """As ``record_counts``, and ``plan`` of a single batch that is held if they are no more than ``at_most`` together."""
+
     async def is_done(self, batch: Batch) -> bool:
         """Whether the batch was planned, as one of so many, and nothing is left to do for it."""
 

@@ -64,6 +64,8 @@ class SetView:
     """Whether a readiness was announced and not marked as sent."""
     has_unneeded: bool = False
     """Whether there are rows of a superseded delivery."""
+    contract_version: int = 0
+    """The newest contract of the tenant; 0 where none is stored."""
 
 
 def newest_complete(deliveries: Iterable[DeliveryView]) -> dict[str, DeliveryView]:

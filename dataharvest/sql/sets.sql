@@ -52,7 +52,8 @@ SELECT coalesce(s.edition, 0) AS edition,
        EXISTS (SELECT FROM readiness r JOIN set_version v USING (set_version_id)
                WHERE v.tenant = $1 AND v.business_date = $2 AND r.sent_at IS NULL) AS has_unsent,
        EXISTS (SELECT FROM delivery d WHERE d.tenant = $1 AND d.business_date = $2
-               AND d.state = 'superseded' AND d.removed_at IS NULL AND d.chunk_count IS NOT NULL) AS has_unneeded
+               AND d.state = 'superseded' AND d.removed_at IS NULL AND d.chunk_count IS NOT NULL) AS has_unneeded,
+       (SELECT coalesce(max(version), 0) FROM contract WHERE tenant = $1) AS contract_version
 FROM (SELECT) nothing LEFT JOIN business_set s ON s.tenant = $1 AND s.business_date = $2
 
 -- name: publishing_version

@@ -13,6 +13,21 @@ WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
 ON CONFLICT DO NOTHING
 RETURNING batch_index
 
+-- name: plan_small
+-- The counts of the version, and, if they are no more than $5 together, the only batch of the rule, held by whoever asks.
+WITH counted AS (
+    SELECT v.set_version_id, v.state, d.entity, d.persisted_count
+    FROM set_version v JOIN set_version_delivery USING (set_version_id) JOIN delivery d USING (delivery_id)
+    WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3)),
+planned AS (
+    INSERT INTO batch (set_version_id, rule, batch_index, batch_count, sent_at)
+    SELECT set_version_id, $4, 0, 1, clock_timestamp() FROM counted
+    WHERE state = 'open' AND NOT EXISTS (SELECT FROM batch b WHERE b.set_version_id = counted.set_version_id AND b.rule = $4)
+    GROUP BY set_version_id HAVING sum(persisted_count) <= $5
+    ON CONFLICT DO NOTHING
+    RETURNING batch_index)
+SELECT entity, persisted_count, EXISTS (SELECT FROM planned) AS is_planned FROM counted
+
 -- name: release
 -- Only what was never sent, and is not done.
 UPDATE batch b SET sent_at = NULL FROM set_version v

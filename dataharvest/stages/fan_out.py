@@ -1,15 +1,17 @@
 """Fan out: a rule that is ready becomes batches, few for a small set and more for a large one."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from dataharvest import tracing
 from dataharvest.errors import Rejected
 from dataharvest.failpoints import failpoint
-from dataharvest.messages import Batch, BatchDone, decode_rule_ready
+from dataharvest.messages import Batch, BatchDone, RuleReady, decode_rule_ready
 from dataharvest.ports import Sender, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.rules.batching import batch_count
 from dataharvest.rules.carrying import NOTHING
+from dataharvest.rules.needs import Rule
 from dataharvest.stages.carry_over import carry_over
 
 BATCHES_AT_ONCE = 2
@@ -42,23 +44,44 @@ async def fan_out(value: bytes, *, work: Work, sender: Sender, at_once: SmallBat
     rule = all_rules().get(ready.rule)
     if rule is None:
         raise Rejected(f"no rule is called {ready.rule!r}", rule="unknown_rule")
-    # There is nothing to be carried over to the first version.
-    carried = await carry_over(ready, rule, work=work) if ready.version > 1 else NOTHING
-    counts = await work.record_counts(ready)
-    # Few clients or portfolios, named one by one, are one batch.
-    count = 1 if carried.references is not None else batch_count(counts, work=rule.work)
-    is_small = at_once is not None and count == 1 and sum(counts.values()) <= at_once.most_records
-    is_planned_now = await work.plan(ready, batch_count=count, carried=carried, is_held=is_small)
+    planned = await _plan(ready, rule, work=work, most_records=at_once.most_records if at_once else -1)
     failpoint("fan_out.planned")
-    first = Batch(**ready.model_dump(exclude={"type"}), batch=0, batch_count=count)
-    if at_once is not None and is_small and is_planned_now and await at_once.do(first):
+    first = Batch(**ready.model_dump(exclude={"type"}), batch=0, batch_count=planned.count)
+    if at_once is not None and planned.is_held and await at_once.do(first):
         return
-    if count == 1 and not is_planned_now and await work.is_done(first):
+    if planned.count == 1 and not planned.is_new and await work.is_done(first):
         # Perhaps the worker ended before it could tell.
         await tell_done(first, sender=sender)
-    elif count == 1:
+    elif planned.count == 1:
         await work.release(first)
     await send_next_batches(ready.tenant, work=work, sender=sender)
+
+
+@dataclass(frozen=True)
+class _Planned:
+    count: int
+    is_new: bool
+    """Whether the batches were planned just now."""
+    is_held: bool = False
+    """Whether it is one that is done by whoever has planned it."""
+
+
+async def _plan(ready: RuleReady, rule: Rule, *, work: Work, most_records: int) -> _Planned:
+    """Plan the batches, unless they are planned; the only one of a set of ``most_records`` or fewer is held."""
+    if ready.version == 1:
+        # There is nothing to be carried over to the first version.
+        carried = NOTHING
+        counts, is_planned_now = await work.plan_small(ready, at_most=most_records)
+        if is_planned_now:
+            return _Planned(1, is_new=True, is_held=True)
+    else:
+        carried = await carry_over(ready, rule, work=work)
+        counts = await work.record_counts(ready)
+    # Few clients or portfolios, named one by one, are one batch.
+    count = 1 if carried.references is not None else batch_count(counts, work=rule.work)
+    is_small = count == 1 and sum(counts.values()) <= most_records
+    is_new = await work.plan(ready, batch_count=count, carried=carried, is_held=is_small)
+    return _Planned(count, is_new, is_held=is_small and is_new)
 
 
 async def tell_done(batch: Batch, *, sender: Sender) -> None:

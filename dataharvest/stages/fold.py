@@ -10,10 +10,10 @@ from typing import Any
 from dataharvest import metrics, tracing
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey
-from dataharvest.errors import Rejected, Unavailable
+from dataharvest.errors import ContractTrouble, Unavailable
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch, BatchDone, ChunkPersisted, DeliveryJudged, DeliverySealed, Progress, decode_progress
-from dataharvest.ports import Contracts, Judgements, LockedSet, Removals, Sender, Sets
+from dataharvest.ports import Judgements, LockedSet, Removals, Sender, Sets
 from dataharvest.rulebook import waived_entities
 from dataharvest.rules import progress, versions
 from dataharvest.rules.needs import Rule
@@ -39,7 +39,6 @@ class Fold:
     sets: Sets
     judgements: Judgements
     removals: Removals
-    contracts: Contracts
     sender: Sender
     rules: Mapping[str, Rule]
     settle_s: float
@@ -143,12 +142,12 @@ class Fold:
 
     async def decide(self, key: SetKey) -> None:
         """Make the version that is due, announce every rule that is ready, and send what is unsent."""
-        contract = await self._contract(key)
-        if contract is None:
-            return
         async with self.sets.locked(key) as locked:
             rules = self.rules.values()
             view = await locked.view()
+            contract = await self._contract(locked, view, key)
+            if contract is None:
+                return
             totals = await compare_totals(locked, view, manifest_rule=contract.manifest, rules=rules)
             settle_s = 0.0 if totals.is_vouched_for else self.settle_s
             if totals.may_go_on and await self._make_version(locked, view, key, contract, settle_s=settle_s):
@@ -173,14 +172,13 @@ class Fold:
         if view.has_unneeded:
             self._removing.add(key)
 
-    async def _contract(self, key: SetKey) -> Contract | None:
+    async def _contract(self, locked: LockedSet, view: SetView, key: SetKey) -> Contract | None:
         try:
-            _, contract = await self.contracts.current(key.tenant)
-        except Rejected as reason:
+            return await locked.contract(view)
+        except ContractTrouble as trouble:
             # Stored by another version of the program. Nothing is lost: the sweep asks again once it is replaced.
-            logger.error("contract can't be read, the set waits", extra={**key_details(key), "reason": reason.message})
+            logger.error("contract can't be read, the set waits", extra={**key_details(key), "reason": trouble.message})
             return None
-        return contract
 
     async def _end_published(self, locked: LockedSet, view: SetView, key: SetKey) -> bool:
         """Note the versions whose messages are all out; whether there was one."""

@@ -22,7 +22,7 @@ _LARGE_CHUNK, _MANY = 10_000, 1_000
 STEPS = {
     "judgements": ("begin_small", "begin", "open", "unsent", "mark_sent", "is_going_on"),
     "sets": ("progress", "confirm_done", "locked", "unsent_readiness", "mark_readiness_sent"),
-    "work": ("record_counts", "plan", "is_done", "open_batch", "unsent_outbound", "mark_done", "next_batches"),
+    "work": ("record_counts", "plan_small", "plan", "is_done", "open_batch", "unsent_outbound", "mark_done", "next_batches"),
     "sender": ("send", "send_many"),
 }
 """What a fold, a fan-out and a batch do, one after the other."""

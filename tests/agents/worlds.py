@@ -108,16 +108,17 @@ class World:
     def _ports(self) -> Ports:
         deliveries = MemoryDeliveries(self.ledger, chunk_bytes=self.chunk_bytes, lease_s=30)
         self.sweep_state = MemorySweepState(self.ledger, deliveries.lease_of)
+        contracts = MemoryContracts()
         return Ports(
             deliveries=deliveries,
             manifests=MemoryManifests(self.ledger),
-            contracts=MemoryContracts(),
+            contracts=contracts,
             tenants=MemoryTenants(self.ledger),
             chunks=MemoryChunks(self.ledger),
             judgements=MemoryJudgements(self.ledger, slice_rows=self.slice_rows),
             removals=MemoryRemovals(self.ledger),
             quarantine=MemoryQuarantine(self.ledger),
-            sets=MemorySets(self.ledger),
+            sets=MemorySets(self.ledger, contracts=contracts),
             work=MemoryWork(self.ledger),
             notifications=MemoryNotifications(self.ledger),
             sweep_state=self.sweep_state,
@@ -132,7 +133,6 @@ class World:
             sets=sets,
             judgements=judgements,
             removals=removals,
-            contracts=contracts,
             sender=sender,
             rules=all_rules(),
             settle_s=self.settle_s,

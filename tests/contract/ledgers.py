@@ -9,6 +9,7 @@ from hashlib import sha256
 from itertools import count
 
 from dataharvest.adapters.memory_chunks import MemoryChunks
+from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
 from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemovals
 from dataharvest.adapters.memory_ledger import MemoryLedger
@@ -20,6 +21,7 @@ from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.memory_work import MemoryWork
 from dataharvest.adapters.postgres.chunks import PostgresChunks
 from dataharvest.adapters.postgres.connection import Database
+from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.adapters.postgres.manifests import PostgresManifests
@@ -79,6 +81,7 @@ class Ledger:
     chunks: Chunks
     judgements: Judgements
     removals: Removals
+    contracts: MemoryContracts | PostgresContracts
     sets: Sets
     work: Work
     manifests: Manifests
@@ -214,14 +217,15 @@ def stale(lease: Lease) -> Lease:
 
 def memory_ledger() -> Ledger:
     """A ledger in memory."""
-    shared = MemoryLedger()
+    shared, contracts = MemoryLedger(), MemoryContracts()
     return Ledger(
         deliveries=MemoryDeliveries(shared, chunk_bytes=CHUNK_BYTES, lease_s=30),
         hasty_deliveries=MemoryDeliveries(shared, chunk_bytes=CHUNK_BYTES, lease_s=0.001, owner="hasty"),
         chunks=MemoryChunks(shared),
         judgements=MemoryJudgements(shared),
         removals=MemoryRemovals(shared),
-        sets=MemorySets(shared),
+        contracts=contracts,
+        sets=MemorySets(shared, contracts=contracts),
         work=MemoryWork(shared),
         manifests=MemoryManifests(shared),
         notifications=MemoryNotifications(shared),
@@ -236,13 +240,15 @@ async def postgres_ledger(url: str) -> AsyncIterator[Ledger]:
     """A ledger in a PostgreSQL database that belongs to the test alone; empty at first."""
     database = Database(url, pool_size=6, application_name="contract")
     await _empty(database)
+    contracts = PostgresContracts(database)
     yield Ledger(
         deliveries=PostgresDeliveries(database, owner="one", chunk_bytes=CHUNK_BYTES, lease_s=30),
         hasty_deliveries=PostgresDeliveries(database, owner="hasty", chunk_bytes=CHUNK_BYTES, lease_s=0.001),
         chunks=PostgresChunks(database),
         judgements=PostgresJudgements(database),
         removals=PostgresRemovals(database),
-        sets=PostgresSets(database),
+        contracts=contracts,
+        sets=PostgresSets(database, contracts=contracts),
         work=PostgresWork(database),
         manifests=PostgresManifests(database),
         notifications=PostgresNotifications(database),

@@ -47,7 +47,6 @@ class Site:
             sets=ledger.sets,
             judgements=ledger.judgements,
             removals=ledger.removals,
-            contracts=contracts,
             sender=self.sender,
             rules=all_rules(),
             settle_s=0,

@@ -4,7 +4,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
@@ -127,7 +126,6 @@ async def test_a_stored_manifest_of_another_program_blocks_its_set_until_it_is_s
         sets=real_ledger.sets,
         judgements=real_ledger.judgements,
         removals=real_ledger.removals,
-        contracts=MemoryContracts(),
         sender=MemorySender(),
         rules=all_rules(),
         settle_s=0,

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from dataharvest.contracts import DEFAULT, Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady
@@ -52,6 +53,19 @@ async def test_the_view_shows_what_counts_and_nothing_else(ledger: Ledger) -> No
     view = await view_of(ledger)
     found = {one.delivery_id: (one.entity, one.state, one.open_quarantine) for one in view.deliveries}
     assert found == {complete: ("accounts", "complete", 1), under_way.delivery_id: ("clients", "splitting", 0)}
+
+
+async def test_a_decision_has_the_contract_that_was_the_newest_when_it_looked(ledger: Ledger) -> None:
+    terms = Contract(quarantine_threshold=3)
+    await ledger.register("acme")
+    async with ledger.sets.locked(KEY) as locked:
+        before = await locked.view()
+        await ledger.contracts.apply("acme", terms)
+        after = await locked.view()
+
+        assert (before.contract_version, after.contract_version) == (0, 1)
+        assert (await locked.contract(before), await locked.contract(after)) == (DEFAULT, terms)
+    assert (await view_of(ledger, SetKey("zen", DAY))).contract_version == 0
 
 
 async def test_a_version_is_frozen_with_its_deliveries_and_facts(ledger: Ledger) -> None:

@@ -95,6 +95,32 @@ async def test_a_rule_is_planned_once_whatever_comes_later(ledger: Ledger) -> No
     assert await ledger.work.unsent(ready("tax")) == [batch_of("tax", 0, 2), batch_of("tax", 1, 2)]
 
 
+@pytest.mark.parametrize("at_most", [6, 7])
+async def test_the_only_batch_of_a_small_set_is_planned_with_its_counts_and_held(ledger: Ledger, at_most: int) -> None:
+    await ledger.version("acme", files={**FILES, "transactions": TRANSACTIONS.partition(b"\n")[0] + b"\n"})
+    counts = {"accounts": 2, "clients": 2, "portfolios": 3, "transactions": 0}
+    is_small = at_most == 7
+
+    found = [await ledger.work.plan_small(ready("tax"), at_most=at_most) for _ in range(2)]
+
+    assert found == [(counts, is_small), (counts, False)]
+    async with ledger.work.next_batches("acme", at_once=2) as turn:
+        assert turn.batches == []
+    await ledger.work.release(batch_of("tax"))
+    assert await ledger.work.unsent(ready("tax")) == ([batch_of("tax")] if is_small else [])
+
+
+async def test_nothing_small_is_planned_where_nothing_counts_or_something_is_planned(ledger: Ledger) -> None:
+    assert await ledger.work.plan_small(ready("tax"), at_most=7) == ({}, False)
+    made = await ledger.version("acme")
+    await planned(ledger, "tax", count=3)
+    assert not (await ledger.work.plan_small(ready("tax"), at_most=1_000))[1]
+    async with ledger.sets.locked(SetKey("acme", DAY)) as locked:
+        await locked.create_version(2, made)
+    assert not (await ledger.work.plan_small(ready("transactions"), at_most=1_000))[1]
+    assert await ledger.work.unsent(ready("transactions")) == []
+
+
 async def test_batches_are_unsent_until_marked(ledger: Ledger) -> None:
     await ledger.version("acme")
     await planned(ledger, "tax", count=3)

@@ -29,13 +29,21 @@ class PostgresContracts:
 
     async def version(self, tenant: str, number: int) -> Contract:
         """See the port."""
-        if number == 0:
-            return DEFAULT
-        if (tenant, number) not in self._known:
-            async with self._database.connection() as connection:
-                content = await connection.fetchval(_SQL["version"], tenant, number)
-            self._known[tenant, number] = _contract(content, tenant=tenant, number=number)
-        return self._known[tenant, number]
+        if (known := self._known_version(tenant, number)) is not None:
+            return known
+        async with self._database.connection() as connection:
+            return await self.version_on(connection, tenant, number)
+
+    async def version_on(self, connection: Connection, tenant: str, number: int) -> Contract:
+        """The same for somebody who has a connection: to wait for another one, holding this, could be to wait for ever."""
+        if (known := self._known_version(tenant, number)) is not None:
+            return known
+        content = await connection.fetchval(_SQL["version"], tenant, number)
+        found = self._known[tenant, number] = _contract(content, tenant=tenant, number=number)
+        return found
+
+    def _known_version(self, tenant: str, number: int) -> Contract | None:
+        return DEFAULT if number == 0 else self._known.get((tenant, number))
 
     async def apply(self, tenant: str, contract: Contract) -> int:
         """See the port. Set versions that were blocked and would not be under this contract go on."""

@@ -6,7 +6,7 @@ from typing import Any
 from dataharvest.adapters.postgres.chunks import copy_rows
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.quarantine_rows import read_entries
-from dataharvest.adapters.postgres.sets import LockedSet
+from dataharvest.adapters.postgres.sets import raise_edition
 from dataharvest.adapters.postgres.sums import sums_query
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
@@ -48,7 +48,7 @@ class LockedRepair:
         """See the port."""
         subject = self.subject.delivery
         # First, for it waits until no batch of the set is being computed from these rows.
-        edition = await LockedSet(self._connection, SetKey(subject.tenant, subject.business_date)).raise_edition()
+        edition = await raise_edition(self._connection, SetKey(subject.tenant, subject.business_date))
         if changes.replaced:
             await self._execute("delete_rows", self._delivery_id, list(changes.replaced))
             await self._execute("replaced", self._delivery_id, list(changes.replaced))

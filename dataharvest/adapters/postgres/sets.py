@@ -6,8 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest, newest_manifest_put_at
 from dataharvest.adapters.postgres.notifications import add_notification
+from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey, set_is_publishing
 from dataharvest.quarantine import Signature
 from dataharvest.rules.control_totals import DeliveryTotals
@@ -25,8 +27,9 @@ _SQL = queries("sets")
 class PostgresSets:
     """The port ``Sets`` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, contracts: PostgresContracts | None = None) -> None:
         self._database = database
+        self._contracts = contracts or PostgresContracts(database)
 
     async def progress(self, key: SetKey, *, rules: Iterable[Rule]) -> SetProgress:
         """See the port."""
@@ -54,7 +57,7 @@ class PostgresSets:
         """See the port."""
         async with self._database.transaction() as connection:
             await connection.fetchval(_SQL["lock_set"], *key)
-            yield LockedSet(connection, key)
+            yield LockedSet(connection, key, self._contracts)
 
     async def sets_due(self, *, settle_s: float) -> list[SetKey]:
         """See the port."""
@@ -89,9 +92,10 @@ def version_view(row: Any) -> VersionView:
 class LockedSet:
     """A set whose row is locked until the block ends."""
 
-    def __init__(self, connection: Connection, key: SetKey) -> None:
+    def __init__(self, connection: Connection, key: SetKey, contracts: PostgresContracts) -> None:
         self._connection = connection
         self._key = key
+        self._contracts = contracts
 
     async def view(self) -> SetView:
         """See the port."""
@@ -108,7 +112,12 @@ class LockedSet:
             is_totals_note_due=row["is_totals_note_due"],
             has_unsent=row["has_unsent"],
             has_unneeded=row["has_unneeded"],
+            contract_version=row["contract_version"],
         )
+
+    async def contract(self, view: SetView) -> Contract:
+        """See the port."""
+        return await self._contracts.version_on(self._connection, self._key.tenant, view.contract_version)
 
     async def manifest(self) -> Manifest | None:
         """See the port."""
@@ -153,13 +162,7 @@ class LockedSet:
 
     async def raise_edition(self) -> int:
         """See the port."""
-        await self._connection.execute(_SQL["lock_versions"], *self._key)
-        await self._connection.execute(_SQL["cancel_unpublished"], *self._key)
-        version = await self._connection.fetchval(_SQL["publishing_version"], *self._key)
-        if version is not None:
-            raise set_is_publishing(self._key, version)
-        edition: int = await self._connection.fetchval(_SQL["raise_edition"], *self._key)
-        return edition
+        return await raise_edition(self._connection, self._key)
 
     async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
         """See the port."""
@@ -173,6 +176,17 @@ class LockedSet:
         """See the port."""
         waited_s: float | None = await self._connection.fetchval(_SQL["set_published"], *self._key, version)
         return waited_s
+
+
+async def raise_edition(connection: Connection, key: SetKey) -> int:
+    """As the port says, for whoever has locked the set."""
+    await connection.execute(_SQL["lock_versions"], *key)
+    await connection.execute(_SQL["cancel_unpublished"], *key)
+    version = await connection.fetchval(_SQL["publishing_version"], *key)
+    if version is not None:
+        raise set_is_publishing(key, version)
+    edition: int = await connection.fetchval(_SQL["raise_edition"], *key)
+    return edition
 
 
 def _ranges(indexes: Iterable[int]) -> Ranges:

@@ -59,6 +59,12 @@ class PostgresWork:
             rows = await connection.fetch(_SQL["plan"], *arguments)
         return bool(rows)
 
+    async def plan_small(self, ready: RuleReady, *, at_most: int) -> tuple[dict[str, int], bool]:
+        """See the port."""
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(_SQL["plan_small"], *_version(ready), ready.rule, at_most)
+        return {row["entity"]: row["persisted_count"] for row in rows}, any(row["is_planned"] for row in rows)
+
     async def is_done(self, batch: Batch) -> bool:
         """See the port."""
         async with self._database.connection() as connection:
