@@ -41,7 +41,7 @@ class ReadingAgain:
     @property
     def has_read_much(self) -> bool:
         """Whether it took so long that others are served before anything else is done."""
-        return self._byte_count > STEP_BYTES // 4
+        return self._byte_count > STEP_BYTES // 4 or self._copy_count > STEP_COPIES // 4
 
     @property
     def is_enough(self) -> bool:
