@@ -53,10 +53,18 @@ class LockedJudgement(Protocol):
         It is kept if the block ends without an error, also when more is to be read first and the delivery is not complete.
         """
 
-    async def complete(self) -> str:
-        """Remove what the rule removes, record counts and sums, and complete the delivery; returns its state.
+    async def remove_next(self) -> bool:
+        """Remove some of what the rule removes, whole chunks of it, with its counts; True when all is removed.
 
-        What could not be settled, because the object is gone, is quarantined.
+        False: commit what was removed and come again. What could not be settled, because the object is gone, is quarantined;
+        nothing is read again any more.
+
+        Raises:
+            ConservationBroken: some of what is to be removed is not there.
+        """
+
+    async def complete(self) -> str:
+        """Record counts and sums, and complete the delivery; returns its state. All that the rule removes is removed.
 
         Raises:
             ConservationBroken: the ledger does not add up.

@@ -14,7 +14,7 @@ Hashes = NDArray[np.int64]
 
 HASH_BYTES = 8
 MAX_SUSPECTS = 100_000
-"""Of more, all keys are compared rather than theirs."""
+"""Of more, none is named."""
 COPY_HEADER_BYTES = 19
 COPY_ROW_BYTES = 14
 
@@ -35,8 +35,33 @@ def hashes_in_rows(data: bytes) -> Hashes:
 def repeated(hashes: Hashes) -> Hashes:
     """Those that occur more than once, each once; the array is sorted."""
     hashes.sort()
-    copies = hashes[1:][hashes[1:] == hashes[:-1]]
-    return np.unique(copies)
+    return distinct(hashes[1:][hashes[1:] == hashes[:-1]])
+
+
+def distinct(hashes: Hashes) -> Hashes:
+    """Each of them once; they are sorted, so it takes a tenth of what numpy needs for any array."""
+    return np.concatenate([hashes[:1], hashes[1:][hashes[1:] != hashes[:-1]]])
+
+
+def repeated_count(hashes: Hashes) -> int:
+    """How many of them occur more than once, each counted as often as it occurs; the array is sorted."""
+    hashes.sort()
+    is_copy = hashes[1:] == hashes[:-1]
+    return int(is_copy.sum()) + len(distinct(hashes[1:][is_copy]))
+
+
+def thinned(hashes: Hashes) -> Hashes:
+    """At most two of each: more say nothing more about whether it occurs more than once. The array is sorted."""
+    hashes.sort()
+    return np.concatenate([hashes[:2], hashes[2:][hashes[2:] != hashes[:-2]]])
+
+
+def repeated_in(pieces: Sequence[Hashes]) -> list[Hashes]:
+    """Of each piece, which is sorted, the hashes that occur more than once in all together, as often as the piece has them."""
+    found = repeated(np.concatenate(pieces))
+    if not len(found):
+        return [piece[:0] for piece in pieces]
+    return [piece[found[np.minimum(np.searchsorted(found, piece), len(found) - 1)] == piece] for piece in pieces]
 
 
 def parts(hashes: Hashes, *, part_count: int) -> Iterator[Hashes]:
@@ -53,17 +78,15 @@ def cuts(hashes: Hashes, *, part_count: int) -> list[int]:
     return [0, *np.searchsorted(hashes, values).tolist(), len(hashes)]
 
 
-def part_groups(counts: Sequence[int], *, most: int) -> list[tuple[int, int]] | None:
+def part_groups(counts: Sequence[int], *, most: int) -> list[tuple[int, int]]:
     """Parts that may be looked at together, from the first to before the second: as many as hold no more than so many hashes.
 
-    None when one part alone holds more.
+    One that alone holds more is looked at alone.
     """
-    if max(counts, default=0) > most:
-        return None
     groups: list[tuple[int, int]] = []
     start = total = 0
     for index, count in enumerate(counts):
-        if total + count > most:
+        if total + count > most and index > start:
             groups.append((start, index))
             start, total = index, 0
         total += count

@@ -62,6 +62,9 @@ WHERE delivery_id = (SELECT delivery_id FROM delivery WHERE delivery_id = $1 AND
 -- What comes next in the transaction goes through rows, and is planned for as many as there are.
 SELECT *, set_config('plan_cache_mode', 'auto', true) FROM delivery WHERE delivery_id = $1 AND state = 'judging' FOR UPDATE
 
+-- name: judged_in_steps
+UPDATE delivery SET judged_in_steps = true WHERE delivery_id = $1 AND NOT judged_in_steps
+
 -- name: lock_set
 SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
 
@@ -82,26 +85,30 @@ RETURNING d.state
 -- name: forget
 -- What was kept of a delivery from one step to the next.
 WITH copies AS (DELETE FROM judgement_copy WHERE delivery_id = $1),
+     keys AS (DELETE FROM judgement_key WHERE delivery_id = $1),
+     decided AS (DELETE FROM judgement_decision WHERE delivery_id = $1),
      readings AS (DELETE FROM judgement_reading WHERE delivery_id = $1),
      named AS (DELETE FROM judgement_named WHERE delivery_id = $1)
-DELETE FROM judgement_slice WHERE delivery_id = $1
-
--- name: forget_places
--- Where rows and copies were found. What was read again of chunks stays: it comes from the content, not from places.
-WITH copies AS (DELETE FROM judgement_copy WHERE delivery_id = $1)
 DELETE FROM judgement_slice WHERE delivery_id = $1
 
 -- name: forget_concluded
 -- Of deliveries that were rejected or superseded in between, or judged by a worker of an older version. Steps are kept of a delivery only
 -- while it is being judged, and nothing lets it be judged again.
-WITH kept AS (
-    SELECT delivery_id FROM judgement_slice UNION SELECT delivery_id FROM judgement_copy
-    UNION SELECT delivery_id FROM judgement_reading UNION SELECT delivery_id FROM judgement_named),
+-- Where there is anything there is a slice, a decision or a key; of keys, which may be millions, the index says of which deliveries.
+WITH RECURSIVE of_keys AS (
+    SELECT min(delivery_id) AS delivery_id FROM judgement_key
+    UNION ALL
+    SELECT (SELECT min(delivery_id) FROM judgement_key WHERE delivery_id > o.delivery_id) FROM of_keys o WHERE o.delivery_id IS NOT NULL),
+kept AS (
+    SELECT delivery_id FROM judgement_slice UNION SELECT delivery_id FROM judgement_decision UNION SELECT delivery_id FROM of_keys),
 concluded AS (
     SELECT delivery_id FROM kept k
-    WHERE NOT EXISTS (SELECT FROM delivery d WHERE d.delivery_id = k.delivery_id AND d.state = 'judging')),
+    WHERE delivery_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM delivery d WHERE d.delivery_id = k.delivery_id AND d.state = 'judging')),
 slices AS (DELETE FROM judgement_slice WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 copies AS (DELETE FROM judgement_copy WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
+keys AS (DELETE FROM judgement_key WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
+decided AS (DELETE FROM judgement_decision WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 readings AS (DELETE FROM judgement_reading WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 named AS (DELETE FROM judgement_named WHERE delivery_id IN (SELECT delivery_id FROM concluded))
 SELECT count(*) FROM concluded

@@ -26,11 +26,12 @@ SET LOCAL enable_bitmapscan = off; SET LOCAL enable_tidscan = on
 
 -- name: keep
 INSERT INTO judgement_slice (delivery_id, first_block, stop_block, layout, record_count, sums, first_row_block, last_row_block,
-                             hashes, cuts)
-VALUES ($1, $2, $3, {layout}, $4, $5, $6, $7, $8, $9)
+                             hashes, cuts, suspect_count)
+VALUES ($1, $2, $3, {layout}, $4, $5, $6, $7, $8, $9, $10)
 
 -- name: merged
 SELECT sum(record_count)::bigint AS count, min(first_row_block) AS first_block, max(last_row_block) AS last_block,
+       sum(suspect_count)::bigint AS suspect_count,
        (SELECT coalesce(jsonb_object_agg(name, total), '{}') FROM (
             SELECT one.name, sum(one.value::numeric)::text AS total
             FROM judgement_slice s, jsonb_each_text(s.sums) AS one (name, value)
@@ -38,30 +39,31 @@ SELECT sum(record_count)::bigint AS count, min(first_row_block) AS first_block, 
 FROM judgement_slice WHERE delivery_id = $1
 
 -- name: cuts
-SELECT cuts, merged_part_count, suspects FROM judgement_slice WHERE delivery_id = $1 ORDER BY first_block
+SELECT first_block, cuts, merged_part_count, suspect_count FROM judgement_slice WHERE delivery_id = $1 ORDER BY first_block
 
--- name: keep_suspects
-UPDATE judgement_slice SET merged_part_count = $2, suspects = $3
+-- name: note_merged
+UPDATE judgement_slice SET merged_part_count = $2
 WHERE delivery_id = $1 AND first_block = (SELECT min(first_block) FROM judgement_slice WHERE delivery_id = $1)
+
+-- name: add_suspects
+UPDATE judgement_slice SET suspects = suspects || $3, suspect_count = suspect_count + $4 WHERE delivery_id = $1 AND first_block = $2
 
 -- name: hashes
 -- Those of the parts from $2 to before $3.
 SELECT substring(hashes FROM 1 + 8 * cuts[$2::integer + 1] FOR 8 * (cuts[$3::integer + 1] - cuts[$2::integer + 1]))
-FROM judgement_slice WHERE delivery_id = $1
+FROM judgement_slice WHERE delivery_id = $1 ORDER BY first_block
 
 -- name: next_to_search
-SELECT first_block, stop_block, record_count FROM judgement_slice
-WHERE delivery_id = $1 AND copy_count IS NULL ORDER BY first_block LIMIT $2
+SELECT first_block, coalesce(searched_block, first_row_block) AS next_block, last_row_block + 1 AS stop_block, record_count,
+       suspect_count
+FROM judgement_slice
+WHERE delivery_id = $1 AND suspect_count > 0 AND searched_block IS DISTINCT FROM last_row_block + 1 ORDER BY first_block LIMIT $2
 
--- name: note_copies
-UPDATE judgement_slice SET copy_count = $3 WHERE delivery_id = $1 AND first_block = $2
+-- name: suspects
+SELECT suspects FROM judgement_slice WHERE delivery_id = $1 AND first_block = $2
+
+-- name: note_searched
+UPDATE judgement_slice SET searched_block = $3, copy_count = coalesce(copy_count, 0) + $4 WHERE delivery_id = $1 AND first_block = $2
 
 -- name: copy_count
-SELECT sum(copy_count)::bigint FROM judgement_slice WHERE delivery_id = $1
-
--- name: decided_count
-SELECT max(decided_count) FROM judgement_slice WHERE delivery_id = $1
-
--- name: decided
-UPDATE judgement_slice SET decided_count = $2
-WHERE delivery_id = $1 AND first_block = (SELECT min(first_block) FROM judgement_slice WHERE delivery_id = $1)
+SELECT coalesce(sum(copy_count), 0)::bigint FROM judgement_slice WHERE delivery_id = $1

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from dataharvest import metrics
@@ -42,8 +43,8 @@ class Judge:
     async def judge(self, message: Judgement) -> None:
         """Judge the delivery and tell its set; one whose object can't be read now is left as it is and comes again later.
 
-        A large one is counted in slices, and many chunks are read again some at a time: what a step has found is kept, and the
-        same message sent once more, until the last step judges.
+        A large one is counted in slices, many chunks are read again some at a time, and so are many copies removed: what a step
+        has done is kept, and the same message sent once more, until the last step completes the delivery.
 
         Raises:
             Unavailable: PostgreSQL, the object store or Kafka is not there.
@@ -80,7 +81,7 @@ class Judge:
                 return True
             if not await judgement.count_next():
                 return False
-            if await judgement.weigh() and not await self._judge_duplicates(judgement):
+            if await judgement.weigh() and not (await self._judge_duplicates(judgement) and await judgement.remove_next()):
                 return False
             state = await judgement.complete()
         logger.info("delivery judged", extra={**_details(message), "state": state})
@@ -94,11 +95,15 @@ class Judge:
         if wanted is None:
             return False
         reading = ReadingAgain(subject, contract, self.objects)
-        now = reading.in_one_step(wanted)
+        read = 0
         try:
-            async for place, data in reading.chunks(now):
-                copies = reading.copies(place, data, keys=await judgement.keys_in(place.index))
-                await judgement.settle(place.index, copies, check=reading.check_record)
+            async with aclosing(reading.chunks(reading.in_one_step(wanted))) as chunks:
+                async for place, data in chunks:
+                    copies = reading.copies(place, data, keys=await judgement.keys_in(place.index))
+                    await judgement.settle(place.index, copies, check=reading.check_record)
+                    read += 1
+                    if reading.is_enough:
+                        break
         except ObjectTrouble as trouble:
             if trouble.code not in _REMOVED:
                 raise
@@ -106,7 +111,7 @@ class Judge:
             details = {"delivery_id": subject.delivery_id, "code": trouble.code}
             logger.warning("source removed, duplicates without lines", extra=details)
             return True
-        return len(now) == len(wanted) and not reading.has_read_much
+        return read == len(wanted) and not reading.has_read_much
 
 
 @dataclass(frozen=True, kw_only=True)

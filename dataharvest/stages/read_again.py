@@ -1,7 +1,7 @@
 """Read again: another look at some chunks of a delivery, from the object version that it was read from."""
 
 from bisect import bisect_right
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate
@@ -21,6 +21,8 @@ from dataharvest.stages.persist import check
 
 STEP_BYTES = 8 << 20
 """Of chunks that are read again before others are served."""
+STEP_COPIES = 50_000
+"""That are found in such chunks: where they are many they take longer than the reading."""
 _MAX_CONTENT_BYTES = 1 << 62
 """The content was read before and was not too long."""
 
@@ -34,11 +36,20 @@ class ReadingAgain:
     objects: ObjectStore
     _header: Header | None = None
     _byte_count: int = 0
+    _copy_count: int = 0
 
     @property
     def has_read_much(self) -> bool:
         """Whether it took so long that others are served before anything else is done."""
-        return self._byte_count > STEP_BYTES // 4
+        return self._byte_count > STEP_BYTES // 4 or self._copy_count > STEP_COPIES // 4
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether so many copies were found that others are served before more chunks are read.
+
+        Never where the content has to be decoded from its start.
+        """
+        return self._is_plain and self._copy_count >= STEP_COPIES
 
     async def load_header(self) -> None:
         """Read the file's header, unless it was read before.
@@ -78,7 +89,7 @@ class ReadingAgain:
         ends = list(accumulate(place.byte_length for place in wanted))
         return wanted[: max(1, bisect_right(ends, STEP_BYTES))]
 
-    async def chunks(self, wanted: Sequence[ChunkPlace]) -> AsyncIterator[tuple[ChunkPlace, bytes]]:
+    async def chunks(self, wanted: Sequence[ChunkPlace]) -> AsyncGenerator[tuple[ChunkPlace, bytes]]:
         """The bytes of each chunk, in order.
 
         Raises:
@@ -102,15 +113,18 @@ class ReadingAgain:
         assert self._header is not None
         entity = self.contract.entity(self.subject.entity)
         checked = check(self._metadata(data, place.byte_offset, place.first_line), data)
-        found = copies_in(
-            self.records(place, data),
-            scanner=scanner_for(self.contract.delimiter),
-            key_index=self._header.columns.index(entity.natural_key),
-            key_kind=next(column.kind for column in entity.columns if column.name == entity.natural_key),
-            keys=keys,
-            left_out={one.position for one in checked.quarantined},
+        found = list(
+            copies_in(
+                self.records(place, data),
+                scanner=scanner_for(self.contract.delimiter),
+                key_index=self._header.columns.index(entity.natural_key),
+                key_kind=next(column.kind for column in entity.columns if column.name == entity.natural_key),
+                keys=keys,
+                left_out={one.position for one in checked.quarantined},
+            )
         )
-        return list(found)
+        self._copy_count += len(found)
+        return found
 
     def records(self, place: ChunkPlace, data: bytes) -> Iterator[PlacedRecord]:
         """Every record of a chunk, in order."""

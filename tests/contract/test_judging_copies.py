@@ -2,21 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from random import Random
+from typing import Any, cast
 
 import pytest
 
 from dataharvest.adapters.postgres.judgement import PostgresJudgements
 from dataharvest.contracts import Contract
 from dataharvest.contracts.vocabulary import DuplicateRule
-from dataharvest.errors import ObjectTrouble
+from dataharvest.errors import ObjectTrouble, Rejected
 from dataharvest.objects import ObjectVersion
+from dataharvest.ports import Judgements, LockedJudgement
 from dataharvest.rules.tiling import ConservationBroken
 from tests.contract.ledgers import Ledger
 from tests.contract.test_judgement import RULES, Site, cut_at, expected
 from tests.contract.test_judging_slices import (
-    KEPT,
     ROW_COUNT,
     content_of,
     database_of,
@@ -69,29 +71,63 @@ async def load(site: Site, keys: Sequence[str], *, number: int) -> int:
     return await site.load(content, name=f"{number:02}/transactions_20261123.csv")
 
 
-async def fail_in_it(site: Site, delivery_id: int) -> None:
-    """A worker that ends right before its commit."""
-    with pytest.raises(ZeroDivisionError):
-        async with site.ledger.judgements.open(delivery_id) as judgement:
-            assert judgement is not None
-            if await judgement.count_next() and await judgement.weigh():
-                places = await judgement.find_duplicates(site.contract.duplicates)
-                if places == []:
-                    await judgement.complete()
+class EndsBeforeCommit:
+    """A worker that does a whole step and ends right before its commit."""
+
+    def __init__(self, judgements: Judgements) -> None:
+        self._judgements = judgements
+
+    @asynccontextmanager
+    async def open(self, delivery_id: int) -> AsyncIterator[LockedJudgement | None]:
+        async with self._judgements.open(delivery_id) as judgement:
+            yield judgement
             raise ZeroDivisionError
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._judgements, name)
+
+
+async def fail_in_it(site: Site, delivery_id: int) -> None:
+    """Whatever a step has done before its commit, it has done nothing."""
+    before = await seen(site, delivery_id)
+    failing = EndsBeforeCommit(site.ledger.judgements)
+    judge = replace(site.judge, judgements=cast(Judgements, failing))
+    with pytest.raises(ZeroDivisionError):
+        await judge.judge(message_of(delivery_id))
+    assert await seen(site, delivery_id) == before
+
+
+async def seen(site: Site, delivery_id: int) -> list[Any]:
+    """What others see of a delivery."""
+    database = database_of(site)
+    return [
+        await database.rows("SELECT * FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index", delivery_id),
+        await database.rows("SELECT ctid, * FROM row_transactions WHERE delivery_id = $1 ORDER BY ctid", delivery_id),
+        await database.rows("SELECT * FROM quarantine WHERE delivery_id = $1 ORDER BY chunk_index, position", delivery_id),
+        await database.rows("SELECT * FROM duplicate_key WHERE delivery_id = $1 ORDER BY natural_key", delivery_id),
+        await database.rows("SELECT * FROM delivery WHERE delivery_id = $1", delivery_id),
+    ]
+
+
+async def nothing_is_lost(site: Site, delivery_id: int) -> None:
+    """Each row and each entry is counted in the ledger, between whatever steps."""
+    chunks, rows, entries, keys, [delivery] = await seen(site, delivery_id)
+    for name in ("record_count", "persisted_count", "quarantined_count", "duplicate_count"):
+        assert sum(one[name] for one in chunks) == delivery[name]
+    assert delivery["persisted_count"] == len(rows)
+    assert sum(one["quarantined_count"] for one in chunks) == sum(one["record_count"] for one in entries)
+    assert delivery["state"] == "judging"
+    assert keys == []
 
 
 async def move_rows(site: Site, delivery_id: int) -> None:
     """Rows in front of them go, and the table is written anew."""
-    await database_of(site).run(
-        "DELETE FROM row_transactions WHERE ctid IN (SELECT ctid FROM row_transactions WHERE delivery_id = 0 LIMIT 90)",
-        "VACUUM FULL row_transactions",
-    )
+    await database_of(site).run(FEWER_FOREIGN_ROWS, "VACUUM FULL row_transactions")
 
 
-async def lose_all(site: Site, delivery_id: int) -> None:
-    """A crash of the server, or a standby that takes over: tables that are not logged are empty."""
-    await database_of(site).run(f"TRUNCATE {', '.join(KEPT)}")
+async def lose_slices(site: Site, delivery_id: int) -> None:
+    """A crash of the server, or a standby that takes over: the table that is not logged is empty."""
+    await database_of(site).run("TRUNCATE judgement_slice")
 
 
 async def lose_copies(site: Site, delivery_id: int) -> None:
@@ -99,9 +135,21 @@ async def lose_copies(site: Site, delivery_id: int) -> None:
     await database_of(site).run("TRUNCATE judgement_copy")
 
 
+async def repeat(site: Site, delivery_id: int) -> None:
+    """The message comes twice."""
+    for _ in range(2):
+        await site.judge.judge(message_of(delivery_id))
+
+
 async def double(site: Site, delivery_id: int) -> None:
     """The message comes to two workers at the same time."""
     await asyncio.gather(*(site.judge.judge(message_of(delivery_id)) for _ in range(2)))
+
+
+async def double_in_other_slices(site: Site, delivery_id: int) -> None:
+    """The other worker was started with another size of slices."""
+    other = replace(site.judge, judgements=PostgresJudgements(database_of(site).database, slice_rows=40))
+    await asyncio.gather(*(judge.judge(message_of(delivery_id)) for judge in (site.judge, other)))
 
 
 async def vacuum(site: Site, delivery_id: int) -> None:
@@ -109,26 +157,115 @@ async def vacuum(site: Site, delivery_id: int) -> None:
     await database_of(site).run("VACUUM (FREEZE, ANALYZE) row_transactions", "VACUUM ANALYZE judgement_copy")
 
 
+Disturbance = Callable[[Site, int], Awaitable[None]]
+
+
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("disturb", [fail_in_it, move_rows, lose_all, lose_copies, double, vacuum])
-async def test_whatever_comes_between_two_steps_the_verdict_is_that_of_one_pass(
-    site: Site, rule: DuplicateRule, disturb: Callable[[Site, int], Awaitable[None]]
+@pytest.mark.parametrize("disturb", [fail_in_it, repeat, double, double_in_other_slices, vacuum])
+async def test_whatever_comes_between_any_two_steps_the_verdict_is_that_of_one_pass(
+    site: Site, rule: DuplicateRule, disturb: Disturbance
 ) -> None:
     site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
     await database_of(site).run(FOREIGN_ROWS)
     at_once = await judged_at_once(site, keys)
-    undisturbed = await load(site, keys, number=1)
-    step_count = await steps(site, undisturbed)
-    assert step_count > 15
-    assert await verdict(site, undisturbed, number=1) == at_once
-    for number, step in enumerate(range(1, step_count - 1, 3), 2):
+    delivery_id = await load(site, keys, number=1)
+    removals = 0
+    while await site.ledger.judgements.is_going_on(delivery_id):
+        await nothing_is_lost(site, delivery_id)
+        removals += await has_begun_to_remove(site, delivery_id)
+        await disturb(site, delivery_id)
+        await site.judge.judge(message_of(delivery_id))
+    assert removals > 1
+    assert await verdict(site, delivery_id, number=1) == at_once
+    assert await database_of(site).kept(delivery_id) == 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("disturb", [move_rows, lose_slices])
+async def test_whatever_comes_between_two_steps_of_removing_the_verdict_is_that_of_one_pass(
+    site: Site, rule: DuplicateRule, disturb: Disturbance
+) -> None:
+    site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
+    await database_of(site).run(FOREIGN_ROWS)
+    at_once = await judged_at_once(site, keys)
+    delivery_id = await load(site, keys, number=1)
+    removals = 0
+    while await site.ledger.judgements.is_going_on(delivery_id):
+        await nothing_is_lost(site, delivery_id)
+        if await has_begun_to_remove(site, delivery_id):
+            removals += 1
+            await disturb(site, delivery_id)
+            await site.judge.judge(message_of(delivery_id))
+        await site.judge.judge(message_of(delivery_id))
+    assert removals > 1
+    assert await verdict(site, delivery_id, number=1) == at_once
+    assert await database_of(site).kept(delivery_id) == 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("disturb", [move_rows, lose_slices, lose_copies])
+async def test_whatever_comes_before_it_is_decided_the_verdict_is_that_of_one_pass(
+    site: Site, rule: DuplicateRule, disturb: Disturbance
+) -> None:
+    site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
+    await database_of(site).run(FOREIGN_ROWS)
+    at_once = await judged_at_once(site, keys)
+    for number, step in enumerate(range(1, 100, 3), 2):
         delivery_id = await load(site, keys, number=number)
         for _ in range(step):
             await site.judge.judge(message_of(delivery_id))
-        await disturb(site, delivery_id)
+        is_decided = await database_of(site).rows("SELECT FROM judgement_decision WHERE delivery_id = $1", delivery_id)
+        if not is_decided:
+            await disturb(site, delivery_id)
         await steps(site, delivery_id)
         assert await verdict(site, delivery_id, number=number) == at_once
         assert await database_of(site).kept(delivery_id) == 0
+        if is_decided:
+            break
+    assert number > 4
+
+
+async def has_begun_to_remove(site: Site, delivery_id: int) -> bool:
+    """Whether some copies are removed, and not all."""
+    begun = "SELECT FROM judgement_decision WHERE delivery_id = $1 AND next_chunk IS NOT NULL"
+    return bool(await database_of(site).rows(begun, delivery_id))
+
+
+async def test_copies_that_somebody_takes_away_while_others_are_removed_hold_the_set_up(site: Site) -> None:
+    delivery_id = await site.load(content_of(keys_with_copies(1)))
+    while not await has_begun_to_remove(site, delivery_id):
+        await site.judge.judge(message_of(delivery_id))
+    await lose_copies(site, delivery_id)
+    await steps(site, delivery_id)
+    assert (await site.outcome(delivery_id)).state == "judging"
+    await breaks(site, delivery_id, match="copies were settled")
+
+
+async def test_rows_that_were_restored_from_a_dump_while_copies_are_removed_have_to_come_again(site: Site) -> None:
+    delivery_id = await site.load(content_of(keys_with_copies(1)))
+    while not await has_begun_to_remove(site, delivery_id):
+        await site.judge.judge(message_of(delivery_id))
+    await database_of(site).run("UPDATE row_transactions SET keyword = 'TAX'")
+    await site.judge.judge(message_of(delivery_id))
+    assert await site.ledger.state_of(delivery_id) == "rejected"
+    assert await database_of(site).rows("SELECT FROM row_transactions WHERE delivery_id = $1", delivery_id) == []
+
+
+@pytest.mark.parametrize("outcome", ["rejected", "superseded"])
+async def test_a_delivery_that_ends_while_its_copies_are_removed_leaves_nothing(site: Site, outcome: str) -> None:
+    delivery_id = await site.load(content_of(keys_with_copies(1)))
+    while not await has_begun_to_remove(site, delivery_id):
+        await site.judge.judge(message_of(delivery_id))
+    if outcome == "rejected":
+        assert await site.ledger.deliveries.reject(delivery_id, Rejected("no", rule="chunk_conflict"))
+    else:
+        await database_of(site).run(f"UPDATE delivery SET state = 'superseded' WHERE delivery_id = {delivery_id}")
+        assert await site.ledger.removals.remove(delivery_id)
+    assert await steps(site, delivery_id) == 1
+    assert await site.ledger.state_of(delivery_id) == outcome
+    assert await site.ledger.judgements.forget_concluded() == 1
+    assert await database_of(site).kept(delivery_id) == 0
+    assert await database_of(site).rows("SELECT FROM row_transactions WHERE delivery_id = $1", delivery_id) == []
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -137,7 +274,7 @@ async def test_workers_with_slices_of_other_sizes_that_take_turns_come_to_one_ve
     at_once = await judged_at_once(site, keys)
     delivery_id = await load(site, keys, number=1)
     both = site.judge.judgements, PostgresJudgements(database_of(site).database)
-    for turn in range(200):
+    for turn in range(400):
         site.judge.judgements = both[turn % 2]
         await site.judge.judge(message_of(delivery_id))
         if not await site.ledger.judgements.is_going_on(delivery_id):
@@ -171,10 +308,13 @@ async def test_copies_judged_in_steps_are_what_the_file_says(site: Site, rule: D
     assert sum(float(row.split()[1]) for row in rows) == float(found.sums["amount"])
 
 
+@pytest.mark.parametrize(("step_bytes", "step_copies"), [(1, 50_000), (200, 1)], ids=["by bytes", "by copies"])
 async def test_a_small_delivery_with_many_chunks_to_read_is_judged_in_steps_as_well(
-    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, step_bytes: int, step_copies: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_at(monkeypatch, 60)
+    monkeypatch.setattr("dataharvest.stages.read_again.STEP_BYTES", step_bytes)
+    monkeypatch.setattr("dataharvest.stages.read_again.STEP_COPIES", step_copies)
     site, keys = Site(ledger), [f"key{number}" for number in range(12)] * 2
     site.contract = Contract(duplicates="last_wins")
     delivery_id = await site.load(content_of(keys))
@@ -190,8 +330,14 @@ async def test_an_object_that_goes_away_between_two_steps_leaves_what_was_read_b
     site.contract, keys = Contract(duplicates="first_wins"), keys_with_copies(2)
     delivery_id = await site.load(content_of(keys))
     await until_a_chunk_is_read_again(site, delivery_id)
+    readings = "SELECT chunk_index FROM judgement_reading WHERE delivery_id = $1 AND is_read"
+    read_before = await database_of(site).rows(readings, delivery_id)
     monkeypatch.setattr(site.objects, "read", gone)
-    assert await steps(site, delivery_id) == 1
+    await site.judge.judge(message_of(delivery_id))
+    assert await has_begun_to_remove(site, delivery_id)
+    monkeypatch.undo()
+    assert set(await database_of(site).rows(readings, delivery_id)) <= set(read_before), "it is not read again any more"
+    await steps(site, delivery_id)
     found = await site.outcome(delivery_id)
     read, persisted, quarantined, duplicate = found.counts
     assert (found.state, read) == ("complete", persisted + quarantined + duplicate)
@@ -212,8 +358,14 @@ async def test_rows_that_are_missing_where_copies_were_found_hold_the_set_up(sit
     await database_of(site).run("DELETE FROM row_transactions WHERE ctid = (SELECT min(place) FROM judgement_copy)")
     await steps(site, delivery_id)
     assert (await site.outcome(delivery_id)).state == "judging"
-    with pytest.raises(ConservationBroken, match="rows are there"):
+    await breaks(site, delivery_id, match="rows are there")
+
+
+async def breaks(site: Site, delivery_id: int, *, match: str) -> None:
+    """The next step finds that the delivery does not add up."""
+    with pytest.raises(ConservationBroken, match=match):
         async with site.ledger.judgements.open(delivery_id) as judgement:
             assert judgement is not None and await judgement.count_next() and await judgement.weigh()
             assert await judgement.find_duplicates("reject") == []
+            assert await judgement.remove_next()
             await judgement.complete()

@@ -24,7 +24,14 @@ from tests.contract.test_judgement import KEY, RULES, Site, cut_at, expected, re
 
 SLICE_ROWS, ROW_COUNT = 100, 450
 """A slice is a block of the table, so the rows are four of them and a bit."""
-KEPT = ("judgement_slice", "judgement_copy", "judgement_reading", "judgement_named")
+KEPT = (
+    "judgement_slice",
+    "judgement_copy",
+    "judgement_key",
+    "judgement_decision",
+    "judgement_reading",
+    "judgement_named",
+)
 FOREIGN_ROWS = """
 INSERT INTO row_transactions (delivery_id, record_id, account_number, transaction_reference, amount, keyword)
 SELECT 0, i, 'a', 'foreign' || i, 1, 'TAX' FROM generate_series(1, 3000) AS i
@@ -72,7 +79,7 @@ def message_of(delivery_id: int) -> Judgement:
     return Judgement(tenant="acme", business_date=DAY, delivery_id=delivery_id, entity="transactions")
 
 
-async def steps(site: Site, delivery_id: int, *, most: int = 100) -> int:
+async def steps(site: Site, delivery_id: int, *, most: int = 300) -> int:
     """Judge until the set is told, every message once; how many it took."""
     for count in range(1, most + 1):
         await site.judge.judge(message_of(delivery_id))
@@ -84,7 +91,8 @@ async def steps(site: Site, delivery_id: int, *, most: int = 100) -> int:
 
 async def until_a_chunk_is_read_again(site: Site, delivery_id: int) -> None:
     """Judge until the first chunk with copies was read again, and more are to be read."""
-    while not await database_of(site).rows("SELECT FROM judgement_reading WHERE delivery_id = $1", delivery_id):
+    read = "SELECT FROM judgement_reading WHERE delivery_id = $1 AND is_read"
+    while not await database_of(site).rows(read, delivery_id):
         await site.judge.judge(message_of(delivery_id))
         assert decode_work(site.sender.sent[-1].value) == message_of(delivery_id)
 
@@ -132,7 +140,7 @@ async def test_a_slice_that_fails_counts_nothing_and_is_counted_by_whoever_comes
     rest = await steps(site, delivery_id)
     await is_judged_as(site, delivery_id, keys)
     again = await site.load(content_of([f"other{key}" for key in keys]), name="b/transactions_20261123.csv")
-    assert await steps(site, again) == undisturbed + rest
+    assert abs(await steps(site, again) - undisturbed - rest) <= 1, "how its rows lie in blocks may make a difference"
 
 
 async def test_a_message_that_gets_lost_is_overdue_until_the_verdict(site: Site) -> None:
@@ -248,18 +256,32 @@ async def test_a_slice_that_got_lost_in_the_middle_has_the_whole_counted(real_si
     await is_judged_as(real_site, delivery_id, keys)
 
 
-async def test_of_more_suspects_than_can_be_named_in_several_steps_none_is_named(
-    real_ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("at_once", [1 << 20, 20])
+async def test_where_most_keys_occur_more_than_once_they_are_found_in_steps_as_well(
+    real_ledger: Ledger, rule: DuplicateRule, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_at(monkeypatch, 2_000)
-    for module in ("judgement_suspects", "key_hashes"):
-        monkeypatch.setattr(f"dataharvest.adapters.postgres.{module}.MAX_SUSPECTS", 5)
-    site = Site(replace(real_ledger, judgements=sliced(real_ledger, hashing=KeyHashing(at_once=20))))
-    keys = keys_of(200, twice=200)
+    monkeypatch.setattr("dataharvest.adapters.postgres.judgement_suspects._SUSPECTS_AT_ONCE", 50)
+    site = Site(replace(real_ledger, judgements=sliced(real_ledger, hashing=KeyHashing(at_once=at_once))))
+    site.contract = Contract(duplicates=rule)
+    keys = keys_of(200, twice=200) + ["key00001"] * 30
     delivery_id = await site.load(content_of(keys))
-    assert await steps(site, delivery_id) > 8
+    assert await steps(site, delivery_id) > 20
     found = await site.outcome(delivery_id)
-    assert (found.state, found.counts) == ("complete", expected(keys, "reject")[0])
+    counts, rows, _ = expected(keys, rule)
+    assert (found.state, found.counts, found.rows) == ("complete", counts, rows)
+    assert await database_of(site).kept(delivery_id) == 0
+
+
+@pytest.mark.parametrize("rule", RULES)
+async def test_a_small_delivery_with_many_copies_is_judged_in_steps(real_site: Site, rule: DuplicateRule) -> None:
+    real_site.contract = Contract(duplicates=rule)
+    keys = keys_of(SLICE_ROWS // 2, twice=SLICE_ROWS // 2)
+    delivery_id = await real_site.load(content_of(keys))
+    assert await steps(real_site, delivery_id) > 5
+    await is_judged_as(real_site, delivery_id, keys, rule)
+    assert await database_of(real_site).kept(delivery_id) == 0
 
 
 async def test_rows_that_are_missing_hold_the_set_up(real_site: Site) -> None:

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from dataharvest.adapters.postgres.key_hashes import PartedHashes, suspects_in
 from dataharvest.errors import Unavailable
-from dataharvest.rules.key_hashes import MAX_SUSPECTS, cuts, part_groups, parts, repeated, stored, stored_hashes
+from dataharvest.rules.key_hashes import (
+    MAX_SUSPECTS,
+    cuts,
+    part_groups,
+    parts,
+    repeated,
+    repeated_count,
+    repeated_in,
+    stored,
+    stored_hashes,
+    thinned,
+)
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
 hash_lists = st.lists(INT64 | st.sampled_from([-(1 << 63), -1, 0, 1, (1 << 63) - 1]), max_size=60)
@@ -63,13 +74,10 @@ def test_those_that_occur_twice_are_found_part_by_part_in_whatever_slices(
     places = [cuts(one, part_count=part_count) for one in arrays]
     counts = np.diff(np.array(places)).sum(axis=0).tolist()
     groups = part_groups(counts, most=most)
-    if groups is None:
-        assert max(counts) > most
-        return
     found = []
     for start, stop in groups:
         pieces = [stored(one)[8 * place[start] : 8 * place[stop]] for one, place in zip(arrays, places, strict=True)]
-        assert sum(map(len, pieces)) <= 8 * most
+        assert sum(map(len, pieces)) <= 8 * most or stop == start + 1
         found += repeated(stored_hashes(pieces)).tolist()
     assert found == twice([one for hashes in slices for one in hashes])
 
@@ -77,13 +85,26 @@ def test_those_that_occur_twice_are_found_part_by_part_in_whatever_slices(
 @given(counts=st.lists(st.integers(0, 20), min_size=1, max_size=12), most=st.integers(1, 40))
 def test_groups_of_parts_follow_each_other_and_are_as_few_as_hold_everything(counts: list[int], most: int) -> None:
     groups = part_groups(counts, most=most)
-    if groups is None:
-        assert max(counts) > most
-        return
     assert [start for start, _ in groups] == [0, *(stop for _, stop in groups[:-1])]
     assert groups[-1][1] == len(counts)
-    assert all(sum(counts[start:stop]) <= most for start, stop in groups)
+    assert all(sum(counts[start:stop]) <= most or stop == start + 1 for start, stop in groups)
     assert all(sum(counts[start:stop]) + counts[stop] > most for start, stop in groups[:-1])
+
+
+@given(hashes=hash_lists)
+def test_at_most_two_of_each_are_kept_and_those_that_occur_twice_are_counted(hashes: list[int]) -> None:
+    counts = Counter(hashes)
+    assert thinned(np.array(hashes, dtype=np.int64)).tolist() == sorted(
+        Counter({key: min(2, n) for key, n in counts.items()}).elements()
+    )
+    assert repeated_count(np.array(hashes, dtype=np.int64)) == sum(count for count in counts.values() if count > 1)
+
+
+@given(pieces=st.lists(hash_lists, min_size=1, max_size=5))
+def test_each_piece_is_told_which_of_its_own_occur_twice_in_all(pieces: list[list[int]]) -> None:
+    counts = Counter(one for piece in pieces for one in piece)
+    found = repeated_in([np.array(sorted(piece), dtype=np.int64) for piece in pieces])
+    assert [piece.tolist() for piece in found] == [[one for one in sorted(piece) if counts[one] > 1] for piece in pieces]
 
 
 async def test_more_in_one_part_than_may_be_held_are_not_looked_at_one_by_one() -> None:

@@ -7,16 +7,15 @@ from typing import Any
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.judgement_copies import Copies
 from dataharvest.adapters.postgres.judgement_suspects import PART_COUNT, SlicedSuspects
-from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects
+from dataharvest.adapters.postgres.key_hashes import KeyHashing
 from dataharvest.adapters.postgres.sums import slice_query
-from dataharvest.contracts.vocabulary import DuplicateRule
 from dataharvest.entities import Entity
-from dataharvest.rules.key_hashes import cuts, hashes_in, stored
+from dataharvest.rules.key_hashes import cuts, hashes_in, stored, thinned
 from dataharvest.sql import queries
 
 logger = logging.getLogger(__name__)
 
-_SQL = queries("judgement_slices") | {name: queries("judgement")[name] for name in ("forget", "forget_places")}
+_SQL = queries("judgement_slices") | {"forget": queries("judgement")["forget"]}
 _LAYOUT = "(pg_relation_filenode('{table}') || ' since ' || pg_postmaster_start_time())"
 ROWS_PER_SLICE = 1_000_000
 _ROWS_PER_BLOCK = 100
@@ -58,7 +57,9 @@ class Slices:
         """Count what comes after the last slice, or look for copies in one; whether all is done that takes no rule."""
         await self._connection.execute(self._query("lock_table"))
         progress = await self._progress()
-        start = progress["stop_block"] if progress["stop_block"] is not None else await self._first_block()
+        start = progress["stop_block"]
+        if start is None:
+            start = await self._first_block()
         if progress["record_count"] >= self._expected or start >= progress["block_count"]:
             self.are_whole = progress["record_count"] == self._expected
             return not self.are_whole or await self._suspects.look_on() and await self._search_next()
@@ -75,53 +76,50 @@ class Slices:
             return None
         return await self._connection.fetchrow(_SQL["merged"], self._delivery_id)
 
-    @property
-    def suspects(self) -> Suspects:
-        """Hashes that occur more than once, in whatever slices; known after ``count_next``."""
-        return self._suspects.found
+    async def are_copies_whole(self) -> bool:
+        """Whether all copies that were found are kept; if not, all is forgotten and begins anew."""
+        count = await self._connection.fetchval(_SQL["copy_count"], self._delivery_id)
+        if await self._copies.are_whole(count):
+            return True
+        logger.warning("copies got lost between slices, counted anew", extra={"delivery_id": self._delivery_id})
+        # Workers with slices of other sizes may take turns at it, each finding all copies anew: together they come to an end.
+        await self._connection.execute(_SQL["forget"], self._delivery_id)
+        return False
 
     async def _search_next(self) -> bool:
-        """Look for copies in the next slices, where their hashes are known; whether all slices were searched."""
-        if not self.suspects:
-            return True
+        """Look for copies in the next slices with suspects; whether all were searched."""
         slices = await self._connection.fetch(_SQL["next_to_search"], self._delivery_id, _RANGES_AT_ONCE)
         if not slices:
             return True
         await self._connection.execute(_SQL["by_index"])
         await self._connection.execute(_SQL["by_place"])
-        searched = 0
+        searched = found = 0
         for one in slices:
-            count = await self._copies.find_in(self.suspects, one["first_block"], one["stop_block"])
-            await self._connection.execute(_SQL["note_copies"], self._delivery_id, one["first_block"], count)
+            found += await self._search(one)
             searched += one["record_count"]
-            if searched >= self._slice_rows // 2:
+            if searched >= self._slice_rows // 2 or found >= self._slice_rows // 20:
                 break
         return False
 
-    async def are_copies_decided(self) -> bool:
-        """Whether it is decided what becomes of each copy, and all of them are still there."""
-        noted = await self._connection.fetchval(_SQL["decided_count"], self._delivery_id)
-        return noted is not None and noted == await self._copies.count()
-
-    async def decide(self, rule: DuplicateRule) -> None:
-        """Decide it, of more copies than have a name after one more look for them in all rows."""
-        if self.suspects is None:
-            await self._copies.find_at_once(None)
-        elif await self._connection.fetchval(_SQL["copy_count"], self._delivery_id) != await self._copies.count():
-            logger.warning("copies got lost between slices, counted anew", extra={"delivery_id": self._delivery_id})
-            # Workers with slices of other sizes may take turns at it, each finding all copies anew: together they come to an end.
-            await self._connection.execute(_SQL["forget_places"], self._delivery_id)
-            return
-        else:
-            await self._copies.drop_single_keys()
-        await self._copies.judge(rule)
-        await self._connection.execute(_SQL["decided"], self._delivery_id, await self._copies.count())
+    async def _search(self, one: Any) -> int:
+        """Look for copies in a slice, where they are many in a twentieth of one; how many there are."""
+        start, stop = one["next_block"], one["stop_block"]
+        if one["suspect_count"] > self._slice_rows // 20:
+            stop = min(stop, start + max(1, self._slice_rows // 20 // _ROWS_PER_BLOCK))
+        # Where most rows are suspected it costs less to keep the others as well, which are passed over later.
+        is_mostly_suspects = 2 * one["suspect_count"] > one["record_count"]
+        suspects = None if is_mostly_suspects else await self._suspects.named_in(one["first_block"])
+        count = await self._copies.find_in(suspects, start, stop)
+        await self._connection.execute(_SQL["note_searched"], self._delivery_id, one["first_block"], stop, count)
+        return count
 
     async def _progress(self) -> Any:
         progress: Any = await self._connection.fetchrow(self._query("progress"), self._delivery_id)
-        if progress["is_as_it_was"]:
+        if progress["is_as_it_was"] and progress["stop_block"] is not None:
             return progress
-        logger.warning("rows may have moved between slices, counted anew", extra={"delivery_id": self._delivery_id})
+        if not progress["is_as_it_was"]:
+            logger.warning("rows may have moved between slices, counted anew", extra={"delivery_id": self._delivery_id})
+        # Copies that were found before a crash of the server are still there, slices are not.
         await self._connection.execute(_SQL["forget"], self._delivery_id)
         return await self._connection.fetchrow(self._query("progress"), self._delivery_id)
 
@@ -157,8 +155,8 @@ class Slices:
         row: Any = await self._connection.fetchrow(query, self._delivery_id, (start, 0), (stop, 0))
         places = row["first_place"], row["last_place"]
         blocks = [None if place is None else place[0] for place in places]
-        hashes = await asyncio.to_thread(_cut, row["hashes"] or b"")
-        counted = row["count"], row["sums"], *blocks, *hashes
+        *hashes, surplus = await asyncio.to_thread(_cut, row["hashes"] or b"")
+        counted = row["count"], row["sums"], *blocks, *hashes, surplus
         await self._connection.execute(self._query("keep"), self._delivery_id, start, stop, *counted)
         return int(row["count"])
 
@@ -166,7 +164,9 @@ class Slices:
         return _SQL[name].replace("{layout}", _LAYOUT).replace("{table}", self._entity.table)
 
 
-def _cut(aggregate: bytes) -> tuple[bytes, list[int]]:
-    hashes = hashes_in(aggregate)
+def _cut(aggregate: bytes) -> tuple[bytes, list[int], int]:
+    """Hashes as they are stored, where they are cut, and how many equal ones were left out."""
+    everything = hashes_in(aggregate)
+    hashes = thinned(everything)
     places = cuts(hashes, part_count=PART_COUNT)
-    return stored(hashes), places
+    return stored(hashes), places, len(everything) - len(hashes)

@@ -21,6 +21,7 @@ from dataharvest.rules.key_hashes import (
     hashes_in_rows,
     parts,
     repeated,
+    repeated_count,
 )
 
 
@@ -31,7 +32,7 @@ class KeyHashing:
     expression: str = "hashtextextended({key}::text, 0)"
     """In SQL, of the column ``{key}``; equal keys must have equal hashes."""
     at_once: int = 1 << 20
-    """So many are held in memory: 32 MiB, and for a moment as much again."""
+    """So many are held in memory: 8 MiB, and for a moment as much again."""
 
     def of(self, entity: Entity) -> str:
         """The hash of an entity's natural key, in SQL."""
@@ -47,15 +48,15 @@ _MAX_FILES = 256
 _COPY_END = b"\xff\xff"
 
 
-def named(suspects: list[int]) -> Suspects:
-    """All of them, or None when they are too many to be named."""
-    return suspects if len(suspects) <= MAX_SUSPECTS else None
+async def suspects_in(aggregate: bytes, *, most: int = MAX_SUSPECTS) -> Suspects:
+    """The suspects among hashes that came as one value; None when more than so many have a hash that occurs more than once."""
+    return await asyncio.to_thread(_suspects_in, aggregate, most)
 
 
-async def suspects_in(aggregate: bytes) -> Suspects:
-    """The suspects among hashes that came as one value."""
-    # One more than can be named says that they are too many.
-    return await asyncio.to_thread(lambda: named(repeated(hashes_in(aggregate))[: MAX_SUSPECTS + 1].tolist()))
+def _suspects_in(aggregate: bytes, most: int) -> Suspects:
+    hashes = hashes_in(aggregate)
+    found: list[int] = repeated(hashes).tolist()
+    return None if found and repeated_count(hashes) > most else found
 
 
 async def stored_suspects(

@@ -6,7 +6,8 @@ from typing import Any
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.delivery_rows import source_of
 from dataharvest.adapters.postgres.judgement_copies import Copies, CopyQueries
-from dataharvest.adapters.postgres.judgement_removal import CopyRemoval, Counted
+from dataharvest.adapters.postgres.judgement_decision import Counted, Decision
+from dataharvest.adapters.postgres.judgement_removal import CopyRemoval
 from dataharvest.adapters.postgres.judgement_slices import Slices
 from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects, stored_suspects, suspects_in
 from dataharvest.adapters.postgres.sums import sums_query, weighing_query
@@ -38,11 +39,16 @@ class LockedJudgement:
         self._entity = all_entities()[row["entity"]]
         self._run = CopyQueries(connection, self._entity, row["delivery_id"], hashing=hashing)
         self._copies = Copies(self._run)
-        self._slices = self._sliced(slice_rows) if row["persisted_count"] > slice_rows else None
-        """None of a delivery that is counted at once."""
+        self._slices = self._sliced(slice_rows)
+        self._is_sliced = row["persisted_count"] > slice_rows or row["judged_in_steps"]
+        """Unless it is counted at once."""
+        self._most_copies = slice_rows // 40
+        """That are found in the step that counts: it may remove them as well."""
+        self._removal = CopyRemoval(self._run, row["tenant"], at_once=slice_rows // 20)
         self._suspects: Suspects = []
-        self._rule: DuplicateRule | None = None
-        """None as long as there are no duplicates."""
+        """Of a delivery that is counted at once."""
+        self._decision: Decision | None = None
+        """None as long as it is not known what becomes of its copies, or there are none."""
         self._counted = Counted(count=0, sums={}, blocks=(None, None))
         names = ("delivery_id", "tenant", "business_date", "entity", "contract_version")
         self.subject = JudgedDelivery(source=source_of(row), **{name: row[name] for name in names})
@@ -60,16 +66,21 @@ class LockedJudgement:
 
     async def count_next(self) -> bool:
         """See the port."""
-        return self._slices is None or await self._slices.count_next()
+        if not self._is_sliced:
+            return True
+        self._decision = await self._copies.decision()
+        return self._decision is not None or await self._slices.count_next()
 
     async def weigh(self) -> bool:
         """See the port."""
-        if self._slices is None or (found := await self._slices.merged()) is None:
-            await self._weigh_at_once()
-        else:
+        if self._decision is not None:
+            self._counted = self._decision.left
+            return True
+        if self._is_sliced and (found := await self._slices.merged()) is not None:
             blocks = found["first_block"], found["last_block"]
             self._counted = Counted(count=found["count"], sums=found["sums"], blocks=blocks)
-            self._suspects = self._slices.suspects
+            return bool(found["suspect_count"])
+        await self._weigh_at_once()
         return self._suspects != []
 
     async def _weigh_at_once(self) -> None:
@@ -82,7 +93,7 @@ class LockedJudgement:
             query = weighing_query(self._entity, key_hash=self._hashing.of(self._entity))
             found: Any = await self._connection.fetchrow(query, delivery_id)
             self._take_in(found, expected=count)
-            self._suspects = await suspects_in(found["hashes"] or b"")
+            self._suspects = await suspects_in(found["hashes"] or b"", most=self._most_copies)
 
     def _take_in(self, found: Any, *, expected: int) -> None:
         _require(found["count"], expected=expected)
@@ -91,14 +102,33 @@ class LockedJudgement:
 
     async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
         """See the port."""
-        self._rule = rule
-        if self._slices is None or not self._slices.are_whole:
-            await self._copies.find_at_once(self._suspects)
-            await self._copies.judge(rule)
-        elif not await self._slices.are_copies_decided():
-            await self._slices.decide(rule)
+        if self._decision is not None and not self._decision.are_readings_known:
+            await self._copies.add_readings()
             return None
+        if self._decision is not None:
+            # Once the removal has begun nothing is found out any more, whatever could not be.
+            return [] if self._decision.next_chunk is not None else await self._copies.to_read()
+        if self._is_sliced and self._slices.are_whole:
+            if await self._slices.are_copies_whole():
+                await self._decide(rule)
+            return None
+        if not self._is_sliced and self._has_many_copies:
+            await self._connection.execute(_SQL["judged_in_steps"], self.subject.delivery_id)
+            await self._slices.count_next()
+            return None
+        await self._copies.find_at_once(self._suspects)
+        await self._decide(rule)
+        await self._copies.add_readings()
         return await self._copies.to_read()
+
+    @property
+    def _has_many_copies(self) -> bool:
+        # How many rows have the hashes that were found is not known where these were too many for one value.
+        return self._suspects is None or self._row["persisted_count"] > self._hashing.at_once
+
+    async def _decide(self, rule: DuplicateRule) -> None:
+        await self._connection.execute(_SQL["judged_in_steps"], self.subject.delivery_id)
+        self._decision = await self._copies.decide(rule, self._counted)
 
     async def keys_in(self, index: int) -> set[str]:
         """See the port."""
@@ -106,22 +136,29 @@ class LockedJudgement:
 
     async def settle(self, index: int, copies: Sequence[Copy], *, check: Callable[[bytes], CheckedChunk]) -> None:
         """See the port."""
-        assert self._rule is not None, "duplicates are found before they are settled"
-        await self._copies.settle(index, copies, rule=self._rule, check=check)
+        assert self._decision is not None, "duplicates are found before they are settled"
+        await self._copies.settle(index, copies, check=check)
+
+    async def remove_next(self) -> bool:
+        """See the port."""
+        assert self._decision is not None, "duplicates are found before they are removed"
+        self._decision, is_done = await self._removal.remove_next(self._decision)
+        return is_done
 
     async def complete(self) -> str:
         """See the port."""
-        if self._rule is not None:
-            self._counted = await CopyRemoval(self._run, self.subject.tenant).apply(self._counted)
+        if self._decision is not None:
+            await self._removal.conclude(self._decision)
+            self._counted = self._decision.left
         key = SetKey(self.subject.tenant, self.subject.business_date)
         await self._connection.fetchval(_SQL["lock_set"], *key)
-        if self._rule is None:
+        if self._decision is None:
             # Nothing has changed since the judgement was begun with these.
             totals = Totals(*(self._row[name] for name in Totals._fields))
         else:
             totals = await self._ledger_totals()
             _require(self._counted.count, expected=totals.persisted_count)
-        if self._rule is not None or self._slices is not None:
+        if self._decision is not None or self._is_sliced:
             await self._connection.execute(_SQL["forget"], self.subject.delivery_id)
         found = self._counted.sums, *self._counted.blocks
         state: str = await self._connection.fetchval(_SQL["complete"], self.subject.delivery_id, *totals, *found)
