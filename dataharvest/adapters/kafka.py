@@ -137,7 +137,7 @@ class KafkaSender:
 
 
 def _partition_of(key: bytes | None, partitions: Sequence[int], available: Sequence[int]) -> int:
-    """A partition by its key alone, so that what is sent again goes where it was."""
+    """A partition by the key alone, where there is one."""
     turn = None if key is None else turn_of_chunk(key)
     return int(_HASHED(key, partitions, available)) if turn is None else partitions[turn % len(partitions)]
 

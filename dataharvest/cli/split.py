@@ -32,8 +32,8 @@ async def _split() -> None:
 
     settings = load_settings()
     configure_logging(settings.log_format)
-    # Before there are threads, which inherit it. Where cores are short, what has been cut goes before what is to be cut: a
-    # small set's many short steps, at the workers and in the database, would wait for a large file's long ones.
+    # Before the threads that work are there, which inherit it. Where cores are short, what has been cut goes before what is to be
+    # cut: a small set's many short steps, at the workers and in the database, would wait for a large file's long ones.
     os.nice(settings.split_niceness)
     connected = connect(settings, role="split")
     stop = asyncio.Event()

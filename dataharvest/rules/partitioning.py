@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 _SEED, _FACTOR = np.uint32(0x9747B28C), np.uint32(0x5BD1E995)
 _WORD_BYTES = 4
-_CHUNK_KEY = re.compile(rb"([0-9]+):([0-9]+)")
+_CHUNK_KEY = re.compile(rb"([0-9]{1,19}):([0-9]{1,10})")
 
 
 def partitions_of(keys: Sequence[bytes], partition_count: int) -> list[int]:

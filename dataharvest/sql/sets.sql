@@ -136,9 +136,7 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - max(registered_at)), 0)::
 WHERE delivery_id = ANY($6)
 
 -- name: supersede
--- What was repaired or accepted in the files that are superseded is lost with them, and that is noted. Of what is not complete:
--- what was read to its end and may never be done, its object or its judgement being lost. A row that is locked is being stored or
--- judged, by somebody who may ask for the set's lock next, so nobody waits for it here; it is superseded once it is done.
+-- What was repaired or accepted in the files that are superseded is lost with them, and that is noted.
 WITH replaced AS (
     SELECT old.delivery_id, old.tenant, old.entity, new.delivery_id AS by
     FROM delivery new
@@ -150,9 +148,15 @@ dropped AS (
     INSERT INTO repair (quarantine_id, tenant, action, who, why, persisted_count, duplicate_count, accepted_count, superseded_by)
     SELECT q.quarantine_id, q.tenant, 'drop', 'dataharvest',
            format('delivery %s of %s replaced delivery %s', r.by, r.entity, r.delivery_id), 0, 0, 0, r.by
-    FROM replaced r JOIN quarantine q ON q.delivery_id = r.delivery_id AND q.state <> 'open'),
-older AS (UPDATE delivery SET state = 'superseded' FROM replaced WHERE delivery.delivery_id = replaced.delivery_id),
-stuck AS (
+    FROM replaced r JOIN quarantine q ON q.delivery_id = r.delivery_id AND q.state <> 'open')
+UPDATE delivery SET state = 'superseded'
+FROM replaced WHERE delivery.delivery_id = replaced.delivery_id AND delivery.state = 'complete'
+
+-- name: supersede_stuck
+-- What was read to its end and may never be done, its object or its judgement being lost. A row that is locked is being stored or
+-- judged, by somebody who may ask for the set's lock next, so nobody waits for it here; it is superseded once it is done. After
+-- what is complete, and by itself: whoever holds one of these waits for no other.
+WITH stuck AS (
     SELECT old.delivery_id FROM delivery old, delivery new
     WHERE new.delivery_id = ANY($1) AND old.state IN ('sealed', 'judging')
       -- What does not add up stays as it is.

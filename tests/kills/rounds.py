@@ -91,6 +91,8 @@ async def play(one: Round, script: Script) -> str:
     settled_s = time.monotonic() - healed
     await judge(one.sets, witness=one.world.witness)
     await one.world.crew.end_all()
+    slow = [worker.log.name for worker in one.world.crew.members if worker.needed_watchdog]
+    one.world.witness.violations.other.update(f"{name} did not end by itself" for name in slow)
     tenants = [each.tenant for each in one.sets]
     chunk_count = await one.world.witness.ledger.chunk_count(tenants)
     notes = "".join(f"; {note}" for note in one.notes)

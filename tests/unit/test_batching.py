@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataharvest.rules.batching import MESSAGES_PER_BATCH, RECORDS_PER_BATCH, RECORDS_PER_SLICE, batch_count, block_range
+from dataharvest.rules.batching import (
+    MESSAGES_PER_BATCH,
+    RECORDS_PER_BATCH,
+    RECORDS_PER_SLICE,
+    SMALL_RECORDS,
+    batch_count,
+    block_range,
+)
 from dataharvest.rules.needs import Work
 
 counts = st.dictionaries(st.sampled_from(["accounts", "clients", "portfolios", "transactions"]), st.integers(0, 10**8))
@@ -37,6 +44,11 @@ def test_batches_are_as_few_as_hold_everything(record_counts: dict[str, int], wo
 )
 def test_examples(record_counts: dict[str, int], work: Work, expected: int) -> None:
     assert batch_count(record_counts, work=work) == expected
+
+
+@pytest.mark.parametrize("work", Work)
+def test_what_is_done_at_once_is_one_batch_of_whatever_rule(work: Work) -> None:
+    assert batch_count(dict.fromkeys(["clients", "portfolios"], SMALL_RECORDS), work=work) == 1
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(1, 50))

@@ -146,6 +146,7 @@ class LockedSet:
         arguments = (version, bases, list(deliveries), chosen, facts)
         waited_s: float = await self._connection.fetchval(_SQL["create_version"], *self._key, *arguments)
         await self._connection.execute(_SQL["supersede"], chosen)
+        await self._connection.execute(_SQL["supersede_stuck"], chosen)
         return waited_s
 
     async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:

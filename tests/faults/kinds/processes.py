@@ -98,7 +98,7 @@ async def frozen(trial: Trial, count: int, scale: Scale) -> None:
 
 
 async def _feed_until_frozen(trial: Trial, zombies: Sequence[Worker], *, row_count: int) -> None:
-    """Which partitions chunks fall into is chance: one load may have too few for a worker that freezes at its fourth."""
+    """Which partitions a worker has is chance: one load may have too few chunks in them for one that freezes at its fourth."""
     for _ in range(_LOADS_TO_FREEZE):
         await trial.feed(row_count)
         if all(await asyncio.gather(*map(_freezes, zombies))):
