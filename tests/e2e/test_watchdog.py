@@ -36,6 +36,8 @@ async def test_a_worker_that_hangs_ends_itself_and_another_goes_on(
         await outside.published([files.tenant])
     outside.s3.close()
 
+    # Its log is gone with the stack when this fails.
+    print(*lines, sep="\n")
     assert code == EXIT_STUCK
     [said] = [line for line in lines if line["level"] == "CRITICAL"]
     assert (said["message"], said["reason"]) == ("worker is stuck and ends itself", reason)
