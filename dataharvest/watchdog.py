@@ -65,7 +65,8 @@ class Vitals:
 
     def pick_up(self, message: Hashable) -> None:
         """A message is in hand, or still is, and something has just been tried."""
-        self._in_hand[message] = self.clock()
+        # To read one is to move: what it hangs in afterwards is not that none is read.
+        self._in_hand[message] = self._moved_at = self.clock()
 
     def put_down(self, message: Hashable) -> None:
         """A message is no longer in hand."""

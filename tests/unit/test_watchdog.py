@@ -94,6 +94,18 @@ def test_messages_that_wait_while_none_is_read_are_found(vitals: Vitals, clock: 
     assert vitals.complaint() == "messages wait and none is read"
 
 
+def test_a_message_that_was_read_and_blocks_the_loop_is_not_one_that_nobody_reads(vitals: Vitals, clock: Clock) -> None:
+    live(vitals, clock, seconds=5)
+    # It came between two beats, and was read after the second of them.
+    live(vitals, clock, seconds=1, is_behind=True)
+    vitals.pick_up("a message")
+    clock.now += LIMIT_S - 0.5
+    assert vitals.complaint() is None
+    clock.now += 1
+
+    assert vitals.complaint() == "the event loop is blocked"
+
+
 def test_to_try_again_is_to_live_however_long_an_outage_lasts(vitals: Vitals, clock: Clock) -> None:
     for _ in range(100):
         vitals.pick_up("patient")
