@@ -139,8 +139,11 @@ async def test_a_slice_that_fails_counts_nothing_and_is_counted_by_whoever_comes
                 raise ZeroDivisionError
     rest = await steps(site, delivery_id)
     await is_judged_as(site, delivery_id, keys)
-    again = await site.load(content_of([f"other{key}" for key in keys]), name="b/transactions_20261123.csv")
-    assert abs(await steps(site, again) - undisturbed - rest) <= 1, "how its rows lie in blocks may make a difference"
+    if site.ledger.database is not None:
+        # The rows of the next, whose keys are as long, are to lie in blocks as these did: the number of steps depends on it.
+        await database_of(site).run("TRUNCATE row_transactions")
+    again = await site.load(content_of([f"other{key[5:]}" for key in keys]), name="b/transactions_20261123.csv")
+    assert await steps(site, again) == undisturbed + rest
 
 
 async def test_a_message_that_gets_lost_is_overdue_until_the_verdict(site: Site) -> None:
