@@ -71,6 +71,19 @@ async def load(site: Site, keys: Sequence[str], *, number: int) -> int:
     return await site.load(content, name=f"{number:02}/transactions_20261123.csv")
 
 
+async def copies_among_others(site: Site, rule: DuplicateRule) -> tuple[list[str], str]:
+    """Keys of a file with copies, to be loaded among others' rows, and the verdict of one pass over such a file."""
+    site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
+    await database_of(site).run(FOREIGN_ROWS)
+    return keys, await judged_at_once(site, keys)
+
+
+async def is_judged_as_at_once(site: Site, delivery_id: int, at_once: str, *, number: int = 1) -> None:
+    """It has the verdict of one pass, and nothing is kept of its steps."""
+    assert await verdict(site, delivery_id, number=number) == at_once
+    assert await database_of(site).kept(delivery_id) == 0
+
+
 class EndsBeforeCommit:
     """A worker that does a whole step and ends right before its commit."""
 
@@ -165,9 +178,7 @@ Disturbance = Callable[[Site, int], Awaitable[None]]
 async def test_whatever_comes_between_any_two_steps_the_verdict_is_that_of_one_pass(
     site: Site, rule: DuplicateRule, disturb: Disturbance
 ) -> None:
-    site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
-    await database_of(site).run(FOREIGN_ROWS)
-    at_once = await judged_at_once(site, keys)
+    keys, at_once = await copies_among_others(site, rule)
     delivery_id = await load(site, keys, number=1)
     removals = 0
     while await site.ledger.judgements.is_going_on(delivery_id):
@@ -176,8 +187,7 @@ async def test_whatever_comes_between_any_two_steps_the_verdict_is_that_of_one_p
         await disturb(site, delivery_id)
         await site.judge.judge(message_of(delivery_id))
     assert removals > 1
-    assert await verdict(site, delivery_id, number=1) == at_once
-    assert await database_of(site).kept(delivery_id) == 0
+    await is_judged_as_at_once(site, delivery_id, at_once)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -185,9 +195,7 @@ async def test_whatever_comes_between_any_two_steps_the_verdict_is_that_of_one_p
 async def test_whatever_comes_between_two_steps_of_removing_the_verdict_is_that_of_one_pass(
     site: Site, rule: DuplicateRule, disturb: Disturbance
 ) -> None:
-    site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
-    await database_of(site).run(FOREIGN_ROWS)
-    at_once = await judged_at_once(site, keys)
+    keys, at_once = await copies_among_others(site, rule)
     delivery_id = await load(site, keys, number=1)
     removals = 0
     while await site.ledger.judgements.is_going_on(delivery_id):
@@ -198,8 +206,7 @@ async def test_whatever_comes_between_two_steps_of_removing_the_verdict_is_that_
             await site.judge.judge(message_of(delivery_id))
         await site.judge.judge(message_of(delivery_id))
     assert removals > 1
-    assert await verdict(site, delivery_id, number=1) == at_once
-    assert await database_of(site).kept(delivery_id) == 0
+    await is_judged_as_at_once(site, delivery_id, at_once)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -207,9 +214,7 @@ async def test_whatever_comes_between_two_steps_of_removing_the_verdict_is_that_
 async def test_whatever_comes_before_it_is_decided_the_verdict_is_that_of_one_pass(
     site: Site, rule: DuplicateRule, disturb: Disturbance
 ) -> None:
-    site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
-    await database_of(site).run(FOREIGN_ROWS)
-    at_once = await judged_at_once(site, keys)
+    keys, at_once = await copies_among_others(site, rule)
     for number, step in enumerate(range(1, 100, 3), 2):
         delivery_id = await load(site, keys, number=number)
         for _ in range(step):
@@ -218,8 +223,7 @@ async def test_whatever_comes_before_it_is_decided_the_verdict_is_that_of_one_pa
         if not is_decided:
             await disturb(site, delivery_id)
         await steps(site, delivery_id)
-        assert await verdict(site, delivery_id, number=number) == at_once
-        assert await database_of(site).kept(delivery_id) == 0
+        await is_judged_as_at_once(site, delivery_id, at_once, number=number)
         if is_decided:
             break
     assert number > 4
@@ -231,10 +235,16 @@ async def has_begun_to_remove(site: Site, delivery_id: int) -> bool:
     return bool(await database_of(site).rows(begun, delivery_id))
 
 
-async def test_copies_that_somebody_takes_away_while_others_are_removed_hold_the_set_up(site: Site) -> None:
+async def half_removed(site: Site) -> int:
+    """A delivery some of whose copies are removed."""
     delivery_id = await site.load(content_of(keys_with_copies(1)))
     while not await has_begun_to_remove(site, delivery_id):
         await site.judge.judge(message_of(delivery_id))
+    return delivery_id
+
+
+async def test_copies_that_somebody_takes_away_while_others_are_removed_hold_the_set_up(site: Site) -> None:
+    delivery_id = await half_removed(site)
     await lose_copies(site, delivery_id)
     await steps(site, delivery_id)
     assert (await site.outcome(delivery_id)).state == "judging"
@@ -242,9 +252,7 @@ async def test_copies_that_somebody_takes_away_while_others_are_removed_hold_the
 
 
 async def test_rows_that_were_restored_from_a_dump_while_copies_are_removed_have_to_come_again(site: Site) -> None:
-    delivery_id = await site.load(content_of(keys_with_copies(1)))
-    while not await has_begun_to_remove(site, delivery_id):
-        await site.judge.judge(message_of(delivery_id))
+    delivery_id = await half_removed(site)
     await database_of(site).run("UPDATE row_transactions SET keyword = 'TAX'")
     await site.judge.judge(message_of(delivery_id))
     assert await site.ledger.state_of(delivery_id) == "rejected"
@@ -253,9 +261,7 @@ async def test_rows_that_were_restored_from_a_dump_while_copies_are_removed_have
 
 @pytest.mark.parametrize("outcome", ["rejected", "superseded"])
 async def test_a_delivery_that_ends_while_its_copies_are_removed_leaves_nothing(site: Site, outcome: str) -> None:
-    delivery_id = await site.load(content_of(keys_with_copies(1)))
-    while not await has_begun_to_remove(site, delivery_id):
-        await site.judge.judge(message_of(delivery_id))
+    delivery_id = await half_removed(site)
     if outcome == "rejected":
         assert await site.ledger.deliveries.reject(delivery_id, Rejected("no", rule="chunk_conflict"))
     else:
