@@ -253,11 +253,7 @@ class MemoryLockedBatch:
             made_by = by_base if made_by == by_base or "values" in self._stored.carried.names else None
         self._stored.is_computed, self._stored.made_by = True, made_by
         if is_done:
-            await self.mark_done()
-
-    async def mark_done(self) -> None:
-        """See the port."""
-        self._stored.is_done = self._stored.is_sent = True
+            self._stored.is_done = self._stored.is_sent = True
 
     @property
     def _stored(self) -> StoredBatch:

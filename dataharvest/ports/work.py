@@ -62,11 +62,8 @@ class LockedBatch(Protocol):
     async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False) -> None:
         """Values or messages of the batch are stored, by this declaration; what is taken over keeps the base's.
 
-        Where ``is_done``, nothing is left to do for the batch, as ``mark_done`` says.
+        Where ``is_done``, nothing is left to do for the batch.
         """
-
-    async def mark_done(self) -> None:
-        """Nothing is left to do for the batch."""
 
 
 class BatchesToSend(Protocol):

@@ -236,7 +236,7 @@ async def test_a_batch_that_is_done_and_was_not_told_of_is_told_of_once(site: Si
     await site.ledger.work.mark_sent(of(RELATIONSHIP), Position("work", 0, 1))
     async with site.ledger.work.open_batch(of(RELATIONSHIP)) as locked:
         assert locked is not None
-        await locked.mark_done()
+        await locked.mark_computed(is_done=True)
     found = await site.swept_once()
     assert found["rules to be concluded"] == 1
     assert site.topics().count("progress") == 1

@@ -33,11 +33,10 @@ async def finish(ledger: Ledger, tenant: str, rule: str, *, failure: dict[str, s
     batch = Batch(tenant=tenant, business_date=DAY, version=1, rule=rule, batch=0, batch_count=1)
     async with ledger.work.open_batch(batch) as locked:
         assert locked is not None
-        await locked.mark_computed()
+        await locked.mark_computed(is_done=failure is None)
         if failure:
             await locked.block(failure)
             return
-        await locked.mark_done()
     await ledger.sets.confirm_done(SetKey(tenant, DAY), 1, all_rules()[rule])
 
 

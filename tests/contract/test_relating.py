@@ -188,7 +188,7 @@ async def test_the_status_tells_of_orphans_once_all_slices_are_related(real_ledg
         for index in range(3):
             async with real_ledger.work.open_batch(batch_of(RELATIONSHIP, index, 3)) as locked:
                 assert locked is not None
-                await locked.mark_done()
+                await locked.mark_computed(is_done=True)
         await real_ledger.sets.confirm_done(SetKey("acme", DAY), 1, all_rules()[RELATIONSHIP])
     else:
         await of_database(real_ledger).run("UPDATE set_version SET state = 'blocked', failure = $1", {"rule": "orphans"})

@@ -252,8 +252,7 @@ async def test_a_message_acts_only_while_its_work_is_undone(ledger: Ledger, know
     assert await known.sets_that_go_on([key]) == {key}
     async with ledger.work.open_batch(batch) as locked:
         assert locked is not None
-        await locked.mark_computed()
-        await locked.mark_done()
+        await locked.mark_computed(is_done=True)
     assert await known.batches_that_act([batch]) == []
     async with ledger.sets.locked(key) as one:
         await one.set_published(1)
@@ -330,5 +329,4 @@ async def compute(ledger: Ledger, tenant: str, *, logic_version: int) -> None:
         references = ["90751f3a-0c6e-4a3e-9a55-1d2e3f405162", "a1b2c3d4-1111-4aaa-8bbb-0123456789ab"]
         values = pl.DataFrame({"reference": references, "fields": ['{"sum_of_deposits":"1.00"}'] * 2})
         await locked.store_values(values, transformer="sum_of_deposits", logic_version=logic_version)
-        await locked.mark_computed()
-        await locked.mark_done()
+        await locked.mark_computed(is_done=True)

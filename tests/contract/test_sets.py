@@ -35,8 +35,7 @@ def batch_of(rule: str, index: int, count: int, *, version: int = 1) -> Batch:
 async def finish(ledger: Ledger, batch: Batch) -> None:
     async with ledger.work.open_batch(batch) as locked:
         assert locked is not None
-        await locked.mark_computed()
-        await locked.mark_done()
+        await locked.mark_computed(is_done=True)
 
 
 async def test_a_set_that_nobody_began_is_empty(ledger: Ledger) -> None:

@@ -114,8 +114,7 @@ async def test_rules_are_planned_by_one_caller_and_done_once(ledger: Ledger) -> 
     assert not await ledger.work.is_done(batch)
     async with ledger.work.open_batch(batch) as locked:
         assert locked is not None
-        await locked.mark_computed()
-        await locked.mark_done()
+        await locked.mark_computed(is_done=True)
     assert await ledger.work.is_done(batch)
     # It was never sent, and nobody has to send it any more.
     assert await ledger.work.unsent(ready) == []

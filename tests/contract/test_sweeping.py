@@ -130,8 +130,7 @@ async def test_batches_are_overdue_until_sent_and_silent_until_done(
     assert await sweep_state().silent_batches() == [SentBatch(batch_of("tax"), PLACE)]
     async with ledger.work.open_batch(batch_of("tax")) as locked:
         assert locked is not None
-        await locked.mark_computed()
-        await locked.mark_done()
+        await locked.mark_computed(is_done=True)
     await make_old(ledger)
     assert await sweep_state().silent_batches() == []
     assert await sweep_state().untold_rules(all_rules().values()) == [batch_of("tax")]
@@ -242,7 +241,7 @@ async def test_what_just_happened_is_not_overdue(real_ledger: Ledger) -> None:
     await real_ledger.work.plan(READY.model_copy(update={"rule": "transactions"}), batch_count=1)
     async with real_ledger.work.open_batch(batch_of("transactions")) as locked_batch:
         assert locked_batch is not None
-        await locked_batch.mark_done()
+        await locked_batch.mark_computed(is_done=True)
     lease = await real_ledger.lease("zen")
     assert await real_ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
     state = PostgresSweepState(real_ledger.database)

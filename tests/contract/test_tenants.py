@@ -173,7 +173,7 @@ async def test_the_next_batches_of_a_tenant_wait_for_those_under_way(ledger: Led
         assert turn.batches == []
     async with ledger.work.open_batch(batches[0]) as locked:
         assert locked is not None
-        await locked.mark_done()
+        await locked.mark_computed(is_done=True)
     async with ledger.work.next_batches("acme", at_once=2) as turn:
         assert turn.batches == batches[2:]
     async with ledger.work.next_batches("zen", at_once=2) as turn:

@@ -230,8 +230,7 @@ async def establish(ledger: Ledger) -> None:
     """Conclude relating of the only version, which is one batch."""
     async with ledger.work.open_batch(batch_of(RELATIONSHIP)) as locked:
         assert locked is not None
-        await locked.mark_computed()
-        await locked.mark_done()
+        await locked.mark_computed(is_done=True)
     await ledger.sets.confirm_done(SetKey("acme", DAY), 1, all_rules()[RELATIONSHIP])
 
 

@@ -225,10 +225,6 @@ class LockedBatch:
         place = self.opened.set_version_id, self._batch.rule, self._batch.batch
         await self._connection.execute(_SQL["computed"], *place, made_by, is_done)
 
-    async def mark_done(self) -> None:
-        """See the port."""
-        await self._connection.execute(_SQL["done"], self.opened.set_version_id, self._batch.rule, self._batch.batch)
-
 
 def _version(message: RuleReady | Batch) -> tuple[Any, ...]:
     return (*SetKey(message.tenant, message.business_date), message.version)
