@@ -188,7 +188,7 @@ def _add_loops(app: HarvestApp) -> None:
     async def decide_later() -> None:
         async def step() -> None:
             await asyncio.sleep(_SETTLE_LOOK_S)
-            await services.fold.decide_settled()
+            await services.decisions.decide_settled()
 
         await run_loop(step, name="settle", stopping=stopping)
 

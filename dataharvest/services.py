@@ -35,6 +35,7 @@ from dataharvest.rulebook import all_rules, required_entities
 from dataharvest.rules.batching import SMALL_RECORDS
 from dataharvest.settings import APP_ID, Settings
 from dataharvest.stages.call_webhooks import WebhookLoop
+from dataharvest.stages.decide import Decisions
 from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import AtOnce, Judge
@@ -71,6 +72,7 @@ class Services:
     dead_letters: DeadLetters
     notifications: Notifications
     webhook_calls: WebhookCalls
+    decisions: Decisions
     fold: Fold
     judge: Judge
     at_once: DoAtOnce
@@ -119,13 +121,13 @@ def connect(settings: Settings, *, role: str) -> Connected:
     quarantine = PostgresQuarantine(database)
     judgements = PostgresJudgements(database, summaries=summaries, slice_rows=settings.judgement_slice_rows)
     removals = PostgresRemovals(database)
+    decisions = Decisions(sets=sets, removals=removals, sender=sender, rules=all_rules(), settle_s=settings.correction_settle_s)
     fold = Fold(
         sets=sets,
         judgements=judgements,
-        removals=removals,
         sender=sender,
         rules=all_rules(),
-        settle_s=settings.correction_settle_s,
+        decisions=decisions,
         at_once=AtOnce(judgements=judgements, most_records=SMALL_RECORDS),
     )
     splitter = Splitter(
@@ -160,7 +162,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         work=work,
         judgements=judgements,
         removals=removals,
-        fold=fold,
+        decisions=decisions,
         sender=sender,
         rules=all_rules(),
         state=state,
@@ -182,9 +184,12 @@ def connect(settings: Settings, *, role: str) -> Connected:
         dead_letters=KafkaDeadLetters(sender, database),
         notifications=notifications,
         webhook_calls=webhook_calls,
+        decisions=decisions,
         fold=fold,
         judge=Judge(judgements, deliveries, objects, sender, contracts.version),
-        at_once=DoAtOnce(work=work, sender=sender, fold=fold, contract_of=contracts.version, most_records=SMALL_RECORDS),
+        at_once=DoAtOnce(
+            work=work, sender=sender, decisions=decisions, contract_of=contracts.version, most_records=SMALL_RECORDS
+        ),
         splitter=splitter,
         sweep=full_sweep(swept_deliveries, swept_sets, state=state),
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from dataharvest.rules.needs import Rule, Work, ready_rules
@@ -158,3 +158,9 @@ def is_publishing(version: VersionView, *, rules: Collection[Rule]) -> bool:
 def is_published(version: VersionView, *, rules: Collection[Rule]) -> bool:
     """Whether every outbound message of the version is out."""
     return {rule.provides for rule in rules if rule.work is Work.PUBLISH} <= version.facts
+
+
+def with_published(view: SetView, ended: Collection[int]) -> SetView:
+    """The set once these versions are published."""
+    marked = (replace(one, state="published") if one.version in ended else one for one in view.versions)
+    return replace(view, versions=tuple(marked))

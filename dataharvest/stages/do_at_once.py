@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch
 from dataharvest.ports import Sender, Work
+from dataharvest.stages.decide import Decisions
 from dataharvest.stages.fan_out import tell_done
-from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import ContractOf
 from dataharvest.stages.work import do_batch
 
@@ -17,7 +17,7 @@ class DoAtOnce:
 
     work: Work
     sender: Sender
-    fold: Fold
+    decisions: Decisions
     contract_of: ContractOf
     most_records: int
     """Of a set whose batches are done at once: so few that nobody notices to have waited for them."""
@@ -39,7 +39,7 @@ class DoAtOnce:
 
     async def _conclude(self, batch: Batch) -> None:
         try:
-            await self.fold.conclude(batch)
+            await self.decisions.conclude(batch)
         except Rejected:
             # The same for whoever is told of it.
             await tell_done(batch, sender=self.sender)

@@ -11,8 +11,8 @@ from dataharvest.ports import Judgements, Position, Removals, Sender, Sets, Work
 from dataharvest.rules.lateness import due_sets
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.notifying import late_note
+from dataharvest.stages.decide import Decisions
 from dataharvest.stages.fan_out import send_next_batches
-from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import send_judgement
 from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.remove import remove_rows
@@ -33,7 +33,7 @@ class SweptSets:
     judgements: Judgements
     removals: Removals
     notifications: Notifications
-    fold: Fold
+    decisions: Decisions
     sender: Sender
     rules: Mapping[str, Rule]
     state: SweepState
@@ -93,7 +93,7 @@ class SweptSets:
         # First: a sweep that ends right after it has recorded the fact does not find the rule again.
         await self.sender.send("progress", key=done.key, value=done.encode())
         # Not left to whoever reads it: the worker of the set may remember that the rule had ended when its version was blocked.
-        await self.fold.conclude(batch)
+        await self.decisions.conclude(batch)
         # Told now: the next sweep gives it time.
         await self.work.mark_sent(batch)
         return batch
@@ -101,7 +101,7 @@ class SweptSets:
     async def undecided_sets(self) -> int:
         """Decide about sets that are complete but not ready, or in which nothing goes on; how many went on then."""
         before = await self._undecided()
-        await each(sorted(before), self.fold.decide)
+        await each(sorted(before), self.decisions.decide)
         return len(before - await self._undecided())
 
     async def unneeded_rows(self) -> int:
@@ -122,7 +122,7 @@ class SweptSets:
         return await send_notifications(self.notifications, sender=self.sender, age_s=_UNSENT_S)
 
     async def _undecided(self) -> set[SetKey]:
-        return {*await self.state.idle_sets(), *await self.sets.sets_due(settle_s=self.fold.settle_s)}
+        return {*await self.state.idle_sets(), *await self.sets.sets_due(settle_s=self.decisions.settle_s)}
 
     async def _is_past(self, place: Position) -> bool:
         return await self.consumption.have_passed(place.topic, {place.partition: place.offset})

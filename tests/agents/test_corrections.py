@@ -114,12 +114,12 @@ async def test_a_timer_that_got_lost_is_found() -> None:
     story = Story()
     await story.upload(FILES)
     await story.upload({CLIENTS: CORRECTED[CLIENTS]}, passing_s=0)
-    story.world.services.fold._later.clear()
+    story.world.services.decisions._later.clear()
     sets = story.world.services.sets
     assert await sets.sets_due(settle_s=SETTLE_S) == []
     story.clock.now += SETTLE_S
     assert await sets.sets_due(settle_s=SETTLE_S) == [KEY]
-    await story.world.services.fold.decide(KEY)
+    await story.world.services.decisions.decide(KEY)
     await story.upload({})
     assert await sets.sets_due(settle_s=SETTLE_S) == []
     assert story.held() == await values_of({**FILES, CLIENTS: CORRECTED[CLIENTS]})
@@ -205,14 +205,14 @@ async def _advance(story: Story, agents: Agents, waiting: list[Sent], chosen: ra
     for _ in range(steps):
         story.clock.now += chosen.choice([0, 0, 0, 1.5])
         await story.world.split_everything()
-        await story.world.services.fold.decide_settled()
+        await story.world.services.decisions.decide_settled()
         waiting += [one for one in story.world.unread() if one.topic in pipeline.CONSUMED]
         if waiting:
             one = waiting.pop(chosen.randrange(len(waiting)))
             if chosen.random() < 0.1:
                 waiting.append(one)
             await agents.give(one.topic, one.value, key=one.key)
-        elif steps > 1000 and not story.world.services.fold._later:
+        elif steps > 1000 and not story.world.services.decisions._later:
             return
 
 

@@ -183,7 +183,7 @@ async def test_the_sweep_tells_the_set_of_a_manifest_whose_keeper_ended_before_t
 
 async def test_a_manifest_that_vouches_for_every_file_ends_the_wait_for_further_corrections(story: Story) -> None:
     await story.upload(FILES)
-    story.world.services.fold.settle_s = 3600.0
+    story.world.services.decisions.settle_s = 3600.0
     totals: dict[str, dict[str, Any]] = {
         name.split("/")[1].split("_")[0]: {"records": record_count(content)} for name, content in FILES.items()
     }

@@ -75,7 +75,7 @@ async def test_orphans_are_told_as_blocked_after_the_set_was_ready() -> None:
     [key] = [key for key in files if "transactions" in key]
     async with world.agents() as agents:
         found = await run(world, agents, {**files, key: files[key] + b"99,00000099,orphan-1,5,DEPOSIT\n"})
-        await world.services.fold.decide(next(iter(world.ledger.versions)))
+        await world.services.decisions.decide(next(iter(world.ledger.versions)))
         await agents.run()
 
     assert [one.type for one in found] == ["set_ready", "set_blocked"]

@@ -112,8 +112,8 @@ async def test_one_set_that_cannot_be_decided_when_it_has_settled_holds_no_other
         with monkeypatch.context() as outage:
             lock_set_of_aaa(world, outage)
             with pytest.raises(Unavailable, match="locked"):
-                await world.services.fold.decide_settled()
+                await world.services.decisions.decide_settled()
         await journey(world, agents)
     assert {key.tenant: len(versions) for key, versions in world.ledger.versions.items()} == {"aaa": 1, "bbb": 2}
-    assert await world.services.fold.decide_settled() == 1
+    assert await world.services.decisions.decide_settled() == 1
     assert {key.tenant: len(versions) for key, versions in world.ledger.versions.items()} == {"aaa": 2, "bbb": 2}

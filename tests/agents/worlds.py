@@ -37,6 +37,7 @@ from dataharvest.ports import Chunks, Contracts, Deliveries, Judgements, Manifes
 from dataharvest.rulebook import all_rules
 from dataharvest.services import Services
 from dataharvest.stages.announce import announce_endings
+from dataharvest.stages.decide import Decisions
 from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.fold import Fold
 from dataharvest.stages.judge import AtOnce, Judge
@@ -129,15 +130,21 @@ class World:
         deliveries, contracts, sets, work = ports.deliveries, ports.contracts, ports.sets, ports.work
         judgements, removals, notifications = ports.judgements, ports.removals, ports.notifications
         manifests = ManifestRegister(self.objects, ports.manifests, sender)
-        fold = Fold(
+        decisions = Decisions(
             sets=sets,
-            judgements=judgements,
             removals=removals,
             sender=sender,
             rules=all_rules(),
             settle_s=self.settle_s,
-            at_once=AtOnce(judgements=judgements, most_records=self.small_records),
             clock=self.ledger.clock,
+        )
+        fold = Fold(
+            sets=sets,
+            judgements=judgements,
+            sender=sender,
+            rules=all_rules(),
+            decisions=decisions,
+            at_once=AtOnce(judgements=judgements, most_records=self.small_records),
         )
         splitter = Splitter(
             objects=self.objects,
@@ -166,7 +173,7 @@ class World:
             work=work,
             judgements=judgements,
             removals=removals,
-            fold=fold,
+            decisions=decisions,
             sender=sender,
             rules=all_rules(),
             state=ports.sweep_state,
@@ -191,9 +198,12 @@ class World:
             dead_letters=self.dead_letters,
             notifications=notifications,
             webhook_calls=self.webhook_calls,
+            decisions=decisions,
             fold=fold,
             judge=Judge(judgements, deliveries, self.objects, sender, contracts.version),
-            at_once=DoAtOnce(work=work, sender=sender, fold=fold, contract_of=contracts.version, most_records=self.small_records),
+            at_once=DoAtOnce(
+                work=work, sender=sender, decisions=decisions, contract_of=contracts.version, most_records=self.small_records
+            ),
             splitter=splitter,
         )
 
@@ -256,7 +266,7 @@ class Agents:
         """Deliver and split until nothing is left to do."""
         while True:
             await self._world.split_everything()
-            await self._world.services.fold.decide_settled()
+            await self._world.services.decisions.decide_settled()
             await send_notifications(self._world.services.notifications, sender=self._world.sender)
             fresh = [one for one in self._world.unread() if one.topic in pipeline.CONSUMED]
             if not fresh:

@@ -16,7 +16,7 @@ from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.notifying import ready_note
 from dataharvest.rules.outbound_messages import Envelope, changed_messages
-from dataharvest.stages.fold import Fold
+from dataharvest.stages.decide import Decisions
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import full_sweep
@@ -43,9 +43,8 @@ class Site:
         self.consumption = MemoryConsumption()
         contracts, state = PostgresContracts(ledger.database), PostgresSweepState(ledger.database)
         shared = {"sender": self.sender, "state": state, "consumption": self.consumption}
-        fold = Fold(
+        decisions = Decisions(
             sets=ledger.sets,
-            judgements=ledger.judgements,
             removals=ledger.removals,
             sender=self.sender,
             rules=all_rules(),
@@ -76,7 +75,7 @@ class Site:
             judgements=ledger.judgements,
             removals=ledger.removals,
             notifications=ledger.notifications,
-            fold=fold,
+            decisions=decisions,
             rules=all_rules(),
             **shared,  # type: ignore[arg-type]
         )

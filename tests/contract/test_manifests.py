@@ -10,7 +10,7 @@ from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rulebook import all_rules
 from dataharvest.rules.manifest import Manifest, read_manifest
-from dataharvest.stages.fold import Fold
+from dataharvest.stages.decide import Decisions
 from tests.contract.ledgers import DAY, FILES, START, Ledger
 
 KEY = SetKey("acme", DAY)
@@ -122,9 +122,8 @@ async def test_a_reason_that_postgresql_could_not_store_is_kept_in_other_words(r
 
 
 async def test_a_stored_manifest_of_another_program_blocks_its_set_until_it_is_sent_again(real_ledger: Ledger) -> None:
-    fold = Fold(
+    decisions = Decisions(
         sets=real_ledger.sets,
-        judgements=real_ledger.judgements,
         removals=real_ledger.removals,
         sender=MemorySender(),
         rules=all_rules(),
@@ -136,14 +135,14 @@ async def test_a_stored_manifest_of_another_program_blocks_its_set_until_it_is_s
     assert real_ledger.database is not None
     async with real_ledger.database.connection() as connection:
         await connection.execute("UPDATE manifest SET content = $1", {"entities": {"accounts": {"futures": 1}}})
-        await fold.decide(KEY)
+        await decisions.decide(KEY)
         problem = await connection.fetchval("SELECT problem FROM business_set")
         assert (problem["rule"], problem["state"]) == ("stored_manifest", "blocked")
         assert "entities.accounts.futures" in problem["message"]
         assert await connection.fetchval("SELECT count(*) FROM set_version") == 0
 
         await real_ledger.manifests.insert(KEY, source(2), manifest(2))
-        await fold.decide(KEY)
+        await decisions.decide(KEY)
         assert await connection.fetchval("SELECT problem FROM business_set") is None
         assert await connection.fetchval("SELECT count(*) FROM set_version") == 1
 

@@ -120,10 +120,9 @@ class Journey:
         """End the worker and begin another: no table, no timers, leases lapsed, and the last messages are read again."""
         self.is_swept = True
         self.table = {}
-        fold = self.services.fold
-        fold.forget()
-        fold._later.clear()
-        fold._removing.clear()
+        self.services.fold.forget()
+        self.services.decisions._later.clear()
+        self.services.decisions._removing.clear()
         for row in self.world.ledger.deliveries.values():
             row.leased_until = 0.0
         self.pending += self.read[-_READ_AGAIN:]
@@ -140,7 +139,7 @@ class Journey:
         while True:
             try:
                 await self.world.split_everything()
-                await self.services.fold.decide_settled()
+                await self.services.decisions.decide_settled()
                 break
             except Killed:
                 self.restart()
