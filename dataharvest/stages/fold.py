@@ -17,6 +17,7 @@ from dataharvest.stages.judge import AtOnce, send_unsent_judgements
 logger = logging.getLogger(__name__)
 
 _ENDS_REMEMBERED = 10_000
+_AFTER_SEALING = ("judging", "judged")
 
 
 @dataclass
@@ -31,8 +32,8 @@ class Fold:
     at_once: AtOnce | None = None
     """Without it every delivery is judged by whoever gets its message."""
     _trusted: set[bytes] = field(default_factory=set)
-    _ended: dict[tuple[bytes, str], None] = field(default_factory=dict)
-    """Deliveries and rules decided about, the latest of them; what is still said of them changes nothing."""
+    _ended: dict[tuple[bytes, str], str] = field(default_factory=dict)
+    """Deliveries and rules decided about, the latest of them, and how they ended; what is still said of them changes nothing."""
 
     def forget(self) -> None:
         """Trust no entry of the table any more: partitions were assigned.
@@ -64,13 +65,17 @@ class Fold:
 
     def _changes_nothing(self, fact: Progress, table: Mapping[bytes, SetProgress]) -> bool:
         """Whether the fact is about steps of what has ended, and not of what the ledger has listed again since."""
-        is_a_step = isinstance(fact, ChunkPersisted | BatchDone | DeliveryJudged)
-        return is_a_step and not progress.lists(table.get(fact.key) or progress.nothing(), fact)
+        if isinstance(fact, DeliverySealed):
+            # What has come to its judgement never is sealed again; a repeat that takes the place of what was rejected is.
+            is_over = self._ended[fact.key, progress.subject_of(fact)] in _AFTER_SEALING
+        else:
+            is_over = isinstance(fact, ChunkPersisted | BatchDone | DeliveryJudged)
+        return is_over and not progress.lists(table.get(fact.key) or progress.nothing(), fact)
 
     async def _end(self, fact: Progress, key: SetKey, table: MutableMapping[bytes, SetProgress]) -> None:
         """Take in a fact that says by itself that something has ended: nothing has to be counted, in the table or the ledger."""
         await (self.decisions.conclude(fact) if isinstance(fact, BatchDone) else self.decisions.decide(key))
-        self._note_end((fact.key, progress.subject_of(fact)))
+        self._note_end(fact.key, progress.subject_of(fact), "ended")
         state = table.get(fact.key)
         if state is not None:
             # What an older table knew is of no use: the next fact that has to be counted looks into the ledger.
@@ -89,9 +94,9 @@ class Fold:
         if set(concluded.values()) - {"judging"} or has_ended and not await self._is_judged_yet(fact):
             await self.decisions.decide(key)
         # What is judged, or done, needs no further look when more is said of how it came so far.
-        subjects = [subject for subject, outcome in concluded.items() if outcome in ("judging", "judged", "rule")]
-        for subject in [*subjects, progress.subject_of(fact)] if has_ended else subjects:
-            self._note_end((fact.key, subject))
+        over = {subject: outcome for subject, outcome in concluded.items() if outcome in (*_AFTER_SEALING, "rule")}
+        for subject, outcome in ({progress.subject_of(fact): "ended"} | over if has_ended else over).items():
+            self._note_end(fact.key, subject, outcome)
         self._keep(fact.key, state, table)
         if state != progress.nothing():
             self._trusted.add(fact.key)
@@ -108,8 +113,8 @@ class Fold:
         else:
             table[key] = state
 
-    def _note_end(self, subject: tuple[bytes, str]) -> None:
-        self._ended[subject] = None
+    def _note_end(self, key: bytes, subject: str, outcome: str) -> None:
+        self._ended[key, subject] = outcome
         if len(self._ended) > _ENDS_REMEMBERED:
             # The oldest: forgetting one costs a look into the ledger, nothing else.
             del self._ended[next(iter(self._ended))]

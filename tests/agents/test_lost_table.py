@@ -1,7 +1,7 @@
 """The table is a cache: whatever of it a kill has taken away, the ledger knows, and the sets become ready all the same."""
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -193,10 +193,21 @@ async def test_facts_that_come_twice_and_late_change_nothing(seed: int) -> None:
     assert journey.table == {}
 
 
-async def test_the_ledger_is_read_at_most_once_for_each_file_while_its_facts_come_in_order(
-    monkeypatch: pytest.MonkeyPatch,
+def sealing_first(message: Sent) -> bool:
+    return message.topic != "progress"
+
+
+def sealing_last(message: Sent) -> bool:
+    return message.topic == "progress" and b"delivery_sealed" in message.value
+
+
+@pytest.mark.parametrize("small_records", [0, 1000], ids=["by messages", "at once"])
+@pytest.mark.parametrize("order", [sealing_first, sealing_last])
+async def test_the_ledger_is_read_at_most_once_for_each_file_whether_it_is_told_first_that_it_was_sealed_or_last(
+    monkeypatch: pytest.MonkeyPatch, order: Callable[[Sent], bool], small_records: int
 ) -> None:
-    journey = Journey()
+    journey = Journey(World(chunk_bytes=30, small_records=small_records))
+    decided = decisions(journey, monkeypatch)
     progress = journey.world.services.sets.progress
     reads: list[SetKey] = []
 
@@ -207,11 +218,11 @@ async def test_the_ledger_is_read_at_most_once_for_each_file_while_its_facts_com
     monkeypatch.setattr(journey.world.services.sets, "progress", counted)
     waiting = await journey.begin()
     while waiting:
-        # Sealings first: each is told before the chunks are stored.
-        waiting.sort(key=lambda one: one.topic != "progress")
+        waiting.sort(key=order)
         waiting += await journey.give(waiting.pop(0))
     assert journey.outbound() == await undisturbed()
     assert 0 < len(reads) <= FILE_COUNT
+    assert len(decided) == FILE_COUNT + len(all_rules())
 
 
 async def test_a_delivery_that_is_rejected_while_it_is_judged_is_decided_about(monkeypatch: pytest.MonkeyPatch) -> None:
