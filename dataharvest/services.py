@@ -38,7 +38,8 @@ from dataharvest.stages.call_webhooks import WebhookLoop
 from dataharvest.stages.decide import Decisions
 from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.fold import Fold
-from dataharvest.stages.judge import AtOnce, Judge
+from dataharvest.stages.judge import Judge
+from dataharvest.stages.judge_at_once import JudgeAtOnce
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.repair import Repairs
 from dataharvest.stages.slots import Slots
@@ -114,9 +115,9 @@ def connect(settings: Settings, *, role: str) -> Connected:
     deliveries = PostgresDeliveries(database, owner=run_id, chunk_bytes=settings.chunk_bytes, lease_s=settings.lease_s)
     contracts = PostgresContracts(database)
     manifests = ManifestRegister(objects, PostgresManifests(database), sender)
-    sets = PostgresSets(database, contracts=contracts)
-    # One for both: an index that one of them brought up to date need not be looked at by the other.
+    # One for all: an index that one of them brought up to date need not be looked at by the others.
     summaries = Summaries(database)
+    sets = PostgresSets(database, contracts=contracts, summaries=summaries)
     work = PostgresWork(database, summaries=summaries)
     quarantine = PostgresQuarantine(database)
     judgements = PostgresJudgements(database, summaries=summaries, slice_rows=settings.judgement_slice_rows)
@@ -128,7 +129,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         sender=sender,
         rules=all_rules(),
         decisions=decisions,
-        at_once=AtOnce(judgements=judgements, most_records=SMALL_RECORDS),
+        at_once=JudgeAtOnce(judgements=judgements, decisions=decisions, most_records=SMALL_RECORDS),
     )
     splitter = Splitter(
         objects=objects,

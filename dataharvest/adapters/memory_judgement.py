@@ -8,6 +8,7 @@ from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_locked_judgement import MemoryLockedJudgement, require_conservation
 from dataharvest.deliveries import Sealing, SetKey
 from dataharvest.messages import Judgement
+from dataharvest.ports import LockedSet
 from dataharvest.rules.tiling import ConservationBroken
 
 
@@ -65,8 +66,8 @@ class MemoryJudgements:
         self._rows[delivery_id].judgement_is_sent = True
 
     @asynccontextmanager
-    async def open(self, delivery_id: int) -> AsyncIterator[MemoryLockedJudgement | None]:
-        """See the port."""
+    async def open(self, delivery_id: int, *, within: LockedSet | None = None) -> AsyncIterator[MemoryLockedJudgement | None]:
+        """See the port; nothing else runs while a test awaits it, whether the set is locked or not."""
         row = self._rows.get(delivery_id)
         if row is None or row.state != "judging":
             yield None

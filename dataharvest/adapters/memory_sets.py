@@ -55,14 +55,11 @@ class MemorySets:
 
     async def confirm_done(self, key: SetKey, version: int, rule: Rule) -> None:
         """See the port."""
-        found = self._ledger.version(key, version)
-        batches = found.batches.get(rule.name, []) if found else []
-        if found and found.state == "open" and batches and all(batch.is_done for batch in batches):
-            found.facts.add(rule.provides)
+        _confirm_done(self._ledger.version(key, version), rule)
 
     @asynccontextmanager
-    async def locked(self, key: SetKey) -> AsyncIterator["MemoryLockedSet"]:
-        """See the port."""
+    async def locked(self, key: SetKey, *, reads_rows: bool = False) -> AsyncIterator["MemoryLockedSet"]:
+        """See the port; there is nothing to be made quick to find."""
         async with self._ledger.locks.setdefault(key, asyncio.Lock()):
             locked = MemoryLockedSet(self._ledger, key, deepcopy(self._ledger.versions.get(key, [])), self._contracts)
             yield locked
@@ -106,6 +103,10 @@ class MemoryLockedSet:
         self.edition = ledger.editions.get(key, 0)
         self.notes: list[Note] = []
         self.recomputes: list[StoredRecompute] = []
+
+    def version(self, number: int) -> StoredVersion | None:
+        """The version as it will be."""
+        return next((one for one in self.draft if one.version == number), None)
 
     async def view(self) -> SetView:
         """See the port."""
@@ -234,6 +235,10 @@ class MemoryLockedSet:
         """See the port."""
         self.recomputes.append(StoredRecompute(self._key, transformer, logic_version, self.edition, by, datetime.now(UTC)))
 
+    async def confirm_done(self, version: int, rule: Rule) -> None:
+        """See the port."""
+        _confirm_done(self.version(version), rule)
+
     async def announce(self, version: int, *rules: Rule) -> None:
         """See the port."""
         for one in self.draft:
@@ -247,6 +252,12 @@ class MemoryLockedSet:
                 one.state = "published"
                 return self._since_arrival_s(one.deliveries)
         return None
+
+
+def _confirm_done(version: StoredVersion | None, rule: Rule) -> None:
+    batches = version.batches.get(rule.name, []) if version else []
+    if version and version.state == "open" and batches and all(batch.is_done for batch in batches):
+        version.facts.add(rule.provides)
 
 
 def _view(one: StoredVersion) -> VersionView:

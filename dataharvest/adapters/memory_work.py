@@ -13,10 +13,11 @@ from dataharvest.adapters.memory_carrying import MemoryBesideBase
 from dataharvest.adapters.memory_frames import Row, frame_of, rows_of
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredBatch, StoredVersion
 from dataharvest.adapters.memory_relating import relate_rows
+from dataharvest.adapters.memory_sets import MemoryLockedSet
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.entities import all_entities
 from dataharvest.messages import Batch, RuleReady
-from dataharvest.ports import Position
+from dataharvest.ports import LockedSet, Position
 from dataharvest.rules.carrying import NOTHING, Carried, is_from_links
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
@@ -102,9 +103,9 @@ class MemoryWork:
         yield MemoryBatchesToSend(self, [batch for batch, one in found if not one.is_sent][: max(0, at_once - busy)])
 
     @asynccontextmanager
-    async def open_batch(self, batch: Batch) -> AsyncIterator["MemoryLockedBatch | None"]:
+    async def open_batch(self, batch: Batch, *, within: LockedSet | None = None) -> AsyncIterator["MemoryLockedBatch | None"]:
         """See the port."""
-        version = self._version(batch)
+        version = self._version(batch, within=within)
         if (
             version is None
             or version.state in ("cancelled", "blocked")
@@ -134,18 +135,22 @@ class MemoryWork:
         rows = version.outbound.get((kind, batch.batch), [])
         return sorted(((one.message_id, one.reference, one.payload) for one in rows), key=lambda one: one[0])
 
-    async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
+    async def mark_done(self, opened: OpenBatch, batch: Batch, *, within: LockedSet | None = None) -> None:
         """See the port."""
-        stored = self._ledger.version_of(opened).batches[batch.rule][batch.batch]
-        stored.is_done = stored.is_sent = True
+        if version := self._version(batch, within=within):
+            stored = version.batches[batch.rule][batch.batch]
+            stored.is_done = stored.is_sent = True
 
     def trace_of(self, batch: Batch) -> str | None:
         """The span that the batch's version was made in."""
         version = self._version(batch)
         return version.traceparent if version else None
 
-    def _version(self, message: RuleReady | Batch) -> StoredVersion | None:
-        return self._ledger.version(SetKey(message.tenant, message.business_date), message.version)
+    def _version(self, message: RuleReady | Batch, *, within: LockedSet | None = None) -> StoredVersion | None:
+        if within is None:
+            return self._ledger.version(SetKey(message.tenant, message.business_date), message.version)
+        assert isinstance(within, MemoryLockedSet), "the set was locked in the same ledger"
+        return within.version(message.version)
 
 
 class MemoryBatchesToSend:

@@ -11,6 +11,7 @@ from dataharvest.deliveries import (
     SetKey,
 )
 from dataharvest.messages import Judgement
+from dataharvest.ports.sets import LockedSet
 from dataharvest.rules.duplicates import Copy
 from dataharvest.rules.records import CheckedChunk
 
@@ -98,8 +99,8 @@ class Judgements(Protocol):
     async def mark_sent(self, delivery_id: int) -> None:
         """The judgement is in Kafka; does not wait for one that is under way already."""
 
-    def open(self, delivery_id: int) -> AbstractAsyncContextManager[LockedJudgement | None]:
-        """The delivery in a transaction; None when it is not to be judged, or not any more."""
+    def open(self, delivery_id: int, *, within: LockedSet | None = None) -> AbstractAsyncContextManager[LockedJudgement | None]:
+        """The delivery in a transaction, or in that of its set; None when it is not to be judged, or not any more."""
 
     async def forget_concluded(self) -> int:
         """Forget what was kept between steps of deliveries that are not judged any more; returns of how many."""

@@ -76,6 +76,9 @@ class LockedSet(Protocol):
     async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
         """Keep who had the set computed again, by which logic, and why; after `raise_edition`, in its transaction."""
 
+    async def confirm_done(self, version: int, rule: Rule) -> None:
+        """As of `Sets`, after the batch was done in this transaction."""
+
     async def announce(self, version: int, *rules: Rule) -> None:
         """Record that the rules may run, unsent."""
 
@@ -96,8 +99,11 @@ class Sets(Protocol):
     async def confirm_done(self, key: SetKey, version: int, rule: Rule) -> None:
         """Record the fact the rule provides, if all its batches are done and the version still counts."""
 
-    def locked(self, key: SetKey) -> AbstractAsyncContextManager[LockedSet]:
-        """The set in a transaction that no other decision about it can share."""
+    def locked(self, key: SetKey, *, reads_rows: bool = False) -> AbstractAsyncContextManager[LockedSet]:
+        """The set in a transaction that no other decision about it can share.
+
+        Whoever goes through its records in the transaction says so: what has come lately is made quick to find first.
+        """
 
     async def sets_due(self, *, settle_s: float) -> list[SetKey]:
         """Sets whose newest complete deliveries and edition are no version yet although nothing is being read."""

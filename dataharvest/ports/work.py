@@ -13,6 +13,7 @@ from dataharvest.deliveries import (
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.outbound import OutboundMessage
 from dataharvest.ports.messaging import Position
+from dataharvest.ports.sets import LockedSet
 from dataharvest.rules.carrying import NOTHING, Carried
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
@@ -136,11 +137,11 @@ class Work(Protocol):
     def next_batches(self, tenant: str, *, at_once: int) -> AbstractAsyncContextManager[BatchesToSend]:
         """Batches to send now: those sent and not done stay ``at_once`` of the tenant; nobody else chooses meanwhile."""
 
-    def open_batch(self, batch: Batch) -> AbstractAsyncContextManager[LockedBatch | None]:
-        """The batch in a transaction; None when its version is cancelled or blocked."""
+    def open_batch(self, batch: Batch, *, within: LockedSet | None = None) -> AbstractAsyncContextManager[LockedBatch | None]:
+        """The batch in a transaction, or in that of its set; None when its version is cancelled or blocked."""
 
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
         """Message id, reference and payload of what the batch has to send: all it has stored, and nothing once it is done."""
 
-    async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
+    async def mark_done(self, opened: OpenBatch, batch: Batch, *, within: LockedSet | None = None) -> None:
         """Nothing is left to do for the batch: its messages, if it has any, are in Kafka. The first mark stays."""

@@ -69,7 +69,8 @@ UPDATE delivery SET judged_in_steps = true WHERE delivery_id = $1 AND NOT judged
 SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPDATE
 
 -- name: complete
--- An older delivery that is done after a newer one was is history at once.
+-- An older delivery that is done after a newer one was is history at once. What comes next in the transaction, if anything does, is planned
+-- as a decision is.
 UPDATE delivery d
 SET state = CASE WHEN EXISTS (
         SELECT FROM delivery newer
@@ -80,7 +81,7 @@ SET state = CASE WHEN EXISTS (
     completed_at = clock_timestamp(), failure = NULL, record_count = $2, persisted_count = $3, quarantined_count = $4, duplicate_count = $5,
     accepted_count = $6, sums = $7, first_block = $8, last_block = $9
 WHERE d.delivery_id = $1
-RETURNING d.state
+RETURNING d.state, set_config('plan_cache_mode', 'force_generic_plan', true)
 
 -- name: forget
 -- What was kept of a delivery from one step to the next.

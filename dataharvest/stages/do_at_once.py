@@ -2,18 +2,25 @@
 
 from dataclasses import dataclass
 
+from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
-from dataharvest.ports import Sender, Work
-from dataharvest.stages.decide import Decisions
-from dataharvest.stages.fan_out import tell_done
+from dataharvest.outbound import OutboundMessage, all_outbound
+from dataharvest.ports import LockedSet, Sender, Work
+from dataharvest.rulebook import all_rules
+from dataharvest.stages.decide import Decision, Decisions
 from dataharvest.stages.judge import ContractOf
-from dataharvest.stages.work import do_batch
+from dataharvest.stages.publish import store_and_send
+from dataharvest.stages.work import compute, timed
 
 
 @dataclass(frozen=True, kw_only=True)
 class DoAtOnce:
-    """Does small batches without a message for them or about them: whoever ends in the middle leaves one that is sent."""
+    """Does small batches without a message for them or about them: whoever ends in the middle leaves one that is sent.
+
+    What a batch has made and what is decided then are one transaction, under the set's lock.
+    """
 
     work: Work
     sender: Sender
@@ -29,17 +36,35 @@ class DoAtOnce:
             Unavailable: PostgreSQL or Kafka is not there.
         """
         try:
-            is_done = await do_batch(batch, work=self.work, sender=self.sender, contract_of=self.contract_of)
+            with timed(batch):
+                outbound = all_outbound().get(batch.rule)
+                decision = await (self._publish(batch, outbound) if outbound else self._compute(batch))
         except Rejected:
             # Whoever gets the message goes on from what was kept of it, is refused as well, and says so.
             return False
-        if is_done:
-            await self._conclude(batch)
+        if decision is not None:
+            await self.decisions.tell(decision)
         return True
 
-    async def _conclude(self, batch: Batch) -> None:
-        try:
-            await self.decisions.conclude(batch)
-        except Rejected:
-            # The same for whoever is told of it.
-            await tell_done(batch, sender=self.sender)
+    async def _compute(self, batch: Batch) -> Decision | None:
+        async with self.decisions.sets.locked(_set_of(batch), reads_rows=True) as locked:
+            is_done = await compute(batch, work=self.work, contract_of=self.contract_of, within=locked)
+            return await self._decide(batch, locked) if is_done else None
+
+    async def _publish(self, batch: Batch, outbound: OutboundMessage) -> Decision | None:
+        # Nobody waits with the set locked for Kafka.
+        opened = await store_and_send(batch, outbound, work=self.work, sender=self.sender)
+        if opened is None:
+            return None
+        async with self.decisions.sets.locked(_set_of(batch)) as locked:
+            await self.work.mark_done(opened, batch, within=locked)
+            failpoint("publish.marked")
+            return await self._decide(batch, locked)
+
+    async def _decide(self, batch: Batch, locked: LockedSet) -> Decision:
+        await locked.confirm_done(batch.version, all_rules()[batch.rule])
+        return await self.decisions.decide_within(locked, _set_of(batch))
+
+
+def _set_of(batch: Batch) -> SetKey:
+    return SetKey(batch.tenant, batch.business_date)

@@ -12,7 +12,8 @@ from dataharvest.rules import progress
 from dataharvest.rules.needs import Rule
 from dataharvest.rules.progress import SetProgress
 from dataharvest.stages.decide import Decisions
-from dataharvest.stages.judge import AtOnce, send_unsent_judgements
+from dataharvest.stages.judge import send_unsent_judgements
+from dataharvest.stages.judge_at_once import JudgeAtOnce
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Fold:
     sender: Sender
     rules: Mapping[str, Rule]
     decisions: Decisions
-    at_once: AtOnce | None = None
+    at_once: JudgeAtOnce | None = None
     """Without it every delivery is judged by whoever gets its message."""
     _trusted: set[bytes] = field(default_factory=set)
     _ended: dict[tuple[bytes, str], str] = field(default_factory=dict)
@@ -90,8 +91,8 @@ class Fold:
         if has_ended or set(concluded.values()) - {"judged"}:
             # Also when it ended before: perhaps in a worker that was killed before it could send or decide.
             await send_unsent_judgements(key, judgements=self.judgements, sender=self.sender)
-        # While a delivery is judged the set is where it was: there is nothing to decide.
-        if set(concluded.values()) - {"judging"} or has_ended and not await self._is_judged_yet(fact):
+        # While a delivery is judged the set is where it was, and with a verdict at once it was decided.
+        if set(concluded.values()) - set(_AFTER_SEALING) or has_ended and not await self._is_judged_yet(fact):
             await self.decisions.decide(key)
         # What is judged, or done, needs no further look when more is said of how it came so far.
         over = {subject: outcome for subject, outcome in concluded.items() if outcome in (*_AFTER_SEALING, "rule")}
@@ -126,14 +127,14 @@ class Fold:
         # A fact is sent after its commit: the ledger knows all that the table knows.
         return progress.without_single_batches(await self.sets.progress(key, rules=self.rules.values()))
 
-    async def _judge_small(self, delivery_id: int) -> str | None:
-        return await self.at_once.judge(delivery_id) if self.at_once else None
+    async def _judge_small(self, key: SetKey, delivery_id: int) -> str | None:
+        return await self.at_once.judge(key, delivery_id) if self.at_once else None
 
     async def _conclude(self, key: SetKey, state: SetProgress) -> tuple[SetProgress, dict[str, str]]:
         """What is left of the progress, and by subject what became of what was finished: "rule", "judged" or a state."""
         concluded: dict[str, str] = {}
         for delivery_id in progress.full_deliveries(state):
-            outcome = await self._judge_small(delivery_id) or await self.judgements.begin(delivery_id)
+            outcome = await self._judge_small(key, delivery_id) or await self.judgements.begin(delivery_id)
             if outcome == "broken":
                 logger.error("records are unaccounted for, the set is blocked", extra={"delivery_id": delivery_id})
             # "sealed": the ledger lacks a chunk that the table has. It will come again; keep waiting for it.

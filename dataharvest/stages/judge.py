@@ -5,11 +5,9 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from dataharvest import metrics
 from dataharvest.contracts import DEFAULT, Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
-from dataharvest.failpoints import failpoint
 from dataharvest.messages import DeliveryJudged, Judgement
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Deliveries, Judgements, LockedJudgement, Sender
@@ -112,40 +110,6 @@ class Judge:
             logger.warning("source removed, duplicates without lines", extra=details)
             return True
         return read == len(wanted) and not reading.has_read_much
-
-
-@dataclass(frozen=True, kw_only=True)
-class AtOnce:
-    """Judges a small delivery where it is found full: no message is sent for it and none comes back.
-
-    It is begun first, by itself. Whoever ends in the middle leaves a delivery that waits for its judgement, and the message that
-    it had in hand comes again and sends it: so what ends its workers ends them at ``work``, as with every other delivery.
-    """
-
-    judgements: Judgements
-    most_records: int
-    """Of a delivery that is judged at once: so few that nobody notices to have waited for it."""
-
-    async def judge(self, delivery_id: int) -> str | None:
-        """``judged``, or ``judging`` when its message has to be sent; None, and nothing is done, when it is not small."""
-        if not await self.judgements.begin_small(delivery_id, at_most=self.most_records):
-            return None
-        failpoint("judge.begun")
-        with metrics.BATCH_SECONDS.labels("judge").time():
-            return await self._judge(delivery_id)
-
-    async def _judge(self, delivery_id: int) -> str:
-        try:
-            async with self.judgements.open(delivery_id) as judgement:
-                # What may hold duplicates is read again, and the object store may keep its reader waiting.
-                if judgement is None or not await judgement.count_next() or await judgement.weigh():
-                    return "judging"
-                state = await judgement.complete()
-        except (ConservationBroken, Rejected):
-            # Nothing was kept of it. Whoever gets the message meets it too, and says so.
-            return "judging"
-        logger.info("delivery judged", extra={"delivery_id": delivery_id, "state": state})
-        return "judged"
 
 
 async def send_unsent_judgements(key: SetKey, *, judgements: Judgements, sender: Sender) -> None:

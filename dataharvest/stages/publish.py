@@ -6,6 +6,7 @@ from uuid import UUID
 import polars as pl
 
 from dataharvest import metrics
+from dataharvest.deliveries import OpenBatch
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
 from dataharvest.outbound import OutboundMessage
@@ -16,10 +17,20 @@ from dataharvest.stages.transform import with_money_as_text
 
 async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender: Sender) -> bool:
     """Send what is new, changed or withdrawn in the batch; False when the version is cancelled or blocked."""
+    opened = await store_and_send(batch, outbound, work=work, sender=sender)
+    if opened is not None:
+        # One mark for all messages of the batch: they went out together.
+        await work.mark_done(opened, batch)
+        failpoint("publish.marked")
+    return opened is not None
+
+
+async def store_and_send(batch: Batch, outbound: OutboundMessage, *, work: Work, sender: Sender) -> OpenBatch | None:
+    """The same without the mark that nothing is left to do for the batch."""
     stored: list[OutboundRow] | None = None
     async with work.open_batch(batch) as locked:
         if locked is None:
-            return False
+            return None
         opened = locked.opened
         if not opened.computed:
             stored = await _store(locked, batch, outbound)
@@ -31,10 +42,7 @@ async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender
     else:
         # They are committed, and nobody else was given the batch: no need to ask for what was told a moment ago.
         await _send([(one.reference, one.payload) for one in stored], batch, outbound, sender=sender)
-    # One mark for all messages of the batch: they went out together.
-    await work.mark_done(opened, batch)
-    failpoint("publish.marked")
-    return True
+    return opened
 
 
 async def _store(locked: LockedBatch, batch: Batch, outbound: OutboundMessage) -> list[OutboundRow]:

@@ -6,7 +6,7 @@ from typing import Any
 from dataharvest.contracts import Contract
 from dataharvest.errors import ContractTrouble
 from dataharvest.messages import Batch
-from dataharvest.ports import LockedBatch, Work
+from dataharvest.ports import LockedBatch, LockedSet, Work
 from dataharvest.rules.carrying import RELATED_BY
 from dataharvest.rules.notifying import blocked_version_note
 from dataharvest.rules.text import orphans_text
@@ -15,7 +15,9 @@ from dataharvest.stages.judge import ContractOf, default_contract
 logger = logging.getLogger(__name__)
 
 
-async def relate(batch: Batch, *, work: Work, contract_of: ContractOf = default_contract) -> bool:
+async def relate(
+    batch: Batch, *, work: Work, contract_of: ContractOf = default_contract, within: LockedSet | None = None
+) -> bool:
     """Store the slice's links and orphans; False when the version is cancelled, or blocked by what its contract does not allow.
 
     What it allows is asked after the last slice, whichever that is.
@@ -23,14 +25,14 @@ async def relate(batch: Batch, *, work: Work, contract_of: ContractOf = default_
     While its contract can't be read the batch stays undone, and the sweep sends it again.
     """
     try:
-        return await _relate(batch, work=work, contract_of=contract_of)
+        return await _relate(batch, work=work, contract_of=contract_of, within=within)
     except ContractTrouble as trouble:
         logger.error("contract can't be read, the set waits", extra={"tenant": batch.tenant, "reason": trouble.message})
         return False
 
 
-async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf) -> bool:
-    async with work.open_batch(batch) as locked:
+async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf, within: LockedSet | None) -> bool:
+    async with work.open_batch(batch, within=within) as locked:
         if locked is None:
             return False
         if locked.opened.computed:

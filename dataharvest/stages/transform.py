@@ -4,14 +4,14 @@ import polars as pl
 
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
-from dataharvest.ports import LockedBatch, Work
+from dataharvest.ports import LockedBatch, LockedSet, Work
 from dataharvest.rules.money import money_column
 from dataharvest.transformers import Transformer
 
 
-async def transform(batch: Batch, transformer: Transformer, *, work: Work) -> bool:
+async def transform(batch: Batch, transformer: Transformer, *, work: Work, within: LockedSet | None = None) -> bool:
     """Compute and store the batch's values; False when the version is cancelled or blocked."""
-    async with work.open_batch(batch) as locked:
+    async with work.open_batch(batch, within=within) as locked:
         if locked is None:
             return False
         if not locked.opened.computed:

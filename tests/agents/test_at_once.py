@@ -224,19 +224,21 @@ async def test_a_decision_that_is_refused_is_left_to_the_fold(monkeypatch: pytes
         waiting += await journey.give(waiting.pop(0))
     with monkeypatch.context() as patched:
         patched.setattr(journey.world.services.sets, "locked", _refused)
-        [told] = await journey.give(waiting[0])
+        [batch] = await journey.give(waiting[0])
+        assert batch.topic == "work"
+        [told] = await journey.give(batch)
         assert told.topic == "progress"
         with pytest.raises(Rejected):
             await journey.give(told)
 
 
 @asynccontextmanager
-async def _killed(*_: object) -> AsyncIterator[None]:
+async def _killed(*_: object, **__: object) -> AsyncIterator[None]:
     raise Killed
     yield
 
 
 @asynccontextmanager
-async def _refused(*_: object) -> AsyncIterator[None]:
+async def _refused(*_: object, **__: object) -> AsyncIterator[None]:
     raise Rejected("no", rule="sqlstate_22003")
     yield

@@ -159,9 +159,9 @@ def decisions(journey: Journey, monkeypatch: pytest.MonkeyPatch) -> list[SetKey]
     locked = journey.world.services.sets.locked
     decided: list[SetKey] = []
 
-    def counted(key: SetKey) -> AbstractAsyncContextManager[LockedSet]:
+    def counted(key: SetKey, *, reads_rows: bool = False) -> AbstractAsyncContextManager[LockedSet]:
         decided.append(key)
-        return locked(key)
+        return locked(key, reads_rows=reads_rows)
 
     monkeypatch.setattr(journey.world.services.sets, "locked", counted)
     return decided

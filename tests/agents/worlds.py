@@ -40,7 +40,8 @@ from dataharvest.stages.announce import announce_endings
 from dataharvest.stages.decide import Decisions
 from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.fold import Fold
-from dataharvest.stages.judge import AtOnce, Judge
+from dataharvest.stages.judge import Judge
+from dataharvest.stages.judge_at_once import JudgeAtOnce
 from dataharvest.stages.notify import send_notifications
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.repair import Repairs
@@ -144,7 +145,7 @@ class World:
             sender=sender,
             rules=all_rules(),
             decisions=decisions,
-            at_once=AtOnce(judgements=judgements, most_records=self.small_records),
+            at_once=JudgeAtOnce(judgements=judgements, decisions=decisions, most_records=self.small_records),
         )
         splitter = Splitter(
             objects=self.objects,

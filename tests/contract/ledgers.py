@@ -12,6 +12,7 @@ from dataharvest.adapters.memory_chunks import MemoryChunks
 from dataharvest.adapters.memory_contracts import MemoryContracts
 from dataharvest.adapters.memory_deliveries import MemoryDeliveries
 from dataharvest.adapters.memory_judgement import MemoryJudgements, MemoryRemovals
+from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.adapters.memory_manifests import MemoryManifests
 from dataharvest.adapters.memory_notifications import MemoryNotifications, MemoryWebhookCalls
@@ -36,10 +37,12 @@ from dataharvest.messages import ChunkMetadata
 from dataharvest.notifications import Notifications, WebhookCalls
 from dataharvest.objects import ObjectVersion
 from dataharvest.ports import Chunks, Deliveries, Judgements, Manifests, Position, Quarantine, Removals, Sender, Sets, Work
+from dataharvest.rulebook import all_rules
 from dataharvest.rules.header import read_header
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.splitting import RecordSplitter
+from dataharvest.stages.decide import Decisions
 from dataharvest.stages.judge import Judge
 from dataharvest.stages.persist import check
 
@@ -147,6 +150,11 @@ class Ledger:
     async def state_of(self, delivery_id: int) -> str:
         """The state of a delivery that is not sealed, or is."""
         return await self.judgements.begin(delivery_id)
+
+
+def decisions_of(ledger: Ledger, sender: Sender | None = None) -> Decisions:
+    """The stage that decides, without waiting for corrections."""
+    return Decisions(sets=ledger.sets, removals=ledger.removals, sender=sender or MemorySender(), rules=all_rules(), settle_s=0)
 
 
 def judge_of(ledger: Ledger, sender: Sender) -> Judge:

@@ -7,8 +7,8 @@ import pytest
 
 from dataharvest.deliveries import Lease, SetKey
 from dataharvest.messages import Batch, RuleReady
-from dataharvest.stages.judge import AtOnce
-from tests.contract.ledgers import ACCOUNTS, DAY, FILES, POSITION, Ledger, chunks_of, sealing_of, someone_waits
+from dataharvest.stages.judge_at_once import JudgeAtOnce
+from tests.contract.ledgers import ACCOUNTS, DAY, FILES, POSITION, Ledger, chunks_of, decisions_of, sealing_of, someone_waits
 
 _WHOLE = 1 << 20
 RECORDS = len(ACCOUNTS.splitlines()) - 1
@@ -72,10 +72,10 @@ async def test_a_small_delivery_whose_rows_are_not_all_there_is_left_to_its_mess
     assert real_ledger.database is not None
     async with real_ledger.database.connection() as connection:
         await connection.execute("DELETE FROM row_accounts WHERE delivery_id = $1", lease.delivery_id)
-    at_once = AtOnce(judgements=real_ledger.judgements, most_records=_WHOLE)
-    assert await at_once.judge(lease.delivery_id) == "judging"
+    at_once = JudgeAtOnce(judgements=real_ledger.judgements, decisions=decisions_of(real_ledger), most_records=_WHOLE)
+    assert await at_once.judge(KEY, lease.delivery_id) == "judging"
     assert await real_ledger.judgements.unsent(KEY) != []
-    assert await at_once.judge(lease.delivery_id) is None
+    assert await at_once.judge(KEY, lease.delivery_id) is None
 
 
 async def test_a_small_delivery_is_begun_by_one_of_two(real_ledger: Ledger) -> None:

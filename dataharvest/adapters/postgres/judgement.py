@@ -8,9 +8,11 @@ from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.judgement_slices import ROWS_PER_SLICE
 from dataharvest.adapters.postgres.key_hashes import KEY_HASHING, KeyHashing
 from dataharvest.adapters.postgres.locked_judgement import LockedJudgement
+from dataharvest.adapters.postgres.sets import shared
 from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import SetKey
 from dataharvest.messages import Judgement
+from dataharvest.ports import LockedSet
 from dataharvest.rules.tiling import ConservationBroken, LedgerRow, totals_of
 from dataharvest.sql import queries
 
@@ -78,15 +80,22 @@ class PostgresJudgements:
             await connection.execute(_SQL["sent"], delivery_id)
 
     @asynccontextmanager
-    async def open(self, delivery_id: int) -> AsyncIterator[LockedJudgement | None]:
+    async def open(self, delivery_id: int, *, within: LockedSet | None = None) -> AsyncIterator[LockedJudgement | None]:
         """See the port."""
-        await self._summaries.refresh()
-        async with self._database.transaction() as connection:
+        if within is None:
+            await self._summaries.refresh()
+        async with self._database.transaction() if within is None else shared(within) as connection:
             row = await connection.fetchrow(_SQL["lock"], delivery_id)
             if row is None:
                 yield None
             else:
-                yield LockedJudgement(connection, row, hashing=self._hashing, slice_rows=self._slice_rows)
+                yield LockedJudgement(
+                    connection,
+                    row,
+                    hashing=self._hashing,
+                    slice_rows=self._slice_rows,
+                    is_set_locked=within is not None,
+                )
 
     async def forget_concluded(self) -> int:
         """See the port."""

@@ -12,7 +12,7 @@ from dataharvest.adapters.postgres.judgement_slices import Slices
 from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects, stored_suspects, suspects_in
 from dataharvest.adapters.postgres.sums import sums_query, weighing_query
 from dataharvest.contracts.vocabulary import DuplicateRule
-from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
+from dataharvest.deliveries import ChunkPlace, JudgedDelivery
 from dataharvest.entities import all_entities
 from dataharvest.rules.duplicates import Copy
 from dataharvest.rules.records import CheckedChunk
@@ -30,9 +30,13 @@ class LockedJudgement:
         row: of the delivery.
         hashing: of natural keys.
         slice_rows: a delivery of more rows is gone through in slices of as many.
+        is_set_locked: whether the transaction holds the set as well.
     """
 
-    def __init__(self, connection: Connection, row: Any, *, hashing: KeyHashing, slice_rows: int) -> None:
+    def __init__(
+        self, connection: Connection, row: Any, *, hashing: KeyHashing, slice_rows: int, is_set_locked: bool = False
+    ) -> None:
+        self._is_set_locked = is_set_locked
         self._connection = connection
         self._row = row
         self._hashing = hashing
@@ -150,8 +154,8 @@ class LockedJudgement:
         if self._decision is not None:
             await self._removal.conclude(self._decision)
             self._counted = self._decision.left
-        key = SetKey(self.subject.tenant, self.subject.business_date)
-        await self._connection.fetchval(_SQL["lock_set"], *key)
+        if not self._is_set_locked:
+            await self._connection.fetchval(_SQL["lock_set"], self.subject.tenant, self.subject.business_date)
         if self._decision is None:
             # Nothing has changed since the judgement was begun with these.
             totals = Totals(*(self._row[name] for name in Totals._fields))

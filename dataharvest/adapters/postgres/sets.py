@@ -1,7 +1,7 @@
 """Sets in PostgreSQL: progress from the ledger, versions, facts and readiness."""
 
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -9,6 +9,7 @@ from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.contracts import PostgresContracts
 from dataharvest.adapters.postgres.manifests import delivery_totals, newest_manifest, newest_manifest_put_at
 from dataharvest.adapters.postgres.notifications import add_notification
+from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.contracts import Contract
 from dataharvest.deliveries import SetKey, set_is_publishing
 from dataharvest.quarantine import Signature
@@ -22,14 +23,18 @@ from dataharvest.rules.versions import DeliveryView, SetView, VersionView
 from dataharvest.sql import queries
 
 _SQL = queries("sets")
+_CONFIRM_WITHIN = _SQL["confirm_done_within"].replace("{confirm_done}", _SQL["confirm_done"])
 
 
 class PostgresSets:
     """The port ``Sets`` on PostgreSQL."""
 
-    def __init__(self, database: Database, *, contracts: PostgresContracts | None = None) -> None:
+    def __init__(
+        self, database: Database, *, contracts: PostgresContracts | None = None, summaries: Summaries | None = None
+    ) -> None:
         self._database = database
         self._contracts = contracts or PostgresContracts(database)
+        self._summaries = summaries or Summaries(database)
 
     async def progress(self, key: SetKey, *, rules: Iterable[Rule]) -> SetProgress:
         """See the port."""
@@ -53,8 +58,10 @@ class PostgresSets:
             await connection.execute(_SQL["confirm_done"], *key, version, rule.name, rule.provides)
 
     @asynccontextmanager
-    async def locked(self, key: SetKey) -> AsyncIterator["LockedSet"]:
+    async def locked(self, key: SetKey, *, reads_rows: bool = False) -> AsyncIterator["LockedSet"]:
         """See the port."""
+        if reads_rows:
+            await self._summaries.refresh()
         async with self._database.transaction() as connection:
             await connection.fetchval(_SQL["lock_set"], *key)
             yield LockedSet(connection, key, self._contracts)
@@ -93,13 +100,13 @@ class LockedSet:
     """A set whose row is locked until the block ends."""
 
     def __init__(self, connection: Connection, key: SetKey, contracts: PostgresContracts) -> None:
-        self._connection = connection
+        self.connection = connection
         self._key = key
         self._contracts = contracts
 
     async def view(self) -> SetView:
         """See the port."""
-        row: Any = await self._connection.fetchrow(_SQL["view"], *self._key)
+        row: Any = await self.connection.fetchrow(_SQL["view"], *self._key)
         return SetView(
             deliveries=tuple(
                 DeliveryView(**{**one, "last_modified": datetime.fromisoformat(one["last_modified"])})
@@ -117,66 +124,76 @@ class LockedSet:
 
     async def contract(self, view: SetView) -> Contract:
         """See the port."""
-        return await self._contracts.version_on(self._connection, self._key.tenant, view.contract_version)
+        return await self._contracts.version_on(self.connection, self._key.tenant, view.contract_version)
 
     async def manifest(self) -> Manifest | None:
         """See the port."""
-        return await newest_manifest(self._connection, self._key)
+        return await newest_manifest(self.connection, self._key)
 
     async def manifest_put_at(self) -> datetime | None:
         """See the port."""
-        return await newest_manifest_put_at(self._connection, self._key)
+        return await newest_manifest_put_at(self.connection, self._key)
 
     async def totals(self, delivery_ids: Collection[int]) -> dict[str, DeliveryTotals]:
         """See the port."""
-        return await delivery_totals(self._connection, delivery_ids)
+        return await delivery_totals(self.connection, delivery_ids)
 
     async def set_totals_problem(self, problem: Mapping[str, Any] | None) -> None:
         """See the port."""
-        await self._connection.execute(_SQL["set_totals_problem"], *self._key, problem)
+        await self.connection.execute(_SQL["set_totals_problem"], *self._key, problem)
 
     async def create_version(self, version: int, deliveries: Mapping[str, int], *, waived: Collection[str] = ()) -> float:
         """See the port."""
         bases: list[int | None] = []
         if version > 1:
-            await self._connection.execute(_SQL["lock_versions"], *self._key)
-            bases = [row["base_version_id"] for row in await self._connection.fetch(_SQL["cancel_unpublished"], *self._key)]
+            await self.connection.execute(_SQL["lock_versions"], *self._key)
+            bases = [row["base_version_id"] for row in await self.connection.fetch(_SQL["cancel_unpublished"], *self._key)]
         facts = [persisted(entity) for entity in (*deliveries, *waived)]
         chosen = list(deliveries.values())
         arguments = (version, bases, list(deliveries), chosen, facts)
-        waited_s: float = await self._connection.fetchval(_SQL["create_version"], *self._key, *arguments)
-        await self._connection.execute(_SQL["supersede"], chosen)
-        await self._connection.execute(_SQL["supersede_stuck"], chosen)
+        waited_s: float = await self.connection.fetchval(_SQL["create_version"], *self._key, *arguments)
+        await self.connection.execute(_SQL["supersede"], chosen)
+        await self.connection.execute(_SQL["supersede_stuck"], chosen)
         return waited_s
 
     async def traceparents(self, delivery_ids: Collection[int]) -> list[str]:
         """See the port."""
-        return [row["traceparent"] for row in await self._connection.fetch(_SQL["traceparents"], list(delivery_ids))]
+        return [row["traceparent"] for row in await self.connection.fetch(_SQL["traceparents"], list(delivery_ids))]
 
     async def note_trace(self, version: int, traceparent: str) -> None:
         """See the port."""
-        await self._connection.execute(_SQL["note_trace"], *self._key, version, traceparent)
+        await self.connection.execute(_SQL["note_trace"], *self._key, version, traceparent)
 
     async def notify(self, note: Note) -> None:
         """See the port."""
-        await add_notification(self._connection, self._key, note)
+        await add_notification(self.connection, self._key, note)
 
     async def raise_edition(self) -> int:
         """See the port."""
-        return await raise_edition(self._connection, self._key)
+        return await raise_edition(self.connection, self._key)
 
     async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
         """See the port."""
-        await self._connection.execute(_SQL["note_recompute"], *self._key, transformer, logic_version, by.who, by.why)
+        await self.connection.execute(_SQL["note_recompute"], *self._key, transformer, logic_version, by.who, by.why)
+
+    async def confirm_done(self, version: int, rule: Rule) -> None:
+        """See the port."""
+        await self.connection.execute(_CONFIRM_WITHIN, *self._key, version, rule.name, rule.provides)
 
     async def announce(self, version: int, *rules: Rule) -> None:
         """See the port."""
-        await self._connection.execute(_SQL["add_readiness"], *self._key, version, [rule.name for rule in rules])
+        await self.connection.execute(_SQL["add_readiness"], *self._key, version, [rule.name for rule in rules])
 
     async def set_published(self, version: int) -> float | None:
         """See the port."""
-        waited_s: float | None = await self._connection.fetchval(_SQL["set_published"], *self._key, version)
+        waited_s: float | None = await self.connection.fetchval(_SQL["set_published"], *self._key, version)
         return waited_s
+
+
+def shared(within: object) -> AbstractAsyncContextManager[Connection]:
+    """The transaction in which a set is locked, for what else happens in it."""
+    assert isinstance(within, LockedSet), "the set was locked in the same database"
+    return nullcontext(within.connection)
 
 
 async def raise_edition(connection: Connection, key: SetKey) -> int:

@@ -12,10 +12,11 @@ from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.adapters.postgres.relating import relate_slice
+from dataharvest.adapters.postgres.sets import shared
 from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.messages import Batch, RuleReady
-from dataharvest.ports import Position
+from dataharvest.ports import LockedSet, Position
 from dataharvest.rules.carrying import NOTHING, Carried
 from dataharvest.rules.notifying import Note
 from dataharvest.rules.outbound_messages import LastMessage, OutboundRow
@@ -104,10 +105,11 @@ class PostgresWork:
                 )
 
     @asynccontextmanager
-    async def open_batch(self, batch: Batch) -> AsyncIterator["LockedBatch | None"]:
+    async def open_batch(self, batch: Batch, *, within: LockedSet | None = None) -> AsyncIterator["LockedBatch | None"]:
         """See the port."""
-        await self._summaries.refresh()
-        async with self._database.transaction() as connection:
+        if within is None:
+            await self._summaries.refresh()
+        async with self._database.transaction() if within is None else shared(within) as connection:
             row = await connection.fetchrow(_BEGIN, *_version(batch), batch.rule, batch.batch)
             if row is None or row["state"] in ("cancelled", "blocked"):
                 yield None
@@ -120,9 +122,9 @@ class PostgresWork:
             rows = await connection.fetch(_SQL["unsent_outbound"], opened.set_version_id, kind, batch.batch)
         return [(row["message_id"], row["reference"], row["payload"].encode()) for row in rows]
 
-    async def mark_done(self, opened: OpenBatch, batch: Batch) -> None:
+    async def mark_done(self, opened: OpenBatch, batch: Batch, *, within: LockedSet | None = None) -> None:
         """See the port."""
-        async with self._database.connection() as connection:
+        async with self._database.connection() if within is None else shared(within) as connection:
             await connection.execute(_SQL["done"], opened.set_version_id, batch.rule, batch.batch)
 
 
