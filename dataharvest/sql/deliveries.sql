@@ -9,14 +9,20 @@ SELECT tenant FROM business_set WHERE tenant = $1 AND business_date = $2 FOR UPD
 -- name: register
 -- $14: the newest delivery of the key, after which a content that is known came back; its identity gets a number. The splitters are
 -- woken once it is committed.
-WITH registered AS (
+-- The set is locked first, so that a decision and a registration follow each other. A newer delivery that was sealed during the wait is
+-- not seen: this one is read then, and is history when it is complete.
+WITH known_set AS (
+    INSERT INTO business_set (tenant, business_date) VALUES ($1, $2)
+    ON CONFLICT (tenant, business_date) DO UPDATE SET tenant = excluded.tenant
+    RETURNING tenant),
+registered AS (
 INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, version_id, etag,
-                      last_modified, size_bytes, chunk_bytes, splitter_version, contract_version, state)
+                      last_modified, size_bytes, chunk_bytes, splitter_version, contract_version, traceparent, state)
 SELECT $1, $2, $3, $4, $5,
        CASE WHEN $14::bigint IS NULL THEN $6 ELSE $6 || '#' || (
            SELECT count(*) + 1 FROM delivery known WHERE (known.bucket, known.object_key) = ($4, $5)
              AND (known.object_identity = $6 OR starts_with(known.object_identity, $6 || '#'))) END,
-       $7, $8, $9, $10, $11, $12, $13,
+       $7, $8, $9, $10, $11, $12, $13, $15,
        CASE WHEN EXISTS (
            SELECT FROM delivery newer
            WHERE (newer.tenant, newer.business_date, newer.entity) = ($1, $2, $3)
@@ -25,6 +31,7 @@ SELECT $1, $2, $3, $4, $5,
              AND newer.state IN ('sealed', 'judging', 'complete', 'repeat')
              AND (newer.last_modified, newer.object_key) > ($9, $5)
        ) THEN 'superseded' ELSE 'registered' END
+FROM known_set
 WHERE $14::bigint IS NULL OR $14 = (
     SELECT newest.delivery_id FROM delivery newest WHERE (newest.bucket, newest.object_key) = ($4, $5)
     ORDER BY newest.last_modified DESC, newest.delivery_id DESC LIMIT 1)
@@ -185,12 +192,15 @@ WHERE delivery_id = $1
 
 -- name: seal_at_once
 -- The same of a delivery besides which there is none of its entity that may count: it repeats nothing, and nothing waits that it
--- replaces. The set's lock keeps others from coming.
+-- replaces. The set is locked first; who comes during the wait, and is not seen, is sealed after this and sees it.
+WITH known_set AS MATERIALIZED (
+    SELECT s.tenant, s.business_date FROM business_set s WHERE (s.tenant, s.business_date) = ($11, $12) FOR UPDATE)
 UPDATE delivery one
 SET state = 'sealed', sealed_at = clock_timestamp(), lease_until = NULL, content_sha256 = $2, content_start = $3,
     content_end = $4, chunk_count = $5, ignored_columns = $6, object_sha256 = $7, sent_offsets = coalesce($9, sent_offsets),
     traceparent = coalesce($10, traceparent), announced_at = NULL
-WHERE delivery_id = $1 AND lease_epoch = $8 AND state = 'splitting'
+FROM known_set
+WHERE delivery_id = $1 AND lease_epoch = $8 AND state = 'splitting' AND (one.tenant, one.business_date) = (known_set.tenant, known_set.business_date)
   AND NOT EXISTS (
       SELECT FROM delivery other
       WHERE (other.tenant, other.business_date, other.entity) = (one.tenant, one.business_date, one.entity)

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
-from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
 from dataharvest.outbound import OutboundMessage, all_outbound
 from dataharvest.ports import LockedSet, Sender, Work
 from dataharvest.rulebook import all_rules
 from dataharvest.stages.decide import Decision, Decisions
 from dataharvest.stages.judge import ContractOf
-from dataharvest.stages.publish import store_and_send
+from dataharvest.stages.publish import mark, store_and_send
 from dataharvest.stages.work import compute, timed
 
 
@@ -57,8 +56,7 @@ class DoAtOnce:
         if opened is None:
             return None
         async with self.decisions.sets.locked(_set_of(batch)) as locked:
-            await self.work.mark_done(opened, batch, within=locked)
-            failpoint("publish.marked")
+            await mark(opened, batch, work=self.work, within=locked)
             return await self._decide(batch, locked)
 
     async def _decide(self, batch: Batch, locked: LockedSet) -> Decision:

@@ -10,7 +10,7 @@ from dataharvest.deliveries import OpenBatch
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch
 from dataharvest.outbound import OutboundMessage
-from dataharvest.ports import LockedBatch, Sender, Work
+from dataharvest.ports import LockedBatch, LockedSet, Sender, Work
 from dataharvest.rules.outbound_messages import Envelope, OutboundRow, changed_messages
 from dataharvest.stages.transform import with_money_as_text
 
@@ -19,10 +19,14 @@ async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender
     """Send what is new, changed or withdrawn in the batch; False when the version is cancelled or blocked."""
     opened = await store_and_send(batch, outbound, work=work, sender=sender)
     if opened is not None:
-        # One mark for all messages of the batch: they went out together.
-        await work.mark_done(opened, batch)
-        failpoint("publish.marked")
+        await mark(opened, batch, work=work)
     return opened is not None
+
+
+async def mark(opened: OpenBatch, batch: Batch, *, work: Work, within: LockedSet | None = None) -> None:
+    """One mark for all messages of the batch: they went out together."""
+    await work.mark_done(opened, batch, within=within)
+    failpoint("publish.marked")
 
 
 async def store_and_send(batch: Batch, outbound: OutboundMessage, *, work: Work, sender: Sender) -> OpenBatch | None:

@@ -137,3 +137,25 @@ async def test_a_superseded_delivery_has_rows_to_be_removed_until_they_are(ledge
     assert await ledger.removals.remove(old)
     async with ledger.sets.locked(KEY) as locked:
         assert not (await locked.view()).has_unneeded
+
+
+async def test_a_registration_waits_for_a_decision_about_its_set(real_ledger: Ledger) -> None:
+    await real_ledger.version("acme", files=FILES)
+    assert real_ledger.database is not None
+    async with real_ledger.sets.locked(KEY) as locked:
+        registering = asyncio.create_task(real_ledger.lease("acme", age_s=-10))
+        await someone_waits(real_ledger.database)
+        assert len((await locked.view()).deliveries) == len(FILES)
+    assert (await registering).delivery_id
+
+
+async def test_a_first_file_that_waits_for_its_set_is_sealed_once_and_by_its_lease_only(real_ledger: Ledger) -> None:
+    lease = await real_ledger.lease("acme")
+    sealing = replace(sealing_of(ACCOUNTS, lease=lease), chunk_count=1)
+    assert real_ledger.database is not None
+    async with real_ledger.sets.locked(KEY):
+        sealings = [asyncio.create_task(real_ledger.deliveries.seal(lease, sealing)) for _ in range(2)]
+        lost = asyncio.create_task(real_ledger.deliveries.seal(replace(lease, epoch=lease.epoch + 1), sealing))
+        await someone_waits(real_ledger.database)
+    assert sorted([await one for one in sealings]) == [False, True]
+    assert not await lost

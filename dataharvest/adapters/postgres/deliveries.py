@@ -10,7 +10,7 @@ from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.delivery_ends import end_delivery
 from dataharvest.adapters.postgres.delivery_rows import failure_of, lease_of, object_columns
 from dataharvest.adapters.postgres.notifications import add_notification
-from dataharvest.adapters.postgres.sealing import seal
+from dataharvest.adapters.postgres.sealing import seal_at_once, seal_beside_others
 from dataharvest.adapters.postgres.wake_ups import wake_ups
 from dataharvest.deliveries import LEASES_PER_TENANT, SPLITTER_VERSION, Announcement, Lease, Sealing, SetKey
 from dataharvest.errors import Rejected
@@ -36,8 +36,7 @@ class PostgresDeliveries:
         self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0, after: int | None = None
     ) -> int | None:
         """See the port."""
-        async with self._database.transaction() as connection:
-            await connection.execute(_SQL["lock_set"], name.tenant, name.business_date)
+        async with self._database.connection() as connection:
             delivery_id: int | None = await connection.fetchval(
                 _SQL["register"],
                 name.tenant,
@@ -48,10 +47,8 @@ class PostgresDeliveries:
                 SPLITTER_VERSION,
                 contract_version,
                 after,
+                tracing.traceparent(),
             )
-            found = tracing.traceparent()
-            if found and delivery_id is not None:
-                await connection.execute(_SQL["note_trace"], delivery_id, found)
         return delivery_id
 
     async def overtaken_by(self, source: ObjectVersion) -> int | None:
@@ -127,8 +124,11 @@ class PostgresDeliveries:
 
     async def seal(self, lease: Lease, sealing: Sealing, *, sent_offsets: Mapping[int, int] | None = None) -> bool:
         """See the port."""
-        async with self._database.transaction() as connection:
-            return await seal(connection, lease, sealing, sent_offsets=sent_offsets)
+        async with self._database.connection() as connection:
+            if await seal_at_once(connection, lease, sealing, sent_offsets=sent_offsets):
+                return True
+            async with connection.transaction():
+                return await seal_beside_others(connection, lease, sealing, sent_offsets=sent_offsets)
 
     async def reject(self, delivery_id: int, reason: Rejected) -> bool:
         """See the port."""

@@ -11,17 +11,18 @@ from dataharvest.sql import queries
 _SQL = queries("deliveries")
 
 
-async def seal(connection: Connection, lease: Lease, sealing: Sealing, *, sent_offsets: Mapping[int, int] | None) -> bool:
-    """Record the end of the content in the caller's transaction; False when the lease was lost."""
-    await connection.execute(_SQL["lock_known_set"], lease.tenant, lease.business_date)
-    known = _known(lease, sealing)
-    at_once = await connection.fetchval(_SQL["seal_at_once"], *known, lease.epoch, sent_offsets, tracing.traceparent())
-    return at_once is not None or await _seal_beside_others(connection, lease, sealing, sent_offsets=sent_offsets)
+async def seal_at_once(connection: Connection, lease: Lease, sealing: Sealing, *, sent_offsets: Mapping[int, int] | None) -> bool:
+    """Record the end of the content in one statement; False when it has to be done beside others, or the lease was lost."""
+    of_set = lease.tenant, lease.business_date
+    arguments = (*_known(lease, sealing), lease.epoch, sent_offsets, tracing.traceparent(), *of_set)
+    return await connection.fetchval(_SQL["seal_at_once"], *arguments) is not None
 
 
-async def _seal_beside_others(
+async def seal_beside_others(
     connection: Connection, lease: Lease, sealing: Sealing, *, sent_offsets: Mapping[int, int] | None
 ) -> bool:
+    """The same in the caller's transaction, whatever else is there of the entity; False when the lease was lost."""
+    await connection.execute(_SQL["lock_known_set"], lease.tenant, lease.business_date)
     if await connection.fetchrow(_SQL["lock_leased"], lease.delivery_id, lease.epoch) is None:
         return False
     if sent_offsets is not None:
