@@ -55,7 +55,10 @@ class MemorySets:
 
     async def confirm_done(self, key: SetKey, version: int, rule: Rule) -> None:
         """See the port."""
-        _confirm_done(self._ledger.version(key, version), rule)
+        found = self._ledger.version(key, version)
+        batches = found.batches.get(rule.name, []) if found else []
+        if found and found.state == "open" and batches and all(batch.is_done for batch in batches):
+            found.facts.add(rule.provides)
 
     @asynccontextmanager
     async def locked(self, key: SetKey, *, reads_rows: bool = False) -> AsyncIterator["MemoryLockedSet"]:
@@ -235,10 +238,6 @@ class MemoryLockedSet:
         """See the port."""
         self.recomputes.append(StoredRecompute(self._key, transformer, logic_version, self.edition, by, datetime.now(UTC)))
 
-    async def confirm_done(self, version: int, rule: Rule) -> None:
-        """See the port."""
-        _confirm_done(self.version(version), rule)
-
     async def announce(self, version: int, *rules: Rule) -> None:
         """See the port."""
         for one in self.draft:
@@ -252,12 +251,6 @@ class MemoryLockedSet:
                 one.state = "published"
                 return self._since_arrival_s(one.deliveries)
         return None
-
-
-def _confirm_done(version: StoredVersion | None, rule: Rule) -> None:
-    batches = version.batches.get(rule.name, []) if version else []
-    if version and version.state == "open" and batches and all(batch.is_done for batch in batches):
-        version.facts.add(rule.provides)
 
 
 def _view(one: StoredVersion) -> VersionView:

@@ -135,11 +135,12 @@ class MemoryWork:
         rows = version.outbound.get((kind, batch.batch), [])
         return sorted(((one.message_id, one.reference, one.payload) for one in rows), key=lambda one: one[0])
 
-    async def mark_done(self, opened: OpenBatch, batch: Batch, *, within: LockedSet | None = None) -> None:
+    async def mark_done(
+        self, opened: OpenBatch, batch: Batch, *, provides: str | None = None, within: LockedSet | None = None
+    ) -> None:
         """See the port."""
         if version := self._version(batch, within=within):
-            stored = version.batches[batch.rule][batch.batch]
-            stored.is_done = stored.is_sent = True
+            _end(version, batch, provides=provides)
 
     def trace_of(self, batch: Batch) -> str | None:
         """The span that the batch's version was made in."""
@@ -250,7 +251,7 @@ class MemoryLockedBatch:
         """See the port."""
         self._version.outbound[kind, self._batch.batch] = list(rows)
 
-    async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False) -> None:
+    async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False, provides: str | None = None) -> None:
         """See the port."""
         base = self._ledger.base_of(self._version)
         if base is not None and self._stored.carried.names:
@@ -258,7 +259,7 @@ class MemoryLockedBatch:
             made_by = by_base if made_by == by_base or "values" in self._stored.carried.names else None
         self._stored.is_computed, self._stored.made_by = True, made_by
         if is_done:
-            self._stored.is_done = self._stored.is_sent = True
+            _end(self._version, self._batch, provides=provides)
 
     @property
     def _stored(self) -> StoredBatch:
@@ -286,6 +287,13 @@ class MemoryLockedBatch:
         if self.opened.references is not None:
             return reference in self.opened.references
         return crc32(reference.encode()) % self._batch.batch_count == self._batch.batch
+
+
+def _end(version: StoredVersion, batch: Batch, *, provides: str | None) -> None:
+    stored = version.batches[batch.rule][batch.batch]
+    stored.is_done = stored.is_sent = True
+    if provides is not None and stored.count == 1 and version.state == "open":
+        version.facts.add(provides)
 
 
 def _kept_as(kind: pl.DataType) -> pl.DataType:

@@ -76,9 +76,6 @@ class LockedSet(Protocol):
     async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
         """Keep who had the set computed again, by which logic, and why; after `raise_edition`, in its transaction."""
 
-    async def confirm_done(self, version: int, rule: Rule) -> None:
-        """As of `Sets`, after the batch was done in this transaction."""
-
     async def announce(self, version: int, *rules: Rule) -> None:
         """Record that the rules may run, unsent."""
 

@@ -60,10 +60,11 @@ class LockedBatch(Protocol):
     async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
         """Store messages, unsent."""
 
-    async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False) -> None:
+    async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False, provides: str | None = None) -> None:
         """Values or messages of the batch are stored, by this declaration; what is taken over keeps the base's.
 
-        Where ``is_done``, nothing is left to do for the batch.
+        Where ``is_done``, nothing is left to do for the batch; if it is the only one of its rule, the fact that it
+        ``provides`` holds.
         """
 
 
@@ -143,5 +144,10 @@ class Work(Protocol):
     async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
         """Message id, reference and payload of what the batch has to send: all it has stored, and nothing once it is done."""
 
-    async def mark_done(self, opened: OpenBatch, batch: Batch, *, within: LockedSet | None = None) -> None:
-        """Nothing is left to do for the batch: its messages, if it has any, are in Kafka. The first mark stays."""
+    async def mark_done(
+        self, opened: OpenBatch, batch: Batch, *, provides: str | None = None, within: LockedSet | None = None
+    ) -> None:
+        """Nothing is left to do for the batch: its messages, if it has any, are in Kafka. The first mark stays.
+
+        If it is the only batch of its rule, the fact that it ``provides`` holds.
+        """

@@ -194,11 +194,6 @@ WHERE (v.tenant, v.business_date, v.version) = ($1, $2, $3) AND v.state = 'open'
        WHERE b.set_version_id = v.set_version_id AND b.rule = $4 AND b.done_at IS NOT NULL)
 ON CONFLICT DO NOTHING
 
--- name: confirm_done_within
--- The same at the end of a batch's transaction: what comes next in it is planned as a decision is, and not as what goes through rows.
-WITH confirmed AS ({confirm_done})
-SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_nestloop', 'on', true)
-
 -- name: unsent_readiness
 SELECT v.version, r.rule FROM readiness r JOIN set_version v USING (set_version_id)
 WHERE v.tenant = $1 AND v.business_date = $2 AND r.sent_at IS NULL

@@ -94,14 +94,22 @@ FOR SHARE OF v FOR UPDATE OF b
 -- name: computed
 -- Values that were taken over were made by what the base says, whoever took them. Where a part was taken over and a part made by another
 -- declaration, as by workers of two versions of the program, there is none that made it all.
--- $5: whether nothing is left to do for it. Nobody has to send it any more then, if it was done at once.
-UPDATE batch b SET computed_at = clock_timestamp(),
-       done_at = CASE WHEN $5 THEN coalesce(done_at, clock_timestamp()) ELSE done_at END,
-       sent_at = CASE WHEN $5 THEN coalesce(sent_at, clock_timestamp()) ELSE sent_at END,
-       made_by = CASE WHEN b.carried = '{}' OR $4 = base.made_by THEN $4 WHEN 'values' = ANY(b.carried) THEN base.made_by END
-FROM set_version v, LATERAL (
-    SELECT min(o.made_by) AS made_by FROM batch o WHERE o.set_version_id = v.base_version_id AND o.rule = $2) base
-WHERE v.set_version_id = b.set_version_id AND (b.set_version_id, b.rule, b.batch_index) = ($1, $2, $3)
+-- $5: whether nothing is left to do for it. Nobody has to send it any more then, if it was done at once. $6: the fact that holds once the
+-- only batch of its rule is done. What comes next in the transaction, if anything does, is planned as a decision is.
+WITH marked AS (
+    UPDATE batch b SET computed_at = clock_timestamp(),
+           done_at = CASE WHEN $5 THEN coalesce(done_at, clock_timestamp()) ELSE done_at END,
+           sent_at = CASE WHEN $5 THEN coalesce(sent_at, clock_timestamp()) ELSE sent_at END,
+           made_by = CASE WHEN b.carried = '{}' OR $4 = base.made_by THEN $4 WHEN 'values' = ANY(b.carried) THEN base.made_by END
+    FROM set_version v, LATERAL (
+        SELECT min(o.made_by) AS made_by FROM batch o WHERE o.set_version_id = v.base_version_id AND o.rule = $2) base
+    WHERE v.set_version_id = b.set_version_id AND (b.set_version_id, b.rule, b.batch_index) = ($1, $2, $3)
+    RETURNING v.set_version_id, v.state, b.batch_count),
+held AS (
+    INSERT INTO fact (set_version_id, name)
+    SELECT set_version_id, $6 FROM marked WHERE $5 AND $6::text IS NOT NULL AND batch_count = 1 AND state = 'open'
+    ON CONFLICT DO NOTHING)
+SELECT set_config('plan_cache_mode', 'force_generic_plan', true), set_config('enable_nestloop', 'on', true)
 
 -- name: carry_values
 INSERT INTO value (set_version_id, transformer, logic_version, reference, fields)
@@ -109,9 +117,15 @@ SELECT $1, transformer, logic_version, reference, fields FROM value WHERE set_ve
   AND abs(hashtext(reference::text)::bigint) % $5 = $4
 
 -- name: done
--- One that was done at once was never sent; nobody has to send it any more.
-UPDATE batch SET done_at = coalesce(done_at, clock_timestamp()), sent_at = coalesce(sent_at, clock_timestamp())
-WHERE (set_version_id, rule, batch_index) = ($1, $2, $3)
+-- One that was done at once was never sent; nobody has to send it any more. $4: as of `computed`.
+WITH marked AS (
+    UPDATE batch b SET done_at = coalesce(done_at, clock_timestamp()), sent_at = coalesce(sent_at, clock_timestamp())
+    FROM set_version v
+    WHERE v.set_version_id = b.set_version_id AND (b.set_version_id, b.rule, b.batch_index) = ($1, $2, $3)
+    RETURNING v.set_version_id, v.state, b.batch_count)
+INSERT INTO fact (set_version_id, name)
+SELECT set_version_id, $4 FROM marked WHERE $4::text IS NOT NULL AND batch_count = 1 AND state = 'open'
+ON CONFLICT DO NOTHING
 
 -- name: last_outbound
 -- The newest message of each key, of any older version, that belongs to this slice.

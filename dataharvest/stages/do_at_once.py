@@ -6,8 +6,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch
 from dataharvest.outbound import OutboundMessage, all_outbound
-from dataharvest.ports import LockedSet, Sender, Work
-from dataharvest.rulebook import all_rules
+from dataharvest.ports import Sender, Work
 from dataharvest.stages.decide import Decision, Decisions
 from dataharvest.stages.judge import ContractOf
 from dataharvest.stages.publish import mark, store_and_send
@@ -48,7 +47,7 @@ class DoAtOnce:
     async def _compute(self, batch: Batch) -> Decision | None:
         async with self.decisions.sets.locked(_set_of(batch), reads_rows=True) as locked:
             is_done = await compute(batch, work=self.work, contract_of=self.contract_of, within=locked)
-            return await self._decide(batch, locked) if is_done else None
+            return await self.decisions.decide_within(locked, _set_of(batch)) if is_done else None
 
     async def _publish(self, batch: Batch, outbound: OutboundMessage) -> Decision | None:
         # Nobody waits with the set locked for Kafka.
@@ -56,12 +55,8 @@ class DoAtOnce:
         if opened is None:
             return None
         async with self.decisions.sets.locked(_set_of(batch)) as locked:
-            await mark(opened, batch, work=self.work, within=locked)
-            return await self._decide(batch, locked)
-
-    async def _decide(self, batch: Batch, locked: LockedSet) -> Decision:
-        await locked.confirm_done(batch.version, all_rules()[batch.rule])
-        return await self.decisions.decide_within(locked, _set_of(batch))
+            await mark(opened, batch, work=self.work, provides=outbound.rule.provides, within=locked)
+            return await self.decisions.decide_within(locked, _set_of(batch))
 
 
 def _set_of(batch: Batch) -> SetKey:

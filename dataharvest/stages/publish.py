@@ -23,9 +23,11 @@ async def publish(batch: Batch, outbound: OutboundMessage, *, work: Work, sender
     return opened is not None
 
 
-async def mark(opened: OpenBatch, batch: Batch, *, work: Work, within: LockedSet | None = None) -> None:
+async def mark(
+    opened: OpenBatch, batch: Batch, *, work: Work, provides: str | None = None, within: LockedSet | None = None
+) -> None:
     """One mark for all messages of the batch: they went out together."""
-    await work.mark_done(opened, batch, within=within)
+    await work.mark_done(opened, batch, provides=provides, within=within)
     failpoint("publish.marked")
 
 

@@ -7,6 +7,7 @@ from dataharvest.contracts import Contract
 from dataharvest.errors import ContractTrouble
 from dataharvest.messages import Batch
 from dataharvest.ports import LockedBatch, LockedSet, Work
+from dataharvest.rulebook import RELATIONSHIP, all_rules
 from dataharvest.rules.carrying import RELATED_BY
 from dataharvest.rules.notifying import blocked_version_note
 from dataharvest.rules.text import orphans_text
@@ -41,7 +42,9 @@ async def _relate(batch: Batch, *, work: Work, contract_of: ContractOf, within: 
         orphans = await locked.relate()
         # Only the last slice knows.
         failure = None if orphans is None else await _failure(orphans, locked, contract)
-        await locked.mark_computed(made_by=RELATED_BY, is_done=failure is None)
+        # Whoever decides within the same transaction is not told of the batch first.
+        provides = all_rules()[RELATIONSHIP].provides if within else None
+        await locked.mark_computed(made_by=RELATED_BY, is_done=failure is None, provides=provides)
         if failure is not None:
             await locked.block(failure)
             key = batch.tenant, batch.business_date

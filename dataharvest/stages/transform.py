@@ -19,7 +19,9 @@ async def transform(batch: Batch, transformer: Transformer, *, work: Work, withi
                 await locked.carry_values(transformer=transformer.name)
             else:
                 await _compute(locked, transformer)
-            await locked.mark_computed(made_by=transformer.made_by, is_done=True)
+            # Whoever decides within the same transaction is not told of the batch first.
+            provides = transformer.rule.provides if within else None
+            await locked.mark_computed(made_by=transformer.made_by, is_done=True, provides=provides)
     return True
 
 

@@ -11,7 +11,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.errors import Unavailable
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Sets
-from dataharvest.rulebook import RELATIONSHIP, all_rules
+from dataharvest.rulebook import RELATIONSHIP
 from dataharvest.stages.do_at_once import DoAtOnce
 from dataharvest.stages.judge import default_contract
 from tests.contract.ledgers import ACCOUNTS, DAY, FILES, Ledger, decisions_of, someone_waits
@@ -41,8 +41,7 @@ async def test_what_a_batch_made_and_what_was_decided_is_kept_together(ledger: L
         async with ledger.work.open_batch(TAX, within=locked) as batch:
             assert batch is not None
             await batch.store_values(VALUES, transformer="tax", logic_version=1)
-            await batch.mark_computed(is_done=True)
-        await locked.confirm_done(1, all_rules()["tax"])
+            await batch.mark_computed(is_done=True, provides="tax")
         assert "tax" in (await locked.view()).versions[0].facts
     assert await ledger.work.is_done(TAX)
     assert "tax" in await facts(ledger.sets)
@@ -55,8 +54,7 @@ async def test_of_a_batch_whose_decision_failed_nothing_is_kept(ledger: Ledger) 
             async with ledger.work.open_batch(TAX, within=locked) as batch:
                 assert batch is not None
                 await batch.store_values(VALUES, transformer="tax", logic_version=1)
-                await batch.mark_computed(is_done=True)
-            await locked.confirm_done(1, all_rules()["tax"])
+                await batch.mark_computed(is_done=True, provides="tax")
             raise Unavailable("PostgreSQL")
     assert not await ledger.work.is_done(TAX)
     assert "tax" not in await facts(ledger.sets)
@@ -72,9 +70,23 @@ async def test_a_mark_whose_decision_failed_is_none(ledger: Ledger) -> None:
         opened = batch.opened
     with pytest.raises(Unavailable):
         async with ledger.sets.locked(KEY) as locked:
-            await ledger.work.mark_done(opened, TAX, within=locked)
+            await ledger.work.mark_done(opened, TAX, provides="tax", within=locked)
             raise Unavailable("PostgreSQL")
     assert not await ledger.work.is_done(TAX)
+    assert "tax" not in await facts(ledger.sets)
+
+
+async def test_the_fact_of_a_rule_holds_once_its_only_batch_is_done_and_not_while_others_are_left(ledger: Ledger) -> None:
+    await ledger.version("acme", files=FILES)
+    ready = RuleReady(tenant="acme", business_date=DAY, version=1, rule="tax")
+    assert await ledger.work.plan(ready, batch_count=2)
+    first = TAX.model_copy(update={"batch_count": 2})
+    async with ledger.work.open_batch(first) as batch:
+        assert batch is not None
+        await batch.mark_computed(is_done=True, provides="tax")
+        opened = batch.opened
+    await ledger.work.mark_done(opened, first, provides="tax")
+    assert "tax" not in await facts(ledger.sets)
 
 
 async def test_of_a_judgement_whose_decision_failed_nothing_is_kept(real_ledger: Ledger) -> None:
@@ -107,8 +119,7 @@ async def test_after_a_batch_a_decision_is_planned_as_ever(real_ledger: Ledger) 
         async with real_ledger.work.open_batch(TAX, within=locked) as batch:
             assert batch is not None
             assert await settings(locked) == ["auto", "off"]
-            await batch.mark_computed(is_done=True)
-        await locked.confirm_done(1, all_rules()["tax"])
+            await batch.mark_computed(is_done=True, provides="tax")
         assert await settings(locked) == ["force_generic_plan", "on"]
 
 
@@ -124,14 +135,15 @@ async def test_a_correction_that_is_decided_about_while_a_batch_is_done_waits_fo
     await planned(real_ledger, RELATING)
     assert real_ledger.database is not None
     newer = await real_ledger.complete("acme", "accounts", ACCOUNTS + b"3,0014,1,EUR,0\n", age_s=-10)
-    async with real_ledger.sets.locked(KEY, reads_rows=True) as locked:
-        async with real_ledger.work.open_batch(RELATING, within=locked) as batch:
-            assert batch is not None
-            deciding = asyncio.create_task(decisions_of(real_ledger).decide(KEY))
-            await someone_waits(real_ledger.database)
-            await batch.relate()
-            await batch.mark_computed(is_done=True)
-        await locked.confirm_done(1, all_rules()[RELATIONSHIP])
+    async with (
+        real_ledger.sets.locked(KEY, reads_rows=True) as locked,
+        real_ledger.work.open_batch(RELATING, within=locked) as batch,
+    ):
+        assert batch is not None
+        deciding = asyncio.create_task(decisions_of(real_ledger).decide(KEY))
+        await someone_waits(real_ledger.database)
+        await batch.relate()
+        await batch.mark_computed(is_done=True, provides="relation_established")
     await deciding
     async with real_ledger.sets.locked(KEY) as locked:
         first, second = (await locked.view()).versions

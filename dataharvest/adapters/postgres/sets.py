@@ -23,7 +23,6 @@ from dataharvest.rules.versions import DeliveryView, SetView, VersionView
 from dataharvest.sql import queries
 
 _SQL = queries("sets")
-_CONFIRM_WITHIN = _SQL["confirm_done_within"].replace("{confirm_done}", _SQL["confirm_done"])
 
 
 class PostgresSets:
@@ -175,10 +174,6 @@ class LockedSet:
     async def note_recompute(self, transformer: str, *, logic_version: int, by: Signature) -> None:
         """See the port."""
         await self.connection.execute(_SQL["note_recompute"], *self._key, transformer, logic_version, by.who, by.why)
-
-    async def confirm_done(self, version: int, rule: Rule) -> None:
-        """See the port."""
-        await self.connection.execute(_CONFIRM_WITHIN, *self._key, version, rule.name, rule.provides)
 
     async def announce(self, version: int, *rules: Rule) -> None:
         """See the port."""

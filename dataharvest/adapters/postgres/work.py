@@ -122,10 +122,12 @@ class PostgresWork:
             rows = await connection.fetch(_SQL["unsent_outbound"], opened.set_version_id, kind, batch.batch)
         return [(row["message_id"], row["reference"], row["payload"].encode()) for row in rows]
 
-    async def mark_done(self, opened: OpenBatch, batch: Batch, *, within: LockedSet | None = None) -> None:
+    async def mark_done(
+        self, opened: OpenBatch, batch: Batch, *, provides: str | None = None, within: LockedSet | None = None
+    ) -> None:
         """See the port."""
         async with self._database.connection() if within is None else shared(within) as connection:
-            await connection.execute(_SQL["done"], opened.set_version_id, batch.rule, batch.batch)
+            await connection.execute(_SQL["done"], opened.set_version_id, batch.rule, batch.batch, provides)
 
 
 class BatchesToSend:
@@ -222,10 +224,10 @@ class LockedBatch:
         ]
         await self._connection.copy_records_to_table("outbound_message", records=records, columns=columns.split())
 
-    async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False) -> None:
+    async def mark_computed(self, *, made_by: str | None = None, is_done: bool = False, provides: str | None = None) -> None:
         """See the port."""
         place = self.opened.set_version_id, self._batch.rule, self._batch.batch
-        await self._connection.execute(_SQL["computed"], *place, made_by, is_done)
+        await self._connection.execute(_SQL["computed"], *place, made_by, is_done, provides)
 
 
 def _version(message: RuleReady | Batch) -> tuple[Any, ...]:
