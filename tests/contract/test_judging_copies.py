@@ -19,6 +19,7 @@ from dataharvest.rules.tiling import ConservationBroken
 from tests.contract.ledgers import Ledger
 from tests.contract.test_judgement import RULES, Site, cut_at, expected
 from tests.contract.test_judging_slices import (
+    KEPT,
     ROW_COUNT,
     content_of,
     database_of,
@@ -111,7 +112,7 @@ async def fail_in_it(site: Site, delivery_id: int) -> None:
 
 
 async def seen(site: Site, delivery_id: int) -> list[Any]:
-    """What others see of a delivery."""
+    """What others see of a delivery, and last what is kept of its steps."""
     database = database_of(site)
     return [
         await database.rows("SELECT * FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index", delivery_id),
@@ -119,12 +120,13 @@ async def seen(site: Site, delivery_id: int) -> list[Any]:
         await database.rows("SELECT * FROM quarantine WHERE delivery_id = $1 ORDER BY chunk_index, position", delivery_id),
         await database.rows("SELECT * FROM duplicate_key WHERE delivery_id = $1 ORDER BY natural_key", delivery_id),
         await database.rows("SELECT * FROM delivery WHERE delivery_id = $1", delivery_id),
+        [await database.rows(f"SELECT ctid, * FROM {one} WHERE delivery_id = $1 ORDER BY ctid", delivery_id) for one in KEPT],
     ]
 
 
 async def nothing_is_lost(site: Site, delivery_id: int) -> None:
     """Each row and each entry is counted in the ledger, between whatever steps."""
-    chunks, rows, entries, keys, [delivery] = await seen(site, delivery_id)
+    chunks, rows, entries, keys, [delivery], _ = await seen(site, delivery_id)
     for name in ("record_count", "persisted_count", "quarantined_count", "duplicate_count"):
         assert sum(one[name] for one in chunks) == delivery[name]
     assert delivery["persisted_count"] == len(rows)
@@ -231,7 +233,7 @@ async def test_whatever_comes_before_it_is_decided_the_verdict_is_that_of_one_pa
 
 async def has_begun_to_remove(site: Site, delivery_id: int) -> bool:
     """Whether some copies are removed, and not all."""
-    begun = "SELECT FROM judgement_decision WHERE delivery_id = $1 AND next_chunk IS NOT NULL"
+    begun = "SELECT FROM judgement_decision WHERE delivery_id = $1 AND next_chunk IS NOT NULL AND NOT are_copies_settled"
     return bool(await database_of(site).rows(begun, delivery_id))
 
 
@@ -361,7 +363,7 @@ async def gone(source: ObjectVersion, *, start: int = 0, part_bytes: int = 0) ->
 async def test_rows_that_are_missing_where_copies_were_found_hold_the_set_up(site: Site) -> None:
     delivery_id = await site.load(content_of(keys_with_copies(3)))
     await until_a_chunk_is_read_again(site, delivery_id)
-    await database_of(site).run("DELETE FROM row_transactions WHERE ctid = (SELECT min(place) FROM judgement_copy)")
+    await database_of(site).run("DELETE FROM row_transactions WHERE ctid = (SELECT min(row_place) FROM judgement_copy)")
     await steps(site, delivery_id)
     assert (await site.outcome(delivery_id)).state == "judging"
     await breaks(site, delivery_id, match="rows are there")
