@@ -51,6 +51,7 @@ class Judge:
         """
         try:
             if not await self._judge(message):
+                failpoint("judge.step_taken")
                 await send_judgement(message, judgements=self.judgements, sender=self.sender)
                 return
         except ObjectTrouble as trouble:
@@ -81,7 +82,7 @@ class Judge:
                 return True
             if not await judgement.count_next():
                 return False
-            if await judgement.weigh() and not (await self._judge_duplicates(judgement) and await judgement.remove_next()):
+            if await judgement.weigh() and not (await self._judge_duplicates(judgement) and await _remove_next(judgement)):
                 return False
             state = await judgement.complete()
         logger.info("delivery judged", extra={**_details(message), "state": state})
@@ -112,6 +113,13 @@ class Judge:
             logger.warning("source removed, duplicates without lines", extra=details)
             return True
         return read == len(wanted) and not reading.has_read_much
+
+
+async def _remove_next(judgement: LockedJudgement) -> bool:
+    is_done = await judgement.remove_next()
+    if not is_done:
+        failpoint("judge.removed")
+    return is_done
 
 
 @dataclass(frozen=True, kw_only=True)
