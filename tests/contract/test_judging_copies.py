@@ -277,18 +277,48 @@ async def test_a_delivery_that_ends_while_its_copies_are_removed_leaves_nothing(
 
 
 @pytest.mark.parametrize("rule", RULES)
-async def test_workers_with_slices_of_other_sizes_that_take_turns_come_to_one_verdict(site: Site, rule: DuplicateRule) -> None:
+async def test_workers_one_of_which_takes_slices_and_the_other_all_at_once_come_to_one_verdict(
+    site: Site, rule: DuplicateRule
+) -> None:
     site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
     at_once = await judged_at_once(site, keys)
     delivery_id = await load(site, keys, number=1)
-    both = site.judge.judgements, PostgresJudgements(database_of(site).database)
-    for turn in range(400):
-        site.judge.judgements = both[turn % 2]
+    await take_turns(site, delivery_id, PostgresJudgements(database_of(site).database))
+    await is_judged_as_at_once(site, delivery_id, at_once)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("slice_rows", [40, 200])
+async def test_workers_with_slices_of_other_sizes_that_take_turns_search_and_remove_together(
+    site: Site, rule: DuplicateRule, slice_rows: int
+) -> None:
+    keys, at_once = await copies_among_others(site, rule)
+    delivery_id = await load(site, keys, number=1)
+    phases = await take_turns(site, delivery_id, PostgresJudgements(database_of(site).database, slice_rows=slice_rows))
+    for phase in ("counting", "searching", "deciding", "removing", "counting again"):
+        assert {turn for turn, one in phases if one == phase} == {0, 1}, phase
+    await is_judged_as_at_once(site, delivery_id, at_once)
+
+
+PHASE = """
+SELECT CASE WHEN d.are_copies_settled THEN 'counting again' WHEN d.next_chunk IS NOT NULL THEN 'removing'
+            WHEN d.delivery_id IS NOT NULL THEN 'deciding'
+            WHEN EXISTS (SELECT FROM judgement_key WHERE delivery_id = $1) THEN 'searching' ELSE 'counting' END
+FROM (SELECT) nothing LEFT JOIN judgement_decision d ON delivery_id = $1
+"""
+
+
+async def take_turns(site: Site, delivery_id: int, other: Judgements) -> list[tuple[int, str]]:
+    """Judge by two workers, one step each; whose turn it was in what phase."""
+    both, phases = (site.judge.judgements, other), list[tuple[int, str]]()
+    while await site.ledger.judgements.is_going_on(delivery_id):
+        turn = len(phases) % 2
+        [[phase]] = await database_of(site).rows(PHASE, delivery_id)
+        phases.append((turn, phase))
+        assert len(phases) < 400
+        site.judge.judgements = both[turn]
         await site.judge.judge(message_of(delivery_id))
-        if not await site.ledger.judgements.is_going_on(delivery_id):
-            break
-    assert await verdict(site, delivery_id, number=1) == at_once
-    assert await database_of(site).kept(delivery_id) == 0
+    return phases
 
 
 async def judged_at_once(site: Site, keys: Sequence[str]) -> str:
