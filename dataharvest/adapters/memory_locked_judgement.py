@@ -73,7 +73,7 @@ class MemoryLockedJudgement:
         self._spots = {key: spots for key, spots in found.items() if len(spots) > 1}
         return self._has_suspects()
 
-    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
+    async def find_duplicates(self, rule: DuplicateRule, *, at_most: int | None = None) -> list[ChunkPlace] | None:
         """See the port."""
         self._rule = rule
         self._listed = set(sorted(self._spots, key=lambda key: (self._spots[key][0][0], key))[:LISTED_KEYS])
@@ -83,7 +83,7 @@ class MemoryLockedJudgement:
             self.are_copies_decided = True
             return None
         wanted -= self.copies.keys()
-        places = [metadata for index, (metadata, _) in sorted(self._row.chunks.items()) if index in wanted]
+        places = [metadata for index, (metadata, _) in sorted(self._row.chunks.items()) if index in wanted][:at_most]
         return [
             ChunkPlace(one.index, one.byte_offset, one.byte_length, one.first_line, bytes.fromhex(one.sha256)) for one in places
         ]

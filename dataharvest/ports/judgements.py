@@ -35,8 +35,10 @@ class LockedJudgement(Protocol):
             ConservationBroken: there are not as many rows as the ledger says.
         """
 
-    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
+    async def find_duplicates(self, rule: DuplicateRule, *, at_most: int | None = None) -> list[ChunkPlace] | None:
         """Decide what can be decided from the ledger; returns, in order, the chunks that have still to be read again.
+
+        Where there are more than ``at_most``, so many of them.
 
         None, of a large delivery: commit what was decided and come again.
 

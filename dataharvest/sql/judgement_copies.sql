@@ -96,7 +96,7 @@ SELECT * FROM judgement_decision WHERE delivery_id = $1
 -- name: chunks_to_read
 SELECT c.chunk_index, c.byte_offset, c.byte_length, c.first_line, c.sha256
 FROM judgement_reading r JOIN chunk c USING (delivery_id, chunk_index)
-WHERE r.delivery_id = $1 AND NOT r.is_read ORDER BY c.chunk_index
+WHERE r.delivery_id = $1 AND NOT r.is_read ORDER BY r.chunk_index LIMIT $2
 
 -- name: listed_in_chunk
 SELECT unnest(listed_keys) AS natural_key FROM judgement_reading WHERE delivery_id = $1 AND chunk_index = $2

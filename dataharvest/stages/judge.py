@@ -92,10 +92,10 @@ class Judge:
         """Take the next step about copies; whether nothing is left to be found out about them."""
         subject = judgement.subject
         contract = await self.contract_of(subject.tenant, subject.contract_version)
-        wanted = await judgement.find_duplicates(contract.duplicate_rule(subject.entity))
+        reading = ReadingAgain(subject, contract, self.objects)
+        wanted = await judgement.find_duplicates(contract.duplicate_rule(subject.entity), at_most=reading.most_chunks)
         if wanted is None:
             return False
-        reading = ReadingAgain(subject, contract, self.objects)
         read = 0
         try:
             async with aclosing(reading.chunks(reading.in_one_step(wanted))) as chunks:
@@ -112,7 +112,7 @@ class Judge:
             details = {"delivery_id": subject.delivery_id, "code": trouble.code}
             logger.warning("source removed, duplicates without lines", extra=details)
             return True
-        return read == len(wanted) and not reading.has_read_much
+        return read == len(wanted) != reading.most_chunks and not reading.has_read_much
 
 
 async def _remove_next(judgement: LockedJudgement) -> bool:

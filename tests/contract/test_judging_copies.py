@@ -346,13 +346,18 @@ async def test_copies_judged_in_steps_are_what_the_file_says(site: Site, rule: D
     assert sum(float(row.split()[1]) for row in rows) == float(found.sums["amount"])
 
 
-@pytest.mark.parametrize(("step_bytes", "step_copies"), [(1, 50_000), (200, 1)], ids=["by bytes", "by copies"])
+@pytest.mark.parametrize(
+    ("step_bytes", "step_copies", "step_chunks"),
+    [(1, 50_000, 1_000), (200, 1, 1_000), (200, 50_000, 1)],
+    ids=["by bytes", "by copies", "by chunks"],
+)
 async def test_a_small_delivery_with_many_chunks_to_read_is_judged_in_steps_as_well(
-    ledger: Ledger, step_bytes: int, step_copies: int, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, step_bytes: int, step_copies: int, step_chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_at(monkeypatch, 60)
     monkeypatch.setattr("dataharvest.stages.read_again.STEP_BYTES", step_bytes)
     monkeypatch.setattr("dataharvest.stages.read_again.STEP_COPIES", step_copies)
+    monkeypatch.setattr("dataharvest.stages.read_again.STEP_CHUNKS", step_chunks)
     site, keys = Site(ledger), [f"key{number}" for number in range(12)] * 2
     site.contract = Contract(duplicates="last_wins")
     delivery_id = await site.load(content_of(keys))

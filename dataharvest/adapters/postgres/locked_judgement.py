@@ -100,14 +100,14 @@ class LockedJudgement:
         _require(found["count"], expected=expected)
         self._counted = Counted.at_once(found)
 
-    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
+    async def find_duplicates(self, rule: DuplicateRule, *, at_most: int | None = None) -> list[ChunkPlace] | None:
         """See the port."""
         if self._decision is not None and not self._decision.are_readings_known:
             await self._copies.add_readings()
             return None
         if self._decision is not None:
             # Once the removal has begun nothing is found out any more, whatever could not be.
-            return [] if self._decision.next_chunk is not None else await self._copies.to_read()
+            return [] if self._decision.next_chunk is not None else await self._copies.to_read(at_most)
         if self._is_sliced and self._slices.are_whole:
             if await self._slices.are_copies_whole():
                 await self._decide(rule)
@@ -119,7 +119,7 @@ class LockedJudgement:
         await self._copies.find_at_once(self._suspects)
         await self._decide(rule)
         await self._copies.add_readings()
-        return await self._copies.to_read()
+        return await self._copies.to_read(at_most)
 
     @property
     def _has_many_copies(self) -> bool:
