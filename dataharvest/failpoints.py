@@ -30,6 +30,8 @@ FAILPOINTS = {
     "persist.ledger_row": "the ledger row is inserted and not committed",
     "persist.committed": "the chunk is committed and its offset is not",
     "judge.begun": "a small delivery is taken for judging and not judged",
+    "judge.removed": "copies in some chunks are removed, others are not, and the step is not committed",
+    "judge.step_taken": "a step of a judgement is committed and its message is not sent once more",
     "fold.table_changed": "the table is changed and the offset is not committed",
     "fold.readiness_decided": "readiness is decided and not sent",
     "fan_out.planned": "batches are planned and neither done nor sent",

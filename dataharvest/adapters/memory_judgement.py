@@ -81,7 +81,10 @@ class MemoryJudgements:
 
     async def forget_concluded(self) -> int:
         """See the port."""
-        return sum(_forget(row) for row in self._rows.values() if row.state != "judging")
+        done = [
+            row for row in self._rows.values() if row.state != "judging" or (row.is_broken and self._ledger.is_overtaken(row))
+        ]
+        return sum(_forget(row) for row in done)
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """See the port."""

@@ -8,7 +8,7 @@ from decimal import Decimal
 from dataharvest.adapters.memory_frames import frame_of, rows_of
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.contracts.vocabulary import DuplicateRule
-from dataharvest.deliveries import ChunkPlace, JudgedDelivery, SetKey
+from dataharvest.deliveries import ChunkPlace, JudgedDelivery
 from dataharvest.entities import Kind, all_entities
 from dataharvest.rules.duplicates import LISTED_COPIES, LISTED_KEYS, Copy, further_copies, natural_keys, quarantined_copy
 from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
@@ -73,7 +73,7 @@ class MemoryLockedJudgement:
         self._spots = {key: spots for key, spots in found.items() if len(spots) > 1}
         return self._has_suspects()
 
-    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
+    async def find_duplicates(self, rule: DuplicateRule, *, at_most: int | None = None) -> list[ChunkPlace] | None:
         """See the port."""
         self._rule = rule
         self._listed = set(sorted(self._spots, key=lambda key: (self._spots[key][0][0], key))[:LISTED_KEYS])
@@ -83,7 +83,7 @@ class MemoryLockedJudgement:
             self.are_copies_decided = True
             return None
         wanted -= self.copies.keys()
-        places = [metadata for index, (metadata, _) in sorted(self._row.chunks.items()) if index in wanted]
+        places = [metadata for index, (metadata, _) in sorted(self._row.chunks.items()) if index in wanted][:at_most]
         return [
             ChunkPlace(one.index, one.byte_offset, one.byte_length, one.first_line, bytes.fromhex(one.sha256)) for one in places
         ]
@@ -110,12 +110,7 @@ class MemoryLockedJudgement:
         require_conservation(judged)
         self._row.chunks, self._row.duplicates, self._row.sums = chunks, dict(dropped), sums_of(judged)
         self._row.duplicate_lines = {key: self._lines(key) for key in self._listed}
-        newer = [
-            one
-            for one in self._ledger.of_set(SetKey(self.subject.tenant, self.subject.business_date))
-            if one.entity == self._row.entity and one.state == "complete" and one.order > self._row.order
-        ]
-        self._row.state = "superseded" if newer else "complete"
+        self._row.state = "superseded" if self._ledger.is_overtaken(self._row) else "complete"
         return self._row.state
 
     def _winner(self, key: str) -> Spot | None:

@@ -36,8 +36,10 @@ class LockedJudgement(Protocol):
             ConservationBroken: there are not as many rows as the ledger says.
         """
 
-    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
+    async def find_duplicates(self, rule: DuplicateRule, *, at_most: int | None = None) -> list[ChunkPlace] | None:
         """Decide what can be decided from the ledger; returns, in order, the chunks that have still to be read again.
+
+        Where there are more than ``at_most``, so many of them.
 
         None, of a large delivery: commit what was decided and come again.
 
@@ -55,13 +57,13 @@ class LockedJudgement(Protocol):
         """
 
     async def remove_next(self) -> bool:
-        """Remove some of what the rule removes, whole chunks of it, with its counts; True when all is removed.
+        """Remove some of what the rule removes, whole chunks of it, with its counts, and count in the end what is left.
 
-        False: commit what was removed and come again. What could not be settled, because the object is gone, is quarantined;
-        nothing is read again any more.
+        True when all of that is done. False: commit what was done and come again. What could not be settled, because the
+        object is gone, is quarantined; nothing is read again any more.
 
         Raises:
-            ConservationBroken: some of what is to be removed is not there.
+            ConservationBroken: some of what is to be removed is not there, or other rows are left than ought to be.
         """
 
     async def complete(self) -> str:
@@ -103,7 +105,10 @@ class Judgements(Protocol):
         """The delivery in a transaction, or in that of its set; None when it is not to be judged, or not any more."""
 
     async def forget_concluded(self) -> int:
-        """Forget what was kept between steps of deliveries that are not judged any more; returns of how many."""
+        """Forget what was kept between steps of deliveries that are not judged any more; returns of how many.
+
+        One that does not add up keeps it until a newer one has replaced it.
+        """
 
     async def note_waiting(self, delivery_id: int, failure: Mapping[str, Any]) -> None:
         """The judgement needs an object that can't be read now: keep the reason; it is overdue later and comes again."""

@@ -94,7 +94,8 @@ DELETE FROM judgement_slice WHERE delivery_id = $1
 
 -- name: forget_concluded
 -- Of deliveries that were rejected or superseded in between, or judged by a worker of an older version. Steps are kept of a delivery only
--- while it is being judged, and nothing lets it be judged again.
+-- while it is being judged, and nothing lets it be judged again. One that does not add up stays as it is, and may be gone on with once
+-- the message is replayed; where a newer one has replaced it, whatever is found then is history.
 -- Where there is anything there is a slice, a decision or a key; of keys, which may be millions, the index says of which deliveries.
 WITH RECURSIVE of_keys AS (
     SELECT min(delivery_id) AS delivery_id FROM judgement_key
@@ -105,7 +106,14 @@ kept AS (
 concluded AS (
     SELECT delivery_id FROM kept k
     WHERE delivery_id IS NOT NULL
-      AND NOT EXISTS (SELECT FROM delivery d WHERE d.delivery_id = k.delivery_id AND d.state = 'judging')),
+      AND NOT EXISTS (
+          SELECT FROM delivery d
+          WHERE d.delivery_id = k.delivery_id AND d.state = 'judging'
+            AND (d.failure->>'rule' IS DISTINCT FROM 'conservation' OR NOT EXISTS (
+                SELECT FROM delivery newer
+                WHERE (newer.tenant, newer.business_date, newer.entity) = (d.tenant, d.business_date, d.entity)
+                  AND newer.state = 'complete'
+                  AND (newer.last_modified, newer.object_key, newer.delivery_id) > (d.last_modified, d.object_key, d.delivery_id))))),
 slices AS (DELETE FROM judgement_slice WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 copies AS (DELETE FROM judgement_copy WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 keys AS (DELETE FROM judgement_key WHERE delivery_id IN (SELECT delivery_id FROM concluded)),

@@ -31,7 +31,7 @@ DELETE FROM judgement_copy WHERE delivery_id = $1
 -- $2: hashes of the keys that may occur more than once; null for all. Keys are told apart here that have one hash, and of whatever is found
 -- those that occur once are passed over later.
 WITH copy AS (
-    INSERT INTO judgement_copy (delivery_id, chunk_index, natural_key, place, written_by)
+    INSERT INTO judgement_copy (delivery_id, chunk_index, natural_key, row_place, written_by)
     SELECT $1, coalesce(c.chunk_index, -1), r.{key}::text, r.ctid, r.xmin
     FROM {table} r
     LEFT JOIN (SELECT xmin AS written_by, chunk_index FROM chunk WHERE delivery_id = $1) c ON c.written_by = r.xmin
@@ -76,7 +76,7 @@ WHERE delivery_id = $1 AND natural_key = ANY (ARRAY(
 -- Chunks with the first $2 copies of a key that is listed, and those in which only the bytes tell which of several copies wins.
 INSERT INTO judgement_reading (delivery_id, chunk_index, listed_keys)
 SELECT $1, chunk_index, coalesce(array_agg(DISTINCT natural_key) FILTER (WHERE natural_key IS NOT NULL), '{}')
-FROM (SELECT c.chunk_index, c.natural_key, row_number() OVER (PARTITION BY c.natural_key ORDER BY c.chunk_index, c.place) AS nth
+FROM (SELECT c.chunk_index, c.natural_key, row_number() OVER (PARTITION BY c.natural_key ORDER BY c.chunk_index, c.row_place) AS nth
       FROM judgement_copy c JOIN judgement_key k ON k.natural_key = c.natural_key
       WHERE c.delivery_id = $1 AND k.delivery_id = $1 AND k.is_listed
       UNION ALL
@@ -96,7 +96,7 @@ SELECT * FROM judgement_decision WHERE delivery_id = $1
 -- name: chunks_to_read
 SELECT c.chunk_index, c.byte_offset, c.byte_length, c.first_line, c.sha256
 FROM judgement_reading r JOIN chunk c USING (delivery_id, chunk_index)
-WHERE r.delivery_id = $1 AND NOT r.is_read ORDER BY c.chunk_index
+WHERE r.delivery_id = $1 AND NOT r.is_read ORDER BY r.chunk_index LIMIT $2
 
 -- name: listed_in_chunk
 SELECT unnest(listed_keys) AS natural_key FROM judgement_reading WHERE delivery_id = $1 AND chunk_index = $2
@@ -129,7 +129,7 @@ FROM (SELECT chunk_index FROM judgement_copy WHERE delivery_id = $1 AND chunk_in
 -- which is stored anew: nobody knows which row it is, so all of them go. A place alone says which row it is; the rest is asked to be
 -- sure. LIMIT keeps the planner from beginning with all keys.
 WITH going AS MATERIALIZED (
-    SELECT c.place, c.written_by, c.natural_key, c.chunk_index, k.is_listed,
+    SELECT c.row_place AS place, c.written_by, c.natural_key, c.chunk_index, k.is_listed,
            CASE WHEN {winner_chunk} IS NULL THEN 'quarantine' WHEN {winner_chunk} <> c.chunk_index THEN 'duplicate'
                 WHEN {winner_count} = 1 THEN 'keep' WHEN r.is_read AND c.natural_key <> ALL (r.missing_keys) THEN 'settled'
                 ELSE 'quarantine' END AS fate
@@ -170,10 +170,10 @@ WITH there AS (
     FROM {table} r WHERE r.delivery_id = $1 AND r.{key}::text IN (SELECT natural_key FROM judgement_copy WHERE delivery_id = $1)),
 known AS (
     SELECT ctid AS copy, written_by, natural_key,
-           row_number() OVER (PARTITION BY natural_key, written_by::text ORDER BY place) AS nth
+           row_number() OVER (PARTITION BY natural_key, written_by::text ORDER BY row_place) AS nth
     FROM judgement_copy WHERE delivery_id = $1),
 moved AS (
-    UPDATE judgement_copy c SET place = there.place
+    UPDATE judgement_copy c SET row_place = there.place
     FROM known JOIN there ON (there.natural_key, there.nth) = (known.natural_key, known.nth) AND there.written_by = known.written_by
     WHERE c.delivery_id = $1 AND c.ctid = known.copy RETURNING 1)
 SELECT count(*) FROM moved
@@ -214,6 +214,11 @@ WITH counted AS (
 UPDATE judgement_decision
 SET next_chunk = $2, settled_count = settled_count + $3, record_count = $4, sums = $5, first_block = $6, last_block = $7
 WHERE delivery_id = $1
+
+-- name: note_all_settled
+-- What was counted before copies were removed is not asked any more: from now on slices are of what is left.
+WITH slices AS (DELETE FROM judgement_slice WHERE delivery_id = $1)
+UPDATE judgement_decision SET are_copies_settled = true WHERE delivery_id = $1
 
 -- name: add_key
 INSERT INTO duplicate_key (delivery_id, tenant, natural_key, record_count, lines) VALUES ($1, $2, $3, $4, $5)

@@ -67,3 +67,6 @@ UPDATE judgement_slice SET searched_block = $3, copy_count = coalesce(copy_count
 
 -- name: copy_count
 SELECT coalesce(sum(copy_count), 0)::bigint FROM judgement_slice WHERE delivery_id = $1
+
+-- name: forget_slices
+DELETE FROM judgement_slice WHERE delivery_id = $1

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from dataharvest.contracts import DEFAULT, Contract
 from dataharvest.deliveries import SetKey
 from dataharvest.errors import ContractTrouble, ObjectTrouble, Rejected
+from dataharvest.failpoints import failpoint
 from dataharvest.messages import DeliveryJudged, Judgement
 from dataharvest.objects import ObjectStore
 from dataharvest.ports import Deliveries, Judgements, LockedJudgement, Sender
@@ -49,6 +50,7 @@ class Judge:
         """
         try:
             if not await self._judge(message):
+                failpoint("judge.step_taken")
                 await send_judgement(message, judgements=self.judgements, sender=self.sender)
                 return
         except ObjectTrouble as trouble:
@@ -79,7 +81,7 @@ class Judge:
                 return True
             if not await judgement.count_next():
                 return False
-            if await judgement.weigh() and not (await self._judge_duplicates(judgement) and await judgement.remove_next()):
+            if await judgement.weigh() and not (await self._judge_duplicates(judgement) and await _remove_next(judgement)):
                 return False
             state = await judgement.complete()
         logger.info("delivery judged", extra={**_details(message), "state": state})
@@ -89,10 +91,10 @@ class Judge:
         """Take the next step about copies; whether nothing is left to be found out about them."""
         subject = judgement.subject
         contract = await self.contract_of(subject.tenant, subject.contract_version)
-        wanted = await judgement.find_duplicates(contract.duplicate_rule(subject.entity))
+        reading = ReadingAgain(subject, contract, self.objects)
+        wanted = await judgement.find_duplicates(contract.duplicate_rule(subject.entity), at_most=reading.most_chunks)
         if wanted is None:
             return False
-        reading = ReadingAgain(subject, contract, self.objects)
         read = 0
         try:
             async with aclosing(reading.chunks(reading.in_one_step(wanted))) as chunks:
@@ -109,7 +111,14 @@ class Judge:
             details = {"delivery_id": subject.delivery_id, "code": trouble.code}
             logger.warning("source removed, duplicates without lines", extra=details)
             return True
-        return read == len(wanted) and not reading.has_read_much
+        return read == len(wanted) != reading.most_chunks and not reading.has_read_much
+
+
+async def _remove_next(judgement: LockedJudgement) -> bool:
+    is_done = await judgement.remove_next()
+    if not is_done:
+        failpoint("judge.removed")
+    return is_done
 
 
 async def send_unsent_judgements(key: SetKey, *, judgements: Judgements, sender: Sender) -> None:

@@ -23,6 +23,8 @@ STEP_BYTES = 8 << 20
 """Of chunks that are read again before others are served."""
 STEP_COPIES = 50_000
 """That are found in such chunks: where they are many they take longer than the reading."""
+STEP_CHUNKS = 1_000
+"""More are not even looked up, however many have to be read."""
 _MAX_CONTENT_BYTES = 1 << 62
 """The content was read before and was not too long."""
 
@@ -37,6 +39,11 @@ class ReadingAgain:
     _header: Header | None = None
     _byte_count: int = 0
     _copy_count: int = 0
+
+    @property
+    def most_chunks(self) -> int | None:
+        """How many chunks one step may read; None for all, where the content has to be decoded from its start."""
+        return STEP_CHUNKS if self._is_plain else None
 
     @property
     def has_read_much(self) -> bool:

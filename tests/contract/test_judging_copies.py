@@ -19,6 +19,7 @@ from dataharvest.rules.tiling import ConservationBroken
 from tests.contract.ledgers import Ledger
 from tests.contract.test_judgement import RULES, Site, cut_at, expected
 from tests.contract.test_judging_slices import (
+    KEPT,
     ROW_COUNT,
     content_of,
     database_of,
@@ -111,7 +112,7 @@ async def fail_in_it(site: Site, delivery_id: int) -> None:
 
 
 async def seen(site: Site, delivery_id: int) -> list[Any]:
-    """What others see of a delivery."""
+    """What others see of a delivery, and last what is kept of its steps."""
     database = database_of(site)
     return [
         await database.rows("SELECT * FROM chunk WHERE delivery_id = $1 ORDER BY chunk_index", delivery_id),
@@ -119,12 +120,13 @@ async def seen(site: Site, delivery_id: int) -> list[Any]:
         await database.rows("SELECT * FROM quarantine WHERE delivery_id = $1 ORDER BY chunk_index, position", delivery_id),
         await database.rows("SELECT * FROM duplicate_key WHERE delivery_id = $1 ORDER BY natural_key", delivery_id),
         await database.rows("SELECT * FROM delivery WHERE delivery_id = $1", delivery_id),
+        [await database.rows(f"SELECT ctid, * FROM {one} WHERE delivery_id = $1 ORDER BY ctid", delivery_id) for one in KEPT],
     ]
 
 
 async def nothing_is_lost(site: Site, delivery_id: int) -> None:
     """Each row and each entry is counted in the ledger, between whatever steps."""
-    chunks, rows, entries, keys, [delivery] = await seen(site, delivery_id)
+    chunks, rows, entries, keys, [delivery], _ = await seen(site, delivery_id)
     for name in ("record_count", "persisted_count", "quarantined_count", "duplicate_count"):
         assert sum(one[name] for one in chunks) == delivery[name]
     assert delivery["persisted_count"] == len(rows)
@@ -231,7 +233,7 @@ async def test_whatever_comes_before_it_is_decided_the_verdict_is_that_of_one_pa
 
 async def has_begun_to_remove(site: Site, delivery_id: int) -> bool:
     """Whether some copies are removed, and not all."""
-    begun = "SELECT FROM judgement_decision WHERE delivery_id = $1 AND next_chunk IS NOT NULL"
+    begun = "SELECT FROM judgement_decision WHERE delivery_id = $1 AND next_chunk IS NOT NULL AND NOT are_copies_settled"
     return bool(await database_of(site).rows(begun, delivery_id))
 
 
@@ -275,18 +277,48 @@ async def test_a_delivery_that_ends_while_its_copies_are_removed_leaves_nothing(
 
 
 @pytest.mark.parametrize("rule", RULES)
-async def test_workers_with_slices_of_other_sizes_that_take_turns_come_to_one_verdict(site: Site, rule: DuplicateRule) -> None:
+async def test_workers_one_of_which_takes_slices_and_the_other_all_at_once_come_to_one_verdict(
+    site: Site, rule: DuplicateRule
+) -> None:
     site.contract, keys = Contract(duplicates=rule), keys_with_copies(1)
     at_once = await judged_at_once(site, keys)
     delivery_id = await load(site, keys, number=1)
-    both = site.judge.judgements, PostgresJudgements(database_of(site).database)
-    for turn in range(400):
-        site.judge.judgements = both[turn % 2]
+    await take_turns(site, delivery_id, PostgresJudgements(database_of(site).database))
+    await is_judged_as_at_once(site, delivery_id, at_once)
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("slice_rows", [40, 200])
+async def test_workers_with_slices_of_other_sizes_that_take_turns_search_and_remove_together(
+    site: Site, rule: DuplicateRule, slice_rows: int
+) -> None:
+    keys, at_once = await copies_among_others(site, rule)
+    delivery_id = await load(site, keys, number=1)
+    phases = await take_turns(site, delivery_id, PostgresJudgements(database_of(site).database, slice_rows=slice_rows))
+    for phase in ("counting", "searching", "deciding", "removing", "counting again"):
+        assert {turn for turn, one in phases if one == phase} == {0, 1}, phase
+    await is_judged_as_at_once(site, delivery_id, at_once)
+
+
+PHASE = """
+SELECT CASE WHEN d.are_copies_settled THEN 'counting again' WHEN d.next_chunk IS NOT NULL THEN 'removing'
+            WHEN d.delivery_id IS NOT NULL THEN 'deciding'
+            WHEN EXISTS (SELECT FROM judgement_key WHERE delivery_id = $1) THEN 'searching' ELSE 'counting' END
+FROM (SELECT) nothing LEFT JOIN judgement_decision d ON delivery_id = $1
+"""
+
+
+async def take_turns(site: Site, delivery_id: int, other: Judgements) -> list[tuple[int, str]]:
+    """Judge by two workers, one step each; whose turn it was in what phase."""
+    both, phases = (site.judge.judgements, other), list[tuple[int, str]]()
+    while await site.ledger.judgements.is_going_on(delivery_id):
+        turn = len(phases) % 2
+        [[phase]] = await database_of(site).rows(PHASE, delivery_id)
+        phases.append((turn, phase))
+        assert len(phases) < 400
+        site.judge.judgements = both[turn]
         await site.judge.judge(message_of(delivery_id))
-        if not await site.ledger.judgements.is_going_on(delivery_id):
-            break
-    assert await verdict(site, delivery_id, number=1) == at_once
-    assert await database_of(site).kept(delivery_id) == 0
+    return phases
 
 
 async def judged_at_once(site: Site, keys: Sequence[str]) -> str:
@@ -314,13 +346,18 @@ async def test_copies_judged_in_steps_are_what_the_file_says(site: Site, rule: D
     assert sum(float(row.split()[1]) for row in rows) == float(found.sums["amount"])
 
 
-@pytest.mark.parametrize(("step_bytes", "step_copies"), [(1, 50_000), (200, 1)], ids=["by bytes", "by copies"])
+@pytest.mark.parametrize(
+    ("step_bytes", "step_copies", "step_chunks"),
+    [(1, 50_000, 1_000), (200, 1, 1_000), (200, 50_000, 1)],
+    ids=["by bytes", "by copies", "by chunks"],
+)
 async def test_a_small_delivery_with_many_chunks_to_read_is_judged_in_steps_as_well(
-    ledger: Ledger, step_bytes: int, step_copies: int, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, step_bytes: int, step_copies: int, step_chunks: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut_at(monkeypatch, 60)
     monkeypatch.setattr("dataharvest.stages.read_again.STEP_BYTES", step_bytes)
     monkeypatch.setattr("dataharvest.stages.read_again.STEP_COPIES", step_copies)
+    monkeypatch.setattr("dataharvest.stages.read_again.STEP_CHUNKS", step_chunks)
     site, keys = Site(ledger), [f"key{number}" for number in range(12)] * 2
     site.contract = Contract(duplicates="last_wins")
     delivery_id = await site.load(content_of(keys))
@@ -361,7 +398,7 @@ async def gone(source: ObjectVersion, *, start: int = 0, part_bytes: int = 0) ->
 async def test_rows_that_are_missing_where_copies_were_found_hold_the_set_up(site: Site) -> None:
     delivery_id = await site.load(content_of(keys_with_copies(3)))
     await until_a_chunk_is_read_again(site, delivery_id)
-    await database_of(site).run("DELETE FROM row_transactions WHERE ctid = (SELECT min(place) FROM judgement_copy)")
+    await database_of(site).run("DELETE FROM row_transactions WHERE ctid = (SELECT min(row_place) FROM judgement_copy)")
     await steps(site, delivery_id)
     assert (await site.outcome(delivery_id)).state == "judging"
     await breaks(site, delivery_id, match="rows are there")

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -14,7 +15,9 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
 from aiokafka.errors import KafkaError
 
+from dataharvest.failpoints import VARIABLE
 from dataharvest.faust_repairs import EXIT_BUG
+from tests.faults.load import LoadedSet, apply_contract, copies_of
 from tests.kills.rounds import Round, Script, play, under_load
 from tests.kills.sets import make_set
 from tests.kills.witness import GROUP
@@ -84,6 +87,26 @@ async def test_killed_workers_lose_and_double_nothing(made: World) -> None:
     one = await play_one(made, "kills", under_load(workers=2, kills=2), sets=4)
 
     assert one.hits >= 0.9 * one.planned
+
+
+async def test_workers_killed_while_copies_are_removed_in_steps_lose_and_double_nothing(made: World) -> None:
+    """One ends with a removal not committed, one with it committed and nothing sent, and one in the next step; one is left."""
+    chance = random.Random(f"{SEED} copies")
+    plain = make_set("copies-00", seed=f"{SEED} copies", file_bytes=36 * 1_000)
+    one = LoadedSet(plain.tenant, plain.rows, copies=copies_of(plain.rows["transactions"], chance, count=1_500))
+    places = [("judge.removed", 2), ("judge.step_taken", 1), ("judge.removed", 1), ("judge.step_taken", 2)]
+    await apply_contract(one, run=made.run)
+    ends: list[int | None] = []
+
+    async def script(_: Round) -> None:
+        for place, turn in places:
+            victim = made.crew.start(DATAHARVEST_JUDGEMENT_SLICE_ROWS="10000", **{VARIABLE: f"{place}=kill@{turn}"})
+            ends.append(await victim.ended(within_s=WAIT_S))
+
+    round_ = Round("copies", made, [one], chance)
+    print(await play(round_, script))
+    assert ends == [-signal.SIGKILL] * len(places)
+    assert made.witness.violations.all() + made.crew.unexpected_ends() == []
 
 
 async def test_a_worker_that_is_asked_to_end_under_load_loses_nothing(made: World) -> None:

@@ -11,6 +11,7 @@ from tests.kills.sets import COLUMNS, FileSet, Row, make_set
 ROW_BYTES = 36
 """Of a transaction, about: how the small sets' size is given."""
 SHARES = (0.2, 0.3, 0.5)
+FEW_COPIES = 4
 _TRANSACTIONS = "transactions"
 _BROKEN = (
     b"x1,%s,NaN-1,NaN,FEE",
@@ -68,29 +69,35 @@ def canary(tenant: str) -> str:
     return f"canary-{tenant}"
 
 
-def make_load(name: str, *, seed: str, row_count: int) -> list[LoadedSet]:
-    """Three sets of together about so many records; tenants are named after the load."""
-    return list(_sets(name, seed, [int(share * row_count) for share in SHARES]))
+def make_load(name: str, *, seed: str, row_count: int, copy_count: int = FEW_COPIES) -> list[LoadedSet]:
+    """Three sets of together about so many records, and one with so many copies; tenants are named after the load."""
+    return list(_sets(name, seed, [int(share * row_count) for share in SHARES], copy_count=copy_count))
 
 
-def _sets(name: str, seed: str, sizes: Sequence[int]) -> Iterator[LoadedSet]:
+def _sets(name: str, seed: str, sizes: Sequence[int], *, copy_count: int) -> Iterator[LoadedSet]:
     for letter, size in zip("abc", sizes, strict=True):
         tenant = f"{name}-{letter}"
         made = make_set(tenant, seed=f"{seed} {tenant}", file_bytes=max(20, size - 120) * ROW_BYTES)
         rows = {**made.rows, "clients": _marked(made, "clients", 2), "portfolios": _marked(made, "portfolios", 4)}
         one = LoadedSet(tenant, rows)
-        yield _blemished(one, random.Random(f"{seed} {tenant} blemishes")) if letter == "b" else one
+        chance = random.Random(f"{seed} {tenant} blemishes")
+        yield _blemished(one, chance, copy_count=copy_count) if letter == "b" else one
 
 
 def _marked(made: FileSet, entity: str, place: int) -> tuple[Row, ...]:
     return tuple((*row[:place], canary(made.tenant), *row[place + 1 :]) for row in made.rows[entity])
 
 
-def _blemished(one: LoadedSet, chance: random.Random) -> LoadedSet:
+def _blemished(one: LoadedSet, chance: random.Random, *, copy_count: int) -> LoadedSet:
     rows = one.rows[_TRANSACTIONS]
     broken = tuple(pattern % rows[0][1].encode() for pattern in _BROKEN)
-    copies = tuple((*row[:3], "0.07", row[4]) for row in chance.sample(rows, min(4, len(rows))))
-    return replace(one, broken=broken, copies=copies)
+    return replace(one, broken=broken, copies=copies_of(rows, chance, count=copy_count))
+
+
+def copies_of(rows: Sequence[Row], chance: random.Random, *, count: int) -> tuple[Row, ...]:
+    """Copies of some transactions, of another amount; of one several where they are more than the transactions."""
+    copied = chance.sample(rows, count) if count <= len(rows) else chance.choices(rows, k=count)
+    return tuple((*row[:3], "0.07", row[4]) for row in copied)
 
 
 async def apply_contract(one: LoadedSet, *, run: Callable[..., Awaitable[str]]) -> None:

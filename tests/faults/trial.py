@@ -11,7 +11,7 @@ from dataharvest.errors import Unavailable
 from dataharvest.harvest.workers import member_count
 from tests.faults.health import complaints_about, holdings
 from tests.faults.journal import Fault, Journal
-from tests.faults.load import LoadedSet, apply_contract, make_load
+from tests.faults.load import FEW_COPIES, LoadedSet, apply_contract, make_load
 from tests.faults.pulse import Pulse
 from tests.faults.reader import Reader
 from tests.faults.site import Site
@@ -30,6 +30,8 @@ SETTINGS = {
     "DATAHARVEST_CHUNK_BYTES": "512",
     "DATAHARVEST_CORRECTION_SETTLE_S": "1",
     "DATAHARVEST_SESSION_TIMEOUT_S": "3",
+    # The fewest: a file with hundreds of copies is judged in steps.
+    "DATAHARVEST_JUDGEMENT_SLICE_ROWS": "10000",
     # So long that a worker which hangs at its work is seen first; but one that was asked to end does so, as anywhere.
     "DATAHARVEST_WATCHDOG_S": "900",
 }
@@ -55,10 +57,10 @@ class Trial(Round):
     _fed: int = 0
     _told: set[str] = field(default_factory=set)
 
-    async def feed(self, row_count: int) -> list[LoadedSet]:
+    async def feed(self, row_count: int, *, copy_count: int = FEW_COPIES) -> list[LoadedSet]:
         """Upload another load of three tenants; from now on progress is measured by it."""
         self._fed += 1
-        load = make_load(f"{self.name}-{self._fed}", seed=f"{self.seed}", row_count=row_count)
+        load = make_load(f"{self.name}-{self._fed}", seed=f"{self.seed}", row_count=row_count, copy_count=copy_count)
         await self.take(load)
         await self.world.upload(load)
         return load

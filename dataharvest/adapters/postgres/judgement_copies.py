@@ -120,10 +120,10 @@ class Copies:
         self._run.rule = row["rule"]
         return Decision.of(row)
 
-    async def to_read(self) -> list[ChunkPlace]:
-        """The chunks that have still to be read again, in order."""
+    async def to_read(self, at_most: int | None) -> list[ChunkPlace]:
+        """The first of the chunks that have still to be read again, in order; all, if None is the most."""
         await self._run.set("any_plan", "by_place")
-        return [ChunkPlace(*row) for row in await self._run.fetch("chunks_to_read")]
+        return [ChunkPlace(*row) for row in await self._run.fetch("chunks_to_read", at_most)]
 
     async def keys_in(self, index: int) -> set[str]:
         """Natural keys to look for in a chunk that has to be read again."""

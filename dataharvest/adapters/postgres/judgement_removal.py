@@ -51,7 +51,7 @@ class CopyRemoval:
         self._at_once = at_once
 
     async def remove_next(self, decision: Decision) -> tuple[Decision, bool]:
-        """Settle the copies in the next chunks; how far it has come then, and whether nothing is left to be done.
+        """Settle the copies in the next chunks; how far it has come then, and whether all are settled.
 
         Raises:
             ConservationBroken: some of the copies are not there.
@@ -71,8 +71,11 @@ class CopyRemoval:
         counts = [sum(one[name] for one in removed["chunks"]) for name in ("quarantined", "dropped")]
         kept = left.count, left.sums, *left.blocks
         await self._run.execute("note_settled", stop + 1, removed["settled_count"], *kept, *counts)
-        done = replace(decision, next_chunk=stop + 1, settled_count=settled, left=left)
-        return done, last is None and await self._run.fetchval("forget_keys", 2 * self._at_once) < 2 * self._at_once
+        is_done = last is None and await self._run.fetchval("forget_keys", 2 * self._at_once) < 2 * self._at_once
+        if is_done:
+            await self._run.execute("note_all_settled")
+        done = replace(decision, next_chunk=stop + 1, settled_count=settled, left=left, are_copies_settled=is_done)
+        return done, is_done
 
     async def conclude(self, decision: Decision) -> None:
         """Say which keys occurred more than once, once all is removed.

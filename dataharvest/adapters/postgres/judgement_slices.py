@@ -6,6 +6,7 @@ from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.judgement_copies import Copies
+from dataharvest.adapters.postgres.judgement_decision import Counted
 from dataharvest.adapters.postgres.judgement_suspects import PART_COUNT, SlicedSuspects
 from dataharvest.adapters.postgres.key_hashes import KeyHashing
 from dataharvest.adapters.postgres.sums import slice_query
@@ -16,6 +17,7 @@ from dataharvest.sql import queries
 logger = logging.getLogger(__name__)
 
 _SQL = queries("judgement_slices") | {"forget": queries("judgement")["forget"]}
+_NO_HASH = "NULL::bigint"
 _LAYOUT = "(pg_relation_filenode('{table}') || ' since ' || pg_postmaster_start_time())"
 ROWS_PER_SLICE = 1_000_000
 _ROWS_PER_BLOCK = 100
@@ -45,7 +47,7 @@ class Slices:
         self._connection = connection
         self._entity = entity
         self._delivery_id = delivery_id
-        self._hashing = hashing
+        self._hash = hashing.of(entity)
         self._slice_rows = slice_rows
         self._expected = expected
         self._suspects = SlicedSuspects(connection, delivery_id, hashing=hashing)
@@ -55,18 +57,32 @@ class Slices:
 
     async def count_next(self) -> bool:
         """Count what comes after the last slice, or look for copies in one; whether all is done that takes no rule."""
+        # Copies that were found before a crash of the server are still there, slices are not: all begins anew.
+        if not await self._count_on(self._expected, last_block=-1, forget="forget"):
+            return False
+        return not self.are_whole or await self._suspects.look_on() and await self._search_next()
+
+    async def recount_next(self, left: Counted) -> bool:
+        """Count some more of what is ``left`` of the rows, once copies were removed; whether all are counted."""
+        self._hash = _NO_HASH
+        _, last_block = left.blocks
+        # A row too many may lie behind as many as there ought to be: as far as there were any all are counted.
+        return await self._count_on(left.count, last_block=-1 if last_block is None else last_block, forget="forget_slices")
+
+    async def _count_on(self, expected: int, *, last_block: int, forget: str) -> bool:
+        """Count what comes after the last slice; True, at once, when nothing does."""
         await self._connection.execute(self._query("lock_table"))
-        progress = await self._progress()
+        progress = await self._progress(forget)
         start = progress["stop_block"]
         if start is None:
             start = await self._first_block()
-        if progress["record_count"] >= self._expected or start >= progress["block_count"]:
-            self.are_whole = progress["record_count"] == self._expected
-            return not self.are_whole or await self._suspects.look_on() and await self._search_next()
+        missing = expected - progress["record_count"]
+        if (missing <= 0 and start > last_block) or start >= progress["block_count"]:
+            self.are_whole = missing == 0
+            return True
         await self._connection.execute(self._query("by_index"))
         await self._connection.execute(self._query("by_place"))
-        missing = self._expected - progress["record_count"]
-        await self._count_from(start, end=progress["block_count"], enough=min(missing, self._slice_rows // 2))
+        await self._count_from(start, end=progress["block_count"], enough=min(max(0, missing), self._slice_rows // 2))
         return False
 
     async def merged(self) -> Any | None:
@@ -113,14 +129,13 @@ class Slices:
         await self._connection.execute(_SQL["note_searched"], self._delivery_id, one["first_block"], stop, count)
         return count
 
-    async def _progress(self) -> Any:
+    async def _progress(self, forget: str) -> Any:
         progress: Any = await self._connection.fetchrow(self._query("progress"), self._delivery_id)
         if progress["is_as_it_was"] and progress["stop_block"] is not None:
             return progress
         if not progress["is_as_it_was"]:
             logger.warning("rows may have moved between slices, counted anew", extra={"delivery_id": self._delivery_id})
-        # Copies that were found before a crash of the server are still there, slices are not.
-        await self._connection.execute(_SQL["forget"], self._delivery_id)
+        await self._connection.execute(_SQL[forget], self._delivery_id)
         return await self._connection.fetchrow(self._query("progress"), self._delivery_id)
 
     async def _first_block(self) -> int:
@@ -151,7 +166,7 @@ class Slices:
         await self._count(first, first + block_count)
 
     async def _count(self, start: int, stop: int) -> int:
-        query = slice_query(self._entity, key_hash=self._hashing.of(self._entity))
+        query = slice_query(self._entity, key_hash=self._hash)
         row: Any = await self._connection.fetchrow(query, self._delivery_id, (start, 0), (stop, 0))
         places = row["first_place"], row["last_place"]
         blocks = [None if place is None else place[0] for place in places]

@@ -7,6 +7,7 @@ from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.delivery_rows import source_of
 from dataharvest.adapters.postgres.judgement_copies import Copies, CopyQueries
 from dataharvest.adapters.postgres.judgement_decision import Counted, Decision
+from dataharvest.adapters.postgres.judgement_recount import Recount
 from dataharvest.adapters.postgres.judgement_removal import CopyRemoval
 from dataharvest.adapters.postgres.judgement_slices import Slices
 from dataharvest.adapters.postgres.key_hashes import KeyHashing, Suspects, stored_suspects, suspects_in
@@ -49,6 +50,7 @@ class LockedJudgement:
         self._most_copies = slice_rows // 40
         """That are found in the step that counts: it may remove them as well."""
         self._removal = CopyRemoval(self._run, row["tenant"], at_once=slice_rows // 20)
+        self._recount = Recount(self._run, self._slices, is_sliced=row["persisted_count"] > slice_rows)
         self._suspects: Suspects = []
         """Of a delivery that is counted at once."""
         self._decision: Decision | None = None
@@ -81,8 +83,7 @@ class LockedJudgement:
             self._counted = self._decision.left
             return True
         if self._is_sliced and (found := await self._slices.merged()) is not None:
-            blocks = found["first_block"], found["last_block"]
-            self._counted = Counted(count=found["count"], sums=found["sums"], blocks=blocks)
+            self._counted = Counted.in_slices(found)
             return bool(found["suspect_count"])
         await self._weigh_at_once()
         return self._suspects != []
@@ -101,17 +102,16 @@ class LockedJudgement:
 
     def _take_in(self, found: Any, *, expected: int) -> None:
         _require(found["count"], expected=expected)
-        blocks = _block_of(found["first_place"]), _block_of(found["last_place"])
-        self._counted = Counted(count=found["count"], sums=found["sums"], blocks=blocks)
+        self._counted = Counted.at_once(found)
 
-    async def find_duplicates(self, rule: DuplicateRule) -> list[ChunkPlace] | None:
+    async def find_duplicates(self, rule: DuplicateRule, *, at_most: int | None = None) -> list[ChunkPlace] | None:
         """See the port."""
         if self._decision is not None and not self._decision.are_readings_known:
             await self._copies.add_readings()
             return None
         if self._decision is not None:
             # Once the removal has begun nothing is found out any more, whatever could not be.
-            return [] if self._decision.next_chunk is not None else await self._copies.to_read()
+            return [] if self._decision.next_chunk is not None else await self._copies.to_read(at_most)
         if self._is_sliced and self._slices.are_whole:
             if await self._slices.are_copies_whole():
                 await self._decide(rule)
@@ -123,7 +123,7 @@ class LockedJudgement:
         await self._copies.find_at_once(self._suspects)
         await self._decide(rule)
         await self._copies.add_readings()
-        return await self._copies.to_read()
+        return await self._copies.to_read(at_most)
 
     @property
     def _has_many_copies(self) -> bool:
@@ -146,15 +146,23 @@ class LockedJudgement:
     async def remove_next(self) -> bool:
         """See the port."""
         assert self._decision is not None, "duplicates are found before they are removed"
-        self._decision, is_done = await self._removal.remove_next(self._decision)
-        return is_done
+        if not self._decision.are_copies_settled:
+            self._decision, is_done = await self._removal.remove_next(self._decision)
+            if not is_done:
+                return False
+        found = await self._recount.count_next(self._decision.left)
+        if found is None:
+            return False
+        self._counted = found
+        return True
 
     async def complete(self) -> str:
         """See the port."""
         if self._decision is not None:
             await self._removal.conclude(self._decision)
-            self._counted = self._decision.left
         if not self._is_set_locked:
+            # Others ask for the set before the delivery, and would wait for it as long as a step takes, with the set locked. Who
+            # waits for the other in a circle, as one that rejects this delivery, is ended by PostgreSQL and comes again.
             await self._connection.fetchval(_SQL["lock_set"], self.subject.tenant, self.subject.business_date)
         if self._decision is None:
             # Nothing has changed since the judgement was begun with these.
@@ -176,7 +184,3 @@ class LockedJudgement:
 def _require(count: int, *, expected: int) -> None:
     if count != expected:
         raise ConservationBroken(f"{count} rows are there, {expected} in the ledger")
-
-
-def _block_of(place: tuple[int, int] | None) -> int | None:
-    return None if place is None else place[0]

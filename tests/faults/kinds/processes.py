@@ -13,6 +13,7 @@ import psutil
 from dataharvest.failpoints import ARMED_BY, FAILPOINTS, VARIABLE
 from tests.faults.journal import Fault
 from tests.faults.kinds.model import Kind, Scale, times
+from tests.faults.load import FEW_COPIES
 from tests.faults.trial import Trial
 from tests.kills.workers import Worker
 from tests.kills.world import NotInTime, eventually
@@ -20,10 +21,12 @@ from tests.kills.world import NotInTime, eventually
 HIT_S = 60.0
 SWEEPING = {"DATAHARVEST_SWEEP_INTERVAL_S": "5"}
 """What a frozen worker holds is found by those who wait for it in vain, or by the sweep."""
-_MOST = {"register": 8, "split.chunk_sent": 20, "persist": 25, "fold.table_changed": 25}
+_MOST = {"register": 8, "split.chunk_sent": 20, "persist": 25, "fold.table_changed": 25, "judge.removed": 1}
 """At which time a place kills, at most; the others are reached a few times per load."""
 _ROWS = 1_200
 """Records of the load that a worker meets which is killed at a named place."""
+_COPIES = {"judge.removed": 800, "judge.step_taken": 800}
+"""Where a file has to be judged in steps, and its copies to be removed in some."""
 _BUSY_SHARE = 5
 """A load that is uploaded in the middle of a kind is this part of a whole one."""
 _LOADS_TO_FREEZE = 3
@@ -42,7 +45,7 @@ async def at_failpoints(trial: Trial, count: int, scale: Scale) -> None:
         [victim] = await trial.staff(1, **settings[number])
         async with trial.fault("F1", f"SIGKILL at {name}, time {turn}: {FAILPOINTS[name]}") as entry:
             Path(settings[number][ARMED_BY]).touch()
-            await trial.feed(_ROWS)
+            await trial.feed(_ROWS, copy_count=_COPIES.get(name, FEW_COPIES))
             entry.has_happened = await victim.ended(within_s=HIT_S) == -signal.SIGKILL
             entry.did = "" if entry.has_happened else "never came there"
             await trial.staff(1, **(settings[number + 1] if number + 1 < count else {}))
