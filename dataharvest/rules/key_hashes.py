@@ -53,7 +53,9 @@ def repeated_count(hashes: Hashes) -> int:
 def thinned(hashes: Hashes) -> Hashes:
     """At most two of each: more say nothing more about whether it occurs more than once. The array is sorted."""
     hashes.sort()
-    return np.concatenate([hashes[:2], hashes[2:][hashes[2:] != hashes[:-2]]])
+    is_third = hashes[2:] == hashes[:-2]
+    # Hardly ever is there any, and a million hashes need not be there twice.
+    return np.concatenate([hashes[:2], hashes[2:][~is_third]]) if is_third.any() else hashes
 
 
 def repeated_in(pieces: Sequence[Hashes]) -> list[Hashes]:
@@ -93,9 +95,9 @@ def part_groups(counts: Sequence[int], *, most: int) -> list[tuple[int, int]]:
     return [*groups, (start, len(counts))]
 
 
-def stored(hashes: Hashes) -> bytes:
-    """Hashes as they are stored; ``stored_hashes`` gives them back."""
-    return hashes.astype("<i8", copy=False).tobytes()
+def stored(hashes: Hashes) -> memoryview:
+    """Hashes as they are stored, not copied where they are so already; ``stored_hashes`` gives them back."""
+    return np.ascontiguousarray(hashes, dtype="<i8").view(np.uint8).data
 
 
 def stored_hashes(pieces: Sequence[bytes]) -> Hashes:

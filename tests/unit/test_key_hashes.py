@@ -76,7 +76,7 @@ def test_those_that_occur_twice_are_found_part_by_part_in_whatever_slices(
     groups = part_groups(counts, most=most)
     found = []
     for start, stop in groups:
-        pieces = [stored(one)[8 * place[start] : 8 * place[stop]] for one, place in zip(arrays, places, strict=True)]
+        pieces = [bytes(stored(one))[8 * place[start] : 8 * place[stop]] for one, place in zip(arrays, places, strict=True)]
         assert sum(map(len, pieces)) <= 8 * most or stop == start + 1
         found += repeated(stored_hashes(pieces)).tolist()
     assert found == twice([one for hashes in slices for one in hashes])

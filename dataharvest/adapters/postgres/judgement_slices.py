@@ -11,7 +11,7 @@ from dataharvest.adapters.postgres.judgement_suspects import PART_COUNT, SlicedS
 from dataharvest.adapters.postgres.key_hashes import KeyHashing
 from dataharvest.adapters.postgres.sums import slice_query
 from dataharvest.entities import Entity
-from dataharvest.rules.key_hashes import cuts, hashes_in, stored, thinned
+from dataharvest.rules.key_hashes import Hashes, cuts, hashes_in, stored, thinned
 from dataharvest.sql import queries
 
 logger = logging.getLogger(__name__)
@@ -170,18 +170,19 @@ class Slices:
         row: Any = await self._connection.fetchrow(query, self._delivery_id, (start, 0), (stop, 0))
         places = row["first_place"], row["last_place"]
         blocks = [None if place is None else place[0] for place in places]
-        *hashes, surplus = await asyncio.to_thread(_cut, row["hashes"] or b"")
-        counted = row["count"], row["sums"], *blocks, *hashes, surplus
+        count, sums, hashes = row["count"], row["sums"], hashes_in(row["hashes"] or b"")
+        # A slice has 8 MB of them: none of it need be there twice while they are sorted and sent back.
+        del row
+        counted = count, sums, *blocks, *await asyncio.to_thread(_cut, hashes)
         await self._connection.execute(self._query("keep"), self._delivery_id, start, stop, *counted)
-        return int(row["count"])
+        return int(count)
 
     def _query(self, name: str) -> str:
         return _SQL[name].replace("{layout}", _LAYOUT).replace("{table}", self._entity.table)
 
 
-def _cut(aggregate: bytes) -> tuple[bytes, list[int], int]:
+def _cut(everything: Hashes) -> tuple[memoryview, list[int], int]:
     """Hashes as they are stored, where they are cut, and how many equal ones were left out."""
-    everything = hashes_in(aggregate)
     hashes = thinned(everything)
     places = cuts(hashes, part_count=PART_COUNT)
     return stored(hashes), places, len(everything) - len(hashes)

@@ -65,6 +65,7 @@ class SlicedSuspects:
         for start, stop in groups:
             pieces = await self._connection.fetch(_SQL["hashes"], self._delivery_id, start, stop)
             hashes = [stored_hashes([piece[0]]) for piece in pieces]
+            del pieces
             for first_block, one in zip(slices, await asyncio.to_thread(repeated_in, hashes), strict=True):
                 if len(one):
                     found.setdefault(first_block, []).append(one)
@@ -74,6 +75,6 @@ class SlicedSuspects:
                 break
         return done, [self._kept(first_block, np.concatenate(pieces)) for first_block, pieces in found.items()]
 
-    def _kept(self, first_block: int, hashes: Hashes) -> tuple[int, int, bytes, int]:
+    def _kept(self, first_block: int, hashes: Hashes) -> tuple[int, int, memoryview, int]:
         # Parts follow each other by value, so all are in order.
         return self._delivery_id, first_block, stored(distinct(hashes)), len(hashes)
