@@ -55,8 +55,8 @@ class SlicedSuspects:
         if done == PART_COUNT:
             return []
         counts = np.diff(np.array([row["cuts"] for row in rows], dtype=np.int64)).sum(axis=0)
-        most = max(self._hashing.at_once, 2 * int(counts.sum()) // PART_COUNT)
-        return [(start + done, stop + done) for start, stop in part_groups(counts[done:].tolist(), most=most)]
+        groups = part_groups(counts[done:].tolist(), most=self._hashing.at_once)
+        return [(start + done, stop + done) for start, stop in groups]
 
     async def _merge(self, groups: Sequence[tuple[int, int]], slices: Sequence[int]) -> tuple[int, list[Any]]:
         """Up to which part all was looked at, and what was found in each slice, as it is kept."""
