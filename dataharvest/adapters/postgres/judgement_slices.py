@@ -17,7 +17,6 @@ from dataharvest.sql import queries
 logger = logging.getLogger(__name__)
 
 _SQL = queries("judgement_slices") | {"forget": queries("judgement")["forget"]}
-_NO_HASH = "NULL::bigint"
 _LAYOUT = "(pg_relation_filenode('{table}') || ' since ' || pg_postmaster_start_time())"
 ROWS_PER_SLICE = 1_000_000
 _ROWS_PER_BLOCK = 100
@@ -47,7 +46,8 @@ class Slices:
         self._connection = connection
         self._entity = entity
         self._delivery_id = delivery_id
-        self._hash = hashing.of(entity)
+        self._hash: str | None = hashing.of(entity)
+        """None where keys don't matter."""
         self._slice_rows = slice_rows
         self._expected = expected
         self._suspects = SlicedSuspects(connection, delivery_id, hashing=hashing)
@@ -64,7 +64,7 @@ class Slices:
 
     async def recount_next(self, left: Counted) -> bool:
         """Count some more of what is ``left`` of the rows, once copies were removed; whether all are counted."""
-        self._hash = _NO_HASH
+        self._hash = None
         _, last_block = left.blocks
         # A row too many may lie behind as many as there ought to be: as far as there were any all are counted.
         return await self._count_on(left.count, last_block=-1 if last_block is None else last_block, forget="forget_slices")
@@ -170,7 +170,7 @@ class Slices:
         row: Any = await self._connection.fetchrow(query, self._delivery_id, (start, 0), (stop, 0))
         places = row["first_place"], row["last_place"]
         blocks = [None if place is None else place[0] for place in places]
-        *hashes, surplus = await asyncio.to_thread(_cut, row["hashes"] or b"")
+        *hashes, surplus = await asyncio.to_thread(_cut, row.get("hashes") or b"")
         counted = row["count"], row["sums"], *blocks, *hashes, surplus
         await self._connection.execute(self._query("keep"), self._delivery_id, start, stop, *counted)
         return int(row["count"])

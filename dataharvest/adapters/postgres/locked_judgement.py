@@ -157,8 +157,8 @@ class LockedJudgement:
         if self._decision is not None:
             await self._removal.conclude(self._decision)
         key = SetKey(self.subject.tenant, self.subject.business_date)
-        # Others ask for the set before the delivery, and would wait for it as long as a step takes, with the set locked. Who waits for
-        # the other in a circle, as one that rejects this delivery, is ended by PostgreSQL and comes again.
+        # Others, as who rejects a delivery, ask for the set first. Here it would then be locked as long as a step takes; so where
+        # two wait for each other, which is rare, PostgreSQL ends one of them, and that one comes again.
         await self._connection.fetchval(_SQL["lock_set"], *key)
         if self._decision is None:
             # Nothing has changed since the judgement was begun with these.
