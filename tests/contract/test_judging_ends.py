@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -27,7 +28,7 @@ from tests.contract.test_judging_copies import (
     one_chunk_at_a_time,
     site,
 )
-from tests.contract.test_judging_slices import content_of, database_of, is_judged_as, keys_of, message_of, steps
+from tests.contract.test_judging_slices import content_of, database_of, is_judged_as, keys_of, message_of, sliced, steps
 
 __all__ = ["one_chunk_at_a_time", "site"]
 
@@ -225,3 +226,17 @@ async def test_what_is_kept_of_a_delivery_that_breaks_in_the_middle_goes_once_a_
     await steps(site, delivery_id)
     assert await site.ledger.state_of(delivery_id) in ("judging", "superseded"), "it never counts"
     await is_judged_as(site, newer, keys)
+
+
+async def test_a_slice_of_a_delivery_that_does_not_add_up_is_kept_until_a_newer_one_counts(ledger: Ledger) -> None:
+    site = Site(replace(ledger, judgements=sliced(ledger)))
+    delivery_id = await site.load(content_of(keys_of()))
+    await site.judge.judge(message_of(delivery_id))
+    await site.ledger.judgements.note_broken(delivery_id, "as the test wants it")
+    assert await site.ledger.judgements.forget_concluded() == 0
+    newer = await site.load(content_of(keys_of(90)), name="b/transactions_20261123.csv")
+    assert await site.ledger.judgements.forget_concluded() == 0
+    await steps(site, newer)
+    assert await site.ledger.judgements.forget_concluded() == 1
+    assert await site.ledger.judgements.forget_concluded() == 0
+    assert await site.ledger.state_of(delivery_id) == "judging"

@@ -30,8 +30,6 @@ SETTINGS = {
     "DATAHARVEST_CHUNK_BYTES": "512",
     "DATAHARVEST_CORRECTION_SETTLE_S": "1",
     "DATAHARVEST_SESSION_TIMEOUT_S": "3",
-    # The fewest: a file with hundreds of copies is judged in steps.
-    "DATAHARVEST_JUDGEMENT_SLICE_ROWS": "10000",
     # So long that a worker which hangs at its work is seen first; but one that was asked to end does so, as anywhere.
     "DATAHARVEST_WATCHDOG_S": "900",
 }

@@ -17,7 +17,6 @@ from dataharvest.sql import queries
 logger = logging.getLogger(__name__)
 
 _SQL = queries("judgement_slices") | {"forget": queries("judgement")["forget"]}
-_NO_HASH = "NULL::bigint"
 _LAYOUT = "(pg_relation_filenode('{table}') || ' since ' || pg_postmaster_start_time())"
 ROWS_PER_SLICE = 1_000_000
 _ROWS_PER_BLOCK = 100
@@ -47,7 +46,8 @@ class Slices:
         self._connection = connection
         self._entity = entity
         self._delivery_id = delivery_id
-        self._hash = hashing.of(entity)
+        self._hash: str | None = hashing.of(entity)
+        """None where keys don't matter."""
         self._slice_rows = slice_rows
         self._expected = expected
         self._suspects = SlicedSuspects(connection, delivery_id, hashing=hashing)
@@ -64,7 +64,7 @@ class Slices:
 
     async def recount_next(self, left: Counted) -> bool:
         """Count some more of what is ``left`` of the rows, once copies were removed; whether all are counted."""
-        self._hash = _NO_HASH
+        self._hash = None
         _, last_block = left.blocks
         # A row too many may lie behind as many as there ought to be: as far as there were any all are counted.
         return await self._count_on(left.count, last_block=-1 if last_block is None else last_block, forget="forget_slices")
@@ -82,7 +82,7 @@ class Slices:
             return True
         await self._connection.execute(self._query("by_index"))
         await self._connection.execute(self._query("by_place"))
-        await self._count_from(start, end=progress["block_count"], enough=min(max(0, missing), self._slice_rows // 2))
+        await self._count_from(start, end=progress["block_count"], enough=min(max(1, missing), self._slice_rows // 2))
         return False
 
     async def merged(self) -> Any | None:
@@ -170,7 +170,7 @@ class Slices:
         row: Any = await self._connection.fetchrow(query, self._delivery_id, (start, 0), (stop, 0))
         places = row["first_place"], row["last_place"]
         blocks = [None if place is None else place[0] for place in places]
-        count, sums, hashes = row["count"], row["sums"], hashes_in(row["hashes"] or b"")
+        count, sums, hashes = row["count"], row["sums"], hashes_in(row.get("hashes") or b"")
         # A slice has 8 MB of them: none of it need be there twice while they are sorted and sent back.
         del row
         counted = count, sums, *blocks, *await asyncio.to_thread(_cut, hashes)

@@ -17,9 +17,10 @@ def weighing_query(entity: Entity, *, key_hash: str) -> str:
     return f"SELECT {_counts(entity)}, {hashes} FROM {entity.table} WHERE delivery_id = $1"
 
 
-def slice_query(entity: Entity, *, key_hash: str) -> str:
-    """The same, of the blocks from ``$2`` to before ``$3``."""
-    return f"{weighing_query(entity, key_hash=key_hash)} AND ctid >= $2 AND ctid < $3"
+def slice_query(entity: Entity, *, key_hash: str | None) -> str:
+    """The same, of the blocks from ``$2`` to before ``$3``; without ``hashes`` where there is nothing to make them of."""
+    query = sums_query(entity) if key_hash is None else weighing_query(entity, key_hash=key_hash)
+    return f"{query} AND ctid >= $2 AND ctid < $3"
 
 
 def _counts(entity: Entity) -> str:

@@ -27,6 +27,14 @@ _ROWS = 1_200
 """Records of the load that a worker meets which is killed at a named place."""
 _COPIES = {"judge.removed": 800, "judge.step_taken": 800}
 """Where a file has to be judged in steps, and its copies to be removed in some."""
+_SMALLEST_SLICES = {"DATAHARVEST_JUDGEMENT_SLICE_ROWS": "10000"}
+"""A file with hundreds of copies is judged in steps."""
+_NEEDED = {
+    "judge.begun": {"DATAHARVEST_CHUNK_BYTES": "65536"},
+    "judge.removed": _SMALLEST_SLICES,
+    "judge.step_taken": _SMALLEST_SLICES,
+}
+"""Settings without which nobody comes to a place: a file that is judged at once is one chunk."""
 _BUSY_SHARE = 5
 """A load that is uploaded in the middle of a kind is this part of a whole one."""
 _LOADS_TO_FREEZE = 3
@@ -40,7 +48,7 @@ async def at_failpoints(trial: Trial, count: int, scale: Scale) -> None:
     if count < len(names):
         chosen = sorted(trial.chance.sample(names, count), key=names.index)
     plans = [(name, trial.chance.randint(1, _most(name))) for name in chosen]
-    settings = [_armed_later(trial, number, f"{name}=kill@{turn}") for number, (name, turn) in enumerate(plans)]
+    settings = [_armed_later(trial, number, name, turn) for number, (name, turn) in enumerate(plans)]
     for number, (name, turn) in enumerate(plans):
         [victim] = await trial.staff(1, **settings[number])
         async with trial.fault("F1", f"SIGKILL at {name}, time {turn}: {FAILPOINTS[name]}") as entry:
@@ -55,9 +63,10 @@ def _most(name: str) -> int:
     return _MOST.get(name, _MOST.get(name.partition(".")[0], 2))
 
 
-def _armed_later(trial: Trial, number: int, plan: str) -> dict[str, str]:
+def _armed_later(trial: Trial, number: int, name: str, turn: int) -> dict[str, str]:
     """Settings of a worker that is to die at a place, and not before the file is there."""
-    return {VARIABLE: plan, ARMED_BY: str(trial.world.stack.home.path / f"armed-{trial.name}-{number}")}
+    armed_by = trial.world.stack.home.path / f"armed-{trial.name}-{number}"
+    return {**_NEEDED.get(name, {}), VARIABLE: f"{name}=kill@{turn}", ARMED_BY: str(armed_by)}
 
 
 async def at_random(trial: Trial, count: int, scale: Scale) -> None:
