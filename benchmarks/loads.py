@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.generator import Oracle, write_transactions
-from benchmarks.site import Site, wait_until
+from benchmarks.site import Site
 from dataharvest.entities import all_entities
 
 DAY = "20260102"
@@ -34,8 +34,8 @@ def load(site: Site, path: Path, *, tenant: str) -> Loaded:
     """Upload a transactions file and wait until it counts."""
     site.upload(path, f"{tenant}/transactions_{DAY}.csv")
     started = time.time()
-    done = f"SELECT count(*) FROM delivery WHERE tenant = '{tenant}' AND state = 'complete'"
-    wait_until(lambda: site.psql(done) == "1", timeout_s=_LONGEST_S)
+    done = f"EXISTS (SELECT FROM delivery WHERE tenant = '{tenant}' AND state = 'complete')"
+    site.wait_for(done, timeout_s=_LONGEST_S)
     ended = site.psql(
         "SELECT extract(epoch FROM max(chunk.committed_at)), extract(epoch FROM max(completed_at)) "
         f"FROM chunk JOIN delivery USING (delivery_id) WHERE delivery.tenant = '{tenant}'"

@@ -11,7 +11,7 @@ from benchmarks.fairness import median
 from benchmarks.loads import copy_s, make_table
 from benchmarks.processor_time import watched
 from benchmarks.sets import SetFiles, problem_with, set_options, upload_set, write_set
-from benchmarks.site import Site, fresh_site, keep_result, wait_until
+from benchmarks.site import Site, fresh_site, keep_result
 
 _WAIT_S = 1800.0
 
@@ -36,8 +36,7 @@ def _publish(site: Site, made: SetFiles, *, tenant: str) -> float:
     """When the upload began; the set is published now."""
     started = time.time()
     upload_set(site, made, tenant=tenant)
-    published = f"SELECT count(*) FROM set_version WHERE tenant = '{tenant}' AND state = 'published'"
-    wait_until(lambda: site.psql(published) == "1", timeout_s=_WAIT_S, poll_s=0.5)
+    site.wait_for(f"EXISTS (SELECT FROM set_version WHERE tenant = '{tenant}' AND state = 'published')", timeout_s=_WAIT_S)
     return started
 
 

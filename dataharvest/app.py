@@ -1,6 +1,7 @@
 """The composition root: settings, adapters, the Faust application, and the loops beside its agents."""
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Callable
@@ -72,6 +73,10 @@ class HarvestApp(faust.App):
         await until_available(self._require_schema, what="PostgreSQL")
         await until_available(self._require_topics, what="Kafka")
         await until_available(self.connected.journal.start_run, what="PostgreSQL")
+        # What is there now stays as long as the worker does. Left where it is, it would be gone through each time that a batch
+        # of a large set has made its hundreds of thousands of messages.
+        gc.collect()
+        gc.freeze()
         self.close_metrics = serve_metrics(self.settings.metrics_port, host=self.settings.metrics_host)
         tracing.switch_on_for(self.settings.traces_url)
 

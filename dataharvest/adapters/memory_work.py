@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 from zlib import crc32
 
 import polars as pl
@@ -126,7 +125,7 @@ class MemoryWork:
         )
         yield MemoryLockedBatch(self._ledger, batch, version, opened)
 
-    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
+    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[str, str, bytes]]:
         """See the port."""
         version = self._ledger.version_of(opened)
         planned = version.batches.get(f"outbound.{kind}", [])

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
-from uuid import UUID
 
 import polars as pl
 
@@ -141,7 +140,7 @@ class Work(Protocol):
     def open_batch(self, batch: Batch, *, within: LockedSet | None = None) -> AbstractAsyncContextManager[LockedBatch | None]:
         """The batch in a transaction, or in that of its set; None when its version is cancelled or blocked."""
 
-    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
+    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[str, str, bytes]]:
         """Message id, reference and payload of what the batch has to send: all it has stored, and nothing once it is done."""
 
     async def mark_done(

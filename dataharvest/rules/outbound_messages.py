@@ -12,22 +12,27 @@ NAMESPACE = UUID("7c0e2a52-2f0a-5b0e-9c0b-5d7a3f1c8e64")
 """Namespace of message ids; a constant of the contract, never to be changed."""
 
 _WITHDRAWN = {"withdrawn": True}
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The digit that says how a UUID is laid out, in its first two bits; the other two are the hash's."""
 
 
 class LastMessage(NamedTuple):
     """The newest message of a key."""
 
-    message_id: UUID
+    message_id: str
     content_sha256: bytes
     withdrawn: bool
 
 
 class OutboundRow(NamedTuple):
-    """A message that has to go out."""
+    """A message that has to go out.
 
-    message_id: UUID
-    reference: UUID
-    supersedes: UUID | None
+    UUIDs are text: a set has hundreds of thousands, and to make an object of each costs more than to hash it.
+    """
+
+    message_id: str
+    reference: str
+    supersedes: str | None
     withdrawn: bool
     content_sha256: bytes
     payload: bytes
@@ -68,18 +73,19 @@ def changed_messages(
 
 def message_id(envelope: Envelope, reference: str) -> UUID:
     """The same for the same key and version, whoever computes it and however often."""
-    return _identities(envelope)(reference)
+    return UUID(_identities(envelope)(reference))
 
 
-def _identities(envelope: Envelope) -> Callable[[str], UUID]:
+def _identities(envelope: Envelope) -> Callable[[str], str]:
     """The message id of a reference: a UUIDv5, whose beginning all messages of a batch share and which is hashed once."""
     beginning = sha1(NAMESPACE.bytes + f"{envelope.tenant}|{envelope.kind}|".encode(), usedforsecurity=False)
     end = f"|{envelope.business_date.isoformat()}|{envelope.version}"
 
-    def identity_of(reference: str) -> UUID:
+    def identity_of(reference: str) -> str:
         hashed = beginning.copy()
         hashed.update((reference + end).encode())
-        return UUID(bytes=hashed.digest()[:16], version=5)
+        found = hashed.hexdigest()
+        return f"{found[:8]}-{found[8:12]}-5{found[13:16]}-{_VARIANT[found[16]]}{found[17:20]}-{found[20:32]}"
 
     return identity_of
 
@@ -89,7 +95,7 @@ def _if_changed(
     fields: Mapping[str, Any],
     last: LastMessage | None,
     envelope: Envelope,
-    identity_of: Callable[[str], UUID],
+    identity_of: Callable[[str], str],
 ) -> OutboundRow | None:
     # Without id, version and supersedes: equal content has an equal hash in every version.
     content = orjson.dumps({envelope.reference_field: reference, **fields}, option=orjson.OPT_SORT_KEYS)
@@ -109,4 +115,4 @@ def _if_changed(
             **fields,
         }
     )
-    return OutboundRow(identity, UUID(reference), supersedes, "withdrawn" in fields, content_sha256, payload)
+    return OutboundRow(identity, reference, supersedes, "withdrawn" in fields, content_sha256, payload)

@@ -1,7 +1,6 @@
 """Publish: outbound messages whose values are complete; first a row, then the message, then the mark."""
 
 from collections.abc import Sequence
-from uuid import UUID
 
 import polars as pl
 
@@ -67,7 +66,7 @@ def contents_of(built: pl.DataFrame, outbound: OutboundMessage) -> list[dict[str
     return with_money_as_text(built.select("reference", *outbound.fields)).sort("reference").to_dicts()
 
 
-async def _send(unsent: Sequence[tuple[UUID, bytes]], batch: Batch, outbound: OutboundMessage, *, sender: Sender) -> None:
+async def _send(unsent: Sequence[tuple[str, bytes]], batch: Batch, outbound: OutboundMessage, *, sender: Sender) -> None:
     if unsent:
         messages = [(_key(batch.tenant, reference), payload) for reference, payload in unsent]
         await sender.send_many(outbound.topic, messages)
@@ -75,5 +74,5 @@ async def _send(unsent: Sequence[tuple[UUID, bytes]], batch: Batch, outbound: Ou
         metrics.OUTBOUND_SENT.labels(outbound.topic).inc(len(messages))
 
 
-def _key(tenant: str, reference: UUID) -> bytes:
+def _key(tenant: str, reference: str) -> bytes:
     return f"{tenant}|{reference}".encode()

@@ -2,13 +2,13 @@
 
 import json
 from datetime import date
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataharvest.rules.outbound_messages import Envelope, LastMessage, OutboundRow, changed_messages, message_id
+from dataharvest.rules.outbound_messages import NAMESPACE, Envelope, LastMessage, OutboundRow, changed_messages, message_id
 
 A, B = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
 FIRST = Envelope("acme", date(2026, 11, 23), 1, "clients", "client_reference")
@@ -43,7 +43,7 @@ def test_a_new_key_is_one_message_with_the_fields_in_the_contract_s_order() -> N
         "tax_free_allowance": "801.00",
         "taxes_paid": "0.00",
     }
-    assert (row.reference, row.supersedes, row.withdrawn) == (UUID(A), None, False)
+    assert (row.reference, row.supersedes, row.withdrawn) == (A, None, False)
 
 
 def test_unchanged_content_is_no_message() -> None:
@@ -114,6 +114,13 @@ def test_computing_again_gives_the_same_bytes(given_contents: dict[str, dict[str
 
 def test_the_id_of_a_message_never_changes() -> None:
     assert message_id(FIRST, A) == UUID("ebdf66e7-ace4-54c2-bc9e-90c82c117406")
+
+
+@given(st.uuids(), st.integers(1, 99))
+def test_the_id_is_the_uuid5_that_the_contract_says(reference: UUID, version: int) -> None:
+    [row] = changed({str(reference): {}}, FIRST._replace(version=version), {})
+    name = f"acme|clients|{reference}|2026-11-23|{version}"
+    assert row.message_id == str(uuid5(NAMESPACE, name))
 
 
 @pytest.mark.parametrize(

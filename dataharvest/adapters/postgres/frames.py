@@ -67,9 +67,14 @@ async def copy_frame(connection: Connection, table: str, frame: pl.DataFrame) ->
 
 
 async def _copy_out(connection: Connection, query: str, columns: tuple[str, ...]) -> pl.DataFrame:
-    buffer = BytesIO()
-    await connection.copy_from_query(query, output=buffer, format="csv")
-    return frame_of(buffer.getvalue(), columns)
+    parts: list[bytes] = []
+
+    # Of anything that has a `write` the driver calls it in another thread for each piece of 8 to 64 KB.
+    async def keep(part: bytes) -> None:
+        parts.append(part)
+
+    await connection.copy_from_query(query, output=keep, format="csv")
+    return frame_of(b"".join(parts), columns)
 
 
 def _in_slice(expression: str, batch: Batch, opened: OpenBatch) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import polars as pl
 
@@ -116,11 +115,11 @@ class PostgresWork:
                 return
             yield LockedBatch(connection, batch, _opened(row))
 
-    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[UUID, UUID, bytes]]:
+    async def unsent_outbound(self, opened: OpenBatch, batch: Batch, *, kind: str) -> list[tuple[str, str, bytes]]:
         """See the port."""
         async with self._database.connection() as connection:
             rows = await connection.fetch(_SQL["unsent_outbound"], opened.set_version_id, kind, batch.batch)
-        return [(row["message_id"], row["reference"], row["payload"].encode()) for row in rows]
+        return [(str(row["message_id"]), str(row["reference"]), row["payload"].encode()) for row in rows]
 
     async def mark_done(
         self, opened: OpenBatch, batch: Batch, *, provides: str | None = None, within: LockedSet | None = None
@@ -204,10 +203,8 @@ class LockedBatch:
         batch, only = self._batch, self.opened.references
         places = batch.tenant, batch.business_date, kind, batch.version, batch.batch, batch.batch_count
         rows = await self._connection.fetch(_SQL["last_outbound"], *places, only)
-        # The driver's own kind of UUID cannot be written as JSON.
         return {
-            str(row["reference"]): LastMessage(UUID(str(row["message_id"])), row["content_sha256"], row["withdrawn"])
-            for row in rows
+            str(row["reference"]): LastMessage(str(row["message_id"]), row["content_sha256"], row["withdrawn"]) for row in rows
         }
 
     async def store_outbound(self, rows: Sequence[OutboundRow], *, kind: str) -> None:
