@@ -30,7 +30,7 @@ FAILPOINTS = {
     "persist.ledger_row": "the ledger row is inserted and not committed",
     "persist.committed": "the chunk is committed and its offset is not",
     "judge.begun": "a small delivery is taken for judging and not judged",
-    "judge.removed": "copies in some chunks are removed, others are not, and the step is not committed",
+    "judge.removed": "a step of removing copies is taken, others are left, and it is not committed",
     "judge.step_taken": "a step of a judgement is committed and its message is not sent once more",
     "fold.table_changed": "the table is changed and the offset is not committed",
     "fold.readiness_decided": "readiness is decided and not sent",
@@ -38,7 +38,7 @@ FAILPOINTS = {
     "transform.computed": "values are computed and not stored",
     "publish.stored": "outbound messages are committed and not sent",
     "publish.acknowledged": "outbound messages are acknowledged and not marked",
-    "publish.marked": "outbound messages are marked and the offset is not committed",
+    "publish.marked": "outbound messages are marked, and the offset, or of a small set the mark itself, is not committed",
 }
 """Every place by name, in the order of the journey, with what is true there."""
 

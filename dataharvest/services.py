@@ -188,9 +188,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         decisions=decisions,
         fold=fold,
         judge=Judge(judgements, deliveries, objects, sender, contracts.version),
-        at_once=DoAtOnce(
-            work=work, sender=sender, decisions=decisions, contract_of=contracts.version, most_records=SMALL_RECORDS
-        ),
+        at_once=DoAtOnce(work=work, sender=sender, decisions=decisions, most_records=SMALL_RECORDS),
         splitter=splitter,
         sweep=full_sweep(swept_deliveries, swept_sets, state=state),
     )

@@ -145,6 +145,10 @@ class MemoryLockedSet:
         """See the port."""
         return await self._contracts.version(self._key.tenant, view.contract_version)
 
+    async def contract_of(self, tenant: str, number: int) -> Contract:
+        """See the port."""
+        return await self._contracts.version(tenant, number)
+
     async def manifest(self) -> Manifest | None:
         """See the port."""
         rows = enumerate(row for row in self._manifests() if isinstance(row.outcome, Manifest))

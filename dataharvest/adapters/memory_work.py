@@ -138,8 +138,9 @@ class MemoryWork:
         self, opened: OpenBatch, batch: Batch, *, provides: str | None = None, within: LockedSet | None = None
     ) -> None:
         """See the port."""
-        if version := self._version(batch, within=within):
-            _end(version, batch, provides=provides)
+        version = self._version(batch, within=within)
+        assert version is not None, "what is marked was opened"
+        _end(version, batch, provides=provides)
 
     def trace_of(self, batch: Batch) -> str | None:
         """The span that the batch's version was made in."""

@@ -29,6 +29,9 @@ class LockedSet(Protocol):
             ContractTrouble: it was stored by another version of the program, which knew other fields.
         """
 
+    async def contract_of(self, tenant: str, number: int) -> Contract:
+        """As `Contracts.version`, asked within the transaction."""
+
     async def manifest(self) -> Manifest | None:
         """The newest manifest of the set that can be used.
 

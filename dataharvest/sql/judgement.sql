@@ -103,17 +103,22 @@ WITH RECURSIVE of_keys AS (
     SELECT (SELECT min(delivery_id) FROM judgement_key WHERE delivery_id > o.delivery_id) FROM of_keys o WHERE o.delivery_id IS NOT NULL),
 kept AS (
     SELECT delivery_id FROM judgement_slice UNION SELECT delivery_id FROM judgement_decision UNION SELECT delivery_id FROM of_keys),
+replaced AS (
+    -- One whose row is locked is being gone on with now.
+    SELECT d.delivery_id FROM kept JOIN delivery d USING (delivery_id)
+    WHERE d.state = 'judging' AND d.failure->>'rule' = 'conservation'
+      AND EXISTS (
+          SELECT FROM delivery newer
+          WHERE (newer.tenant, newer.business_date, newer.entity) = (d.tenant, d.business_date, d.entity)
+            AND newer.state = 'complete'
+            AND (newer.last_modified, newer.object_key, newer.delivery_id) > (d.last_modified, d.object_key, d.delivery_id))
+    FOR KEY SHARE OF d SKIP LOCKED),
 concluded AS (
     SELECT delivery_id FROM kept k
     WHERE delivery_id IS NOT NULL
-      AND NOT EXISTS (
-          SELECT FROM delivery d
-          WHERE d.delivery_id = k.delivery_id AND d.state = 'judging'
-            AND (d.failure->>'rule' IS DISTINCT FROM 'conservation' OR NOT EXISTS (
-                SELECT FROM delivery newer
-                WHERE (newer.tenant, newer.business_date, newer.entity) = (d.tenant, d.business_date, d.entity)
-                  AND newer.state = 'complete'
-                  AND (newer.last_modified, newer.object_key, newer.delivery_id) > (d.last_modified, d.object_key, d.delivery_id))))),
+      AND NOT EXISTS (SELECT FROM delivery d WHERE d.delivery_id = k.delivery_id AND d.state = 'judging')
+    UNION ALL
+    SELECT delivery_id FROM replaced),
 slices AS (DELETE FROM judgement_slice WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 copies AS (DELETE FROM judgement_copy WHERE delivery_id IN (SELECT delivery_id FROM concluded)),
 keys AS (DELETE FROM judgement_key WHERE delivery_id IN (SELECT delivery_id FROM concluded)),

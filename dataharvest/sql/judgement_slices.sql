@@ -6,7 +6,7 @@ LOCK TABLE {table} IN ACCESS SHARE MODE
 
 -- name: progress
 SELECT coalesce(sum(record_count), 0)::bigint AS record_count, max(stop_block) AS stop_block,
-       coalesce(bool_and(layout = {layout}), true) AS is_as_it_was,
+       coalesce(bool_and(table_layout = {layout}), true) AS is_as_it_was,
        pg_relation_size('{table}') / current_setting('block_size')::bigint AS block_count
 FROM judgement_slice WHERE delivery_id = $1
 
@@ -25,7 +25,7 @@ SELECT ctid FROM {table} WHERE delivery_id = $1 AND ctid >= $2 LIMIT 1
 SET LOCAL enable_bitmapscan = off; SET LOCAL enable_tidscan = on
 
 -- name: keep
-INSERT INTO judgement_slice (delivery_id, first_block, stop_block, layout, record_count, sums, first_row_block, last_row_block,
+INSERT INTO judgement_slice (delivery_id, first_block, stop_block, table_layout, record_count, sums, first_row_block, last_row_block,
                              hashes, cuts, suspect_count)
 VALUES ($1, $2, $3, {layout}, $4, $5, $6, $7, $8, $9, $10)
 

@@ -8,7 +8,6 @@ from dataharvest.messages import Batch
 from dataharvest.outbound import OutboundMessage, all_outbound
 from dataharvest.ports import Sender, Work
 from dataharvest.stages.decide import Decision, Decisions
-from dataharvest.stages.judge import ContractOf
 from dataharvest.stages.publish import mark, store_and_send
 from dataharvest.stages.work import compute, timed
 
@@ -23,7 +22,6 @@ class DoAtOnce:
     work: Work
     sender: Sender
     decisions: Decisions
-    contract_of: ContractOf
     most_records: int
     """Of a set whose batches are done at once: so few that nobody notices to have waited for them."""
 
@@ -46,7 +44,7 @@ class DoAtOnce:
 
     async def _compute(self, batch: Batch) -> Decision | None:
         async with self.decisions.sets.locked(_set_of(batch), reads_rows=True) as locked:
-            is_done = await compute(batch, work=self.work, contract_of=self.contract_of, within=locked)
+            is_done = await compute(batch, work=self.work, contract_of=locked.contract_of, within=locked)
             return await self.decisions.decide_within(locked, _set_of(batch)) if is_done else None
 
     async def _publish(self, batch: Batch, outbound: OutboundMessage) -> Decision | None:

@@ -9,7 +9,7 @@ from dataharvest.errors import Rejected
 from dataharvest.failpoints import failpoint
 from dataharvest.ports import Judgements
 from dataharvest.rules.tiling import ConservationBroken
-from dataharvest.stages.decide import Decisions
+from dataharvest.stages.decide import Decision, Decisions
 
 logger = logging.getLogger(__name__)
 
@@ -34,9 +34,13 @@ class JudgeAtOnce:
             return None
         failpoint("judge.begun")
         with metrics.BATCH_SECONDS.labels("judge").time():
-            return await self._judge(key, delivery_id)
+            decision = await self._judge(key, delivery_id)
+        if decision is None:
+            return "judging"
+        await self.decisions.tell(decision)
+        return "judged"
 
-    async def _judge(self, key: SetKey, delivery_id: int) -> str:
+    async def _judge(self, key: SetKey, delivery_id: int) -> Decision | None:
         try:
             async with (
                 self.decisions.sets.locked(key, reads_rows=True) as locked,
@@ -44,12 +48,11 @@ class JudgeAtOnce:
             ):
                 # What may hold duplicates is read again, and the object store may keep its reader waiting.
                 if judgement is None or not await judgement.count_next() or await judgement.weigh():
-                    return "judging"
+                    return None
                 state = await judgement.complete()
                 decision = await self.decisions.decide_within(locked, key)
         except (ConservationBroken, Rejected):
             # Nothing was kept of it. Whoever gets the message meets it too, and says so.
-            return "judging"
+            return None
         logger.info("delivery judged", extra={"delivery_id": delivery_id, "state": state})
-        await self.decisions.tell(decision)
-        return "judged"
+        return decision

@@ -202,9 +202,7 @@ class World:
             decisions=decisions,
             fold=fold,
             judge=Judge(judgements, deliveries, self.objects, sender, contracts.version),
-            at_once=DoAtOnce(
-                work=work, sender=sender, decisions=decisions, contract_of=contracts.version, most_records=self.small_records
-            ),
+            at_once=DoAtOnce(work=work, sender=sender, decisions=decisions, most_records=self.small_records),
             splitter=splitter,
         )
 

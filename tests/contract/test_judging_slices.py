@@ -236,7 +236,7 @@ async def test_rows_that_move_before_the_last_step_are_counted_anew(real_site: S
     await is_judged_as(real_site, delivery_id, keys)
 
 
-@pytest.mark.parametrize("loss", ["TRUNCATE judgement_slice", "UPDATE judgement_slice SET layout = 'another server'"])
+@pytest.mark.parametrize("loss", ["TRUNCATE judgement_slice", "UPDATE judgement_slice SET table_layout = 'another server'"])
 async def test_slices_that_a_crash_of_the_server_or_a_restore_took_are_counted_anew(real_site: Site, loss: str) -> None:
     keys = keys_of(twice=2)
     delivery_id = await real_site.load(content_of(keys))

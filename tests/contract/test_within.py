@@ -13,7 +13,6 @@ from dataharvest.messages import Batch, RuleReady
 from dataharvest.ports import Sets
 from dataharvest.rulebook import RELATIONSHIP
 from dataharvest.stages.do_at_once import DoAtOnce
-from dataharvest.stages.judge import default_contract
 from tests.contract.ledgers import ACCOUNTS, DAY, FILES, Ledger, decisions_of, someone_waits
 from tests.contract.test_small import sealed
 
@@ -74,6 +73,10 @@ async def test_a_mark_whose_decision_failed_is_none(ledger: Ledger) -> None:
             raise Unavailable("PostgreSQL")
     assert not await ledger.work.is_done(TAX)
     assert "tax" not in await facts(ledger.sets)
+    async with ledger.sets.locked(KEY) as locked:
+        await ledger.work.mark_done(opened, TAX, provides="tax", within=locked)
+    assert await ledger.work.is_done(TAX)
+    assert "tax" in await facts(ledger.sets)
 
 
 async def test_the_fact_of_a_rule_holds_once_its_only_batch_is_done_and_not_while_others_are_left(ledger: Ledger) -> None:
@@ -158,7 +161,6 @@ async def test_two_that_do_a_batch_and_its_decision_at_once_do_it_once(real_ledg
         work=real_ledger.work,
         sender=sender,
         decisions=decisions_of(real_ledger, sender),
-        contract_of=default_contract,
         most_records=1000,
     )
     assert await asyncio.gather(*(at_once.do(RELATING) for _ in range(2))) == [True, True]

@@ -36,7 +36,10 @@ class PostgresDeliveries:
         self, source: ObjectVersion, name: ObjectName, *, contract_version: int = 0, after: int | None = None
     ) -> int | None:
         """See the port."""
-        async with self._database.connection() as connection:
+        async with self._database.connection() if after is None else self._database.transaction() as connection:
+            if after is not None:
+                # Which one is the newest of the key is asked once nobody else registers one.
+                await connection.execute(_SQL["lock_set"], name.tenant, name.business_date)
             delivery_id: int | None = await connection.fetchval(
                 _SQL["register"],
                 name.tenant,

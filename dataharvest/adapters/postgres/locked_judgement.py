@@ -161,8 +161,8 @@ class LockedJudgement:
         if self._decision is not None:
             await self._removal.conclude(self._decision)
         if not self._is_set_locked:
-            # Others, as who rejects a delivery, ask for the set first. Here it would then be locked as long as a step takes; so where
-            # two wait for each other, which is rare, PostgreSQL ends one of them, and that one comes again.
+            # Others, as who rejects a delivery, ask for the set first. Here it would then be locked as long as a step takes; so
+            # where two wait for each other, which is rare, PostgreSQL ends one of them, and that one comes again.
             await self._connection.fetchval(_SQL["lock_set"], self.subject.tenant, self.subject.business_date)
         if self._decision is None:
             # Nothing has changed since the judgement was begun with these.

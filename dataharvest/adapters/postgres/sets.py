@@ -125,6 +125,10 @@ class LockedSet:
         """See the port."""
         return await self._contracts.version_on(self.connection, self._key.tenant, view.contract_version)
 
+    async def contract_of(self, tenant: str, number: int) -> Contract:
+        """See the port."""
+        return await self._contracts.version_on(self.connection, tenant, number)
+
     async def manifest(self) -> Manifest | None:
         """See the port."""
         return await newest_manifest(self.connection, self._key)

@@ -18,5 +18,8 @@ CREATE TRIGGER half_a_removal_is_refused BEFORE UPDATE OF state ON delivery
 -- Such a worker that finds copies names this column, in vain: it ends, where a value that is missing would have it reject the file.
 ALTER TABLE judgement_copy RENAME COLUMN place TO row_place;
 
+-- One that judges in slices names this column at each step.
+ALTER TABLE judgement_slice RENAME COLUMN layout TO table_layout;
+
 -- What is still to be read is found without a look at what was.
 CREATE INDEX judgement_reading_to_read ON judgement_reading (delivery_id, chunk_index) WHERE NOT is_read;
