@@ -220,6 +220,10 @@ async def test_what_is_kept_of_a_delivery_that_breaks_in_the_middle_goes_once_a_
     keys = keys_of()
     newer = await site.load(content_of(keys), name="b/transactions_20261123.csv")
     await steps(site, newer)
+    async with site.ledger.judgements.open(delivery_id) as judgement:
+        assert judgement is not None
+        assert await site.ledger.judgements.forget_concluded() == 0, "somebody goes on with it"
+    assert await database_of(site).kept(delivery_id) == kept
     assert await site.ledger.judgements.forget_concluded() == 1
     assert await database_of(site).kept(delivery_id) == 0
     assert await what_is_broken(site, delivery_id), "the fault stays to be looked at"
