@@ -153,7 +153,7 @@ class TestTwoWorkers:
         assert len(steps) > 100_000 // 20_000
 
     async def test_a_broker_that_is_killed_and_comes_back_changes_nothing(self, outside: Outside) -> None:
-        files = make_set("broker-restart", transactions=60_000)
+        files = make_set("broker-restart", transactions=150_000)
         kafka = Stack(Path(outside.environment["DATAHARVEST_HOME"])).service("kafka")
         async with watched(outside, files.tenant):
             await outside.put_set(files)
