@@ -141,10 +141,6 @@ class MemoryLockedSet:
             contract_version=self._contracts.newest(self._key.tenant),
         )
 
-    async def contract(self, view: SetView) -> Contract:
-        """See the port."""
-        return await self._contracts.version(self._key.tenant, view.contract_version)
-
     async def contract_of(self, tenant: str, number: int) -> Contract:
         """See the port."""
         return await self._contracts.version(tenant, number)

@@ -22,15 +22,12 @@ class LockedSet(Protocol):
     async def view(self) -> SetView:
         """Deliveries that count and versions, as stored."""
 
-    async def contract(self, view: SetView) -> Contract:
-        """The tenant's newest contract, as it was when the set was looked at.
+    async def contract_of(self, tenant: str, number: int) -> Contract:
+        """As `Contracts.version`, asked within the transaction.
 
         Raises:
             ContractTrouble: it was stored by another version of the program, which knew other fields.
         """
-
-    async def contract_of(self, tenant: str, number: int) -> Contract:
-        """As `Contracts.version`, asked within the transaction."""
 
     async def manifest(self) -> Manifest | None:
         """The newest manifest of the set that can be used.

@@ -103,7 +103,7 @@ class Decisions:
 
     async def _contract(self, locked: LockedSet, view: SetView, key: SetKey) -> Contract | None:
         try:
-            return await locked.contract(view)
+            return await locked.contract_of(key.tenant, view.contract_version)
         except ContractTrouble as trouble:
             # Stored by another version of the program. Nothing is lost: the sweep asks again once it is replaced.
             logger.error("contract can't be read, the set waits", extra={**key_details(key), "reason": trouble.message})

@@ -111,7 +111,9 @@ class Judge:
             details = {"delivery_id": subject.delivery_id, "code": trouble.code}
             logger.warning("source removed, duplicates without lines", extra=details)
             return True
-        return read == len(wanted) != reading.most_chunks and not reading.has_read_much
+        # A whole portion may have others behind it.
+        is_last_portion = len(wanted) != reading.most_chunks
+        return is_last_portion and read == len(wanted) and not reading.has_read_much
 
 
 async def _remove_next(judgement: LockedJudgement) -> bool:

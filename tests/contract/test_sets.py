@@ -63,7 +63,7 @@ async def test_a_decision_has_the_contract_that_was_the_newest_when_it_looked(le
         after = await locked.view()
 
         assert (before.contract_version, after.contract_version) == (0, 1)
-        assert (await locked.contract(before), await locked.contract(after)) == (DEFAULT, terms)
+        assert [await locked.contract_of("acme", one.contract_version) for one in (before, after)] == [DEFAULT, terms]
     assert (await view_of(ledger, SetKey("zen", DAY))).contract_version == 0
 
 

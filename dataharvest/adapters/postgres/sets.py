@@ -121,10 +121,6 @@ class LockedSet:
             contract_version=row["contract_version"],
         )
 
-    async def contract(self, view: SetView) -> Contract:
-        """See the port."""
-        return await self._contracts.version_on(self.connection, self._key.tenant, view.contract_version)
-
     async def contract_of(self, tenant: str, number: int) -> Contract:
         """See the port."""
         return await self._contracts.version_on(self.connection, tenant, number)
