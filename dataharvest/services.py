@@ -176,7 +176,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         deliveries=deliveries,
         manifests=manifests,
         contracts=contracts,
-        chunks=PostgresChunks(database),
+        chunks=PostgresChunks(database, summaries=summaries),
         slots=Slots(settings.chunks_at_once),
         sets=sets,
         work=work,

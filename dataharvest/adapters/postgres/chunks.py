@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from dataharvest.adapters.postgres.connection import Connection, Database
+from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
 from dataharvest.failpoints import failpoint
@@ -27,6 +28,8 @@ _QUARANTINE_COLUMNS = (
     "raw",
     "record_count",
 )
+_ROWS_OF_A_RANGE = 10_000
+"""Rows that fill a range of blocks, about. Who loads many tells the index, for otherwise the next small set has to read them."""
 
 
 class _SeenMeanwhile(Exception):
@@ -36,8 +39,9 @@ class _SeenMeanwhile(Exception):
 class PostgresChunks:
     """The port ``Chunks`` on PostgreSQL."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, summaries: Summaries | None = None) -> None:
         self._database = database
+        self._summaries = summaries or Summaries(database)
 
     async def persist(self, metadata: ChunkMetadata, checked: CheckedChunk, *, position: Position) -> ChunkOutcome:
         """See the port."""
@@ -53,6 +57,8 @@ class PostgresChunks:
                     failpoint("persist.ledger_row")
         except _SeenMeanwhile:
             return ChunkOutcome.SEEN
+        if refusal is None and checked.persisted_count >= _ROWS_OF_A_RANGE:
+            await self._summaries.refresh()
         return refusal or ChunkOutcome.STORED
 
 
