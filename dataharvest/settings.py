@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     data_dir: Path | None = None
     """Where a worker keeps its table; by default below `DATAHARVEST_HOME`, a folder per worker."""
     chunk_bytes: int = Field(default=1_048_576, ge=1, le=3_500_000)
-    """Soft size of a chunk, in bytes. Keep below the `chunks` topic's `max.message.bytes`."""
+    """Soft size of a chunk, in bytes; twice that from files of 64 MiB on. Keep below the `chunks` topic's `max.message.bytes`."""
     max_content_bytes: int = Field(default=1 << 40, ge=1)
     """Longest file accepted, in bytes after decompression."""
     chunks_in_flight: int = Field(default=32, ge=1)

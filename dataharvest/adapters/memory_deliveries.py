@@ -13,6 +13,7 @@ from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.notifying import rejected_note, unusable_note
+from dataharvest.rules.splitting import chunk_bytes_for
 from dataharvest.rules.versions import IN_PROGRESS
 
 _TO_SPLIT = ("registered", "waiting", "splitting")
@@ -254,7 +255,7 @@ class MemoryDeliveries:
             business_date=row.business_date,
             entity=row.entity,
             source=row.source,
-            chunk_bytes=self._chunk_bytes,
+            chunk_bytes=chunk_bytes_for(row.source.size_bytes, chunk_bytes=self._chunk_bytes),
             splitter_version=SPLITTER_VERSION,
             contract_version=row.contract_version,
             traceparent=row.traceparent,

@@ -11,6 +11,7 @@ from dataharvest.ports import Position
 from dataharvest.replaying.log import Span
 from dataharvest.replaying.ports import Arrival, KnownChunks
 from dataharvest.replaying.requests import Request
+from dataharvest.rules.splitting import chunk_bytes_for
 from dataharvest.rules.versions import ACCEPTING, IN_PROGRESS
 from dataharvest.tenants import ChunkKey
 
@@ -73,7 +74,7 @@ class MemoryReplayLedger:
             business_date=one.business_date,
             entity=one.entity,
             source=one.source,
-            chunk_bytes=self._chunk_bytes,
+            chunk_bytes=chunk_bytes_for(one.source.size_bytes, chunk_bytes=self._chunk_bytes),
             splitter_version=SPLITTER_VERSION,
             contract_version=one.contract_version,
         )

@@ -6,6 +6,18 @@ from dataharvest.rules.scanning import CARRIAGE_RETURN, LINE_FEED, line_count, s
 
 TAIL_SAMPLE_BYTES = 64 * 1024
 """How much of a misaligned tail is kept as a sample."""
+_LARGE_BYTES = 64 << 20
+_MOST_CHUNK_BYTES = 3_500_000
+"""What a message of the topic ``chunks`` can hold, whatever its bytes are."""
+
+
+def chunk_bytes_for(object_bytes: int, *, chunk_bytes: int) -> int:
+    """The length of the chunks of an object of this size, in bytes: of one of 64 MiB or more twice the usual.
+
+    Each chunk costs its messages, statements and commit whatever it holds, and of a large file there are enough to keep
+    every worker busy all the same.
+    """
+    return min(2 * chunk_bytes, _MOST_CHUNK_BYTES) if object_bytes >= _LARGE_BYTES else chunk_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

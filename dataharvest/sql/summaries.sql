@@ -4,8 +4,15 @@
 -- $1: tables.
 SELECT name, pg_relation_size(name::regclass) / current_setting('block_size')::bigint AS block_count FROM unnest($1::text[]) AS name
 
+-- name: is_free
+-- Whether the table can be had: neither another worker is at it nor a vacuum.
+SELECT pg_try_advisory_xact_lock(hashtext('dataharvest summaries'), hashtext('{table}')) AND NOT EXISTS (
+    SELECT FROM pg_locks
+    WHERE relation = '{table}'::regclass AND granted
+      AND mode IN ('ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock'))
+
 -- name: lock
--- Nothing waits here: another worker may be at it, or a vacuum. One that is waited for for a second is cancelled, and leaves a range half told.
+-- A vacuum that came meanwhile is not waited for: after a second that would cancel it, and leave a range half told.
 LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE NOWAIT
 
 -- name: summarize

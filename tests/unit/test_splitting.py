@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataharvest.rules.splitting import TAIL_SAMPLE_BYTES, Piece, RecordSplitter
+from dataharvest.rules.splitting import TAIL_SAMPLE_BYTES, Piece, RecordSplitter, chunk_bytes_for
 
 hostile_contents = st.lists(
     st.sampled_from(
@@ -154,3 +154,20 @@ def test_another_delimiter_opens_fields() -> None:
     pieces = split(b'1;"a\nb"\n2;x,"y\n', chunk_bytes=1, delimiter=";")
 
     assert [piece.data for piece in pieces] == [b'1;"a\nb"\n', b'2;x,"y\n']
+
+
+@pytest.mark.parametrize(
+    ("object_bytes", "chunk_bytes", "expected"),
+    [
+        (0, 1 << 20, 1 << 20),
+        ((64 << 20) - 1, 1 << 20, 1 << 20),
+        (64 << 20, 1 << 20, 2 << 20),
+        (10 << 30, 1 << 20, 2 << 20),
+        (64 << 20, 3_000_000, 3_500_000),
+        (64 << 20, 3_500_000, 3_500_000),
+    ],
+)
+def test_a_large_file_has_chunks_twice_as_long_that_still_fit_into_a_message(
+    object_bytes: int, chunk_bytes: int, expected: int
+) -> None:
+    assert chunk_bytes_for(object_bytes, chunk_bytes=chunk_bytes) == expected

@@ -17,6 +17,7 @@ from dataharvest.errors import Rejected
 from dataharvest.objects import ObjectVersion
 from dataharvest.rules.keys import ObjectName
 from dataharvest.rules.notifying import rejected_note, unusable_note
+from dataharvest.rules.splitting import chunk_bytes_for
 from dataharvest.rules.versions import IN_PROGRESS
 from dataharvest.sql import queries
 
@@ -46,7 +47,7 @@ class PostgresDeliveries:
                 name.business_date,
                 name.entity,
                 *object_columns(source),
-                self._chunk_bytes,
+                chunk_bytes_for(source.size_bytes, chunk_bytes=self._chunk_bytes),
                 SPLITTER_VERSION,
                 contract_version,
                 after,

@@ -59,6 +59,8 @@ class Summaries:
             return
         try:
             async with connection.transaction():
+                if not await connection.fetchval(_of(table, "is_free")):
+                    return
                 await connection.execute(_of(table, "lock"))
                 # From the start where it was not looked at before, or was cut short.
                 begin = first if 0 <= first <= last else 0
@@ -67,7 +69,7 @@ class Summaries:
                 if is_check_due and await _is_sound(connection, table, last):
                     self._checked_at[table] = now
         except asyncpg.LockNotAvailableError:
-            logger.debug("somebody else is at the index", extra={"table": table})
+            logger.debug("a vacuum began a moment ago", extra={"table": table})
 
 
 async def _is_sound(connection: Connection, table: str, known: int) -> bool:
