@@ -30,6 +30,8 @@ SETTINGS = {
     "max_wal_size": "4GB",
     # New rows get into the summary of their index at the next look of the autovacuum.
     "autovacuum_naptime": "5s",
+    # A vacuum waits for the log whenever it has gone through this much, and nobody can tell the indexes of new rows meanwhile.
+    "vacuum_buffer_usage_limit": "32MB",
     "timezone": "UTC",
     "log_timezone": "UTC",
 }

@@ -529,3 +529,10 @@ async def rows_left(ledger: Ledger, delivery_id: int) -> dict[str, int]:
             table: await connection.fetchval(f"SELECT count(*) FROM {table} WHERE delivery_id = $1", delivery_id)
             for table in ("row_accounts", "quarantine", "chunk")
         }
+
+
+async def test_a_large_file_is_cut_into_chunks_twice_as_long(ledger: Ledger) -> None:
+    await ledger.register("acme", source=replace(source_of("acme", "accounts"), size_bytes=64 << 20))
+    lease = await ledger.deliveries.lease()
+    assert lease is not None
+    assert lease.chunk_bytes == 2 * CHUNK_BYTES
