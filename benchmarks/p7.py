@@ -16,6 +16,7 @@ from benchmarks.delay_proxy import delayed
 from benchmarks.generator import write_transactions
 from benchmarks.loads import DAY, require_all, rows_of, warm_up
 from benchmarks.site import fresh_site, keep_result, wait_until
+from dataharvest.rules.splitting import chunk_bytes_for
 
 _CHUNK_BYTES, _ROW_BYTES = 128 << 10, 48
 _CHUNKS_PER_S = 4.0
@@ -42,10 +43,14 @@ def main() -> int:
 def _rate(workers: int, *, seconds: float, delay_ms: float) -> tuple[float, float]:
     """Chunks a second, and the share of the cores that was busy meanwhile."""
     program = (sys.executable, "-m", "benchmarks.partitioned", str(_PARTITIONS_EACH * workers))
-    settings = {"DATAHARVEST_CHUNK_BYTES": str(_CHUNK_BYTES), "DATAHARVEST_CHUNKS_IN_FLIGHT": str(_UNDER_WAY)}
     with fresh_site(program=program) as (site, folder):
         path = folder / "transactions.csv"
         oracle = write_transactions(path, rows=int(seconds * workers * _CHUNKS_PER_S * _CHUNK_BYTES / _ROW_BYTES))
+        # All files are cut alike: those of a large one would be twice as long.
+        half = _CHUNK_BYTES // 2
+        is_large = chunk_bytes_for(path.stat().st_size, chunk_bytes=half) > half
+        chunk_bytes = half if is_large else _CHUNK_BYTES
+        settings = {"DATAHARVEST_CHUNK_BYTES": str(chunk_bytes), "DATAHARVEST_CHUNKS_IN_FLIGHT": str(_UNDER_WAY)}
         url = site.stack.environment()["DATAHARVEST_DATABASE_URL"]
         with delayed(url, delay_ms=delay_ms) as late, site.workers(workers, DATAHARVEST_DATABASE_URL=late, **settings):
             warm_up(site, folder)

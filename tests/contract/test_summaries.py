@@ -1,14 +1,16 @@
 """The index of rows that were loaded a moment ago: one pass, and a delivery is found without going through the others."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-import asyncpg
 import pytest_asyncio
 
 from dataharvest.adapters.postgres.connection import Database
 from dataharvest.adapters.postgres.summaries import Summaries
-from tests.contract.ledgers import Ledger
+from dataharvest.deliveries import ChunkOutcome
+from dataharvest.errors import Unavailable
+from tests.contract.ledgers import POSITION, Ledger, chunks_of
 
 ROWS_OF_MANY_RANGES = 40_000
 LOAD = """
@@ -21,6 +23,10 @@ SELECT d, i, 'account', 'transaction ' || i, 1, 'FEE' FROM generate_series(1, 10
 ORDER BY d
 """
 READ_BY_ALL = "EXPLAIN (ANALYZE, TIMING OFF) SELECT count(*) FROM row_transactions WHERE delivery_id < 0"
+FORGET = """
+SELECT count(brin_desummarize_range('row_transactions_of_delivery', block))
+FROM generate_series(0, pg_relation_size('row_transactions') / 8192, 128) AS block
+"""
 UNKNOWN = "SELECT brin_summarize_new_values('row_transactions_of_delivery')"
 
 
@@ -100,16 +106,16 @@ async def read_by_all(database: Database) -> str:
 
 async def leave_half_told(database: Database) -> None:
     """Cut summarizing short, as a cancelled vacuum does, until a range is left that nobody tells again."""
-    for milliseconds in range(5, 100, 5):
+    for milliseconds in range(3, 100, 3):
         async with database.connection() as connection:
-            await connection.execute(f"SET statement_timeout = {milliseconds}")
-            with suppress(asyncpg.QueryCanceledError):
+            await connection.fetchval(FORGET)
+        with suppress(Unavailable):
+            async with database.connection() as connection, connection.transaction():
+                await connection.execute(f"SET LOCAL statement_timeout = {milliseconds}")
                 await connection.fetchval(UNKNOWN)
-            await connection.execute("SET statement_timeout = 0")
-            await connection.fetchval(UNKNOWN)
+        await unknown_range_count(database)
         if "lossy" in await read_by_all(database):
             return
-        await load(database, milliseconds, ROWS_OF_MANY_RANGES)
     raise AssertionError("summarizing was never cut short within a range")
 
 
@@ -121,6 +127,29 @@ async def test_a_range_that_was_left_half_told_is_told_anew(real_ledger: Ledger)
     await load(database, 2, ROWS_OF_MANY_RANGES)
     await summaries.refresh()
     assert "lossy" not in await read_by_all(database)
+
+
+async def test_a_vacuum_that_begins_at_the_same_moment_is_not_waited_for(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    database, summaries = real_ledger.database, Summaries(real_ledger.database, pause_s=0)
+    await load(database, 1, ROWS_OF_MANY_RANGES)
+    async with database.transaction() as holding:
+        # Not one of the locks that are looked for, but in the way of the one that is taken.
+        await holding.execute("LOCK TABLE row_transactions IN SHARE MODE")
+        await asyncio.wait_for(summaries.refresh(), timeout=3)
+    await summaries.refresh()
+    assert await unknown_range_count(database) == 0
+
+
+async def test_a_chunk_of_many_rows_is_known_to_the_index_once_it_is_stored(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    content = b"record_id,account_number,transaction_reference,amount,keyword\n" + b"".join(
+        b"%d,account,transaction %d,1,FEE\n" % (number, number) for number in range(ROWS_OF_MANY_RANGES)
+    )
+    lease = await real_ledger.lease("acme", "transactions")
+    [chunk] = chunks_of(lease, content, chunk_bytes=3_000_000)
+    assert await real_ledger.chunks.persist(*chunk, position=POSITION) is ChunkOutcome.STORED
+    assert await unknown_range_count(real_ledger.database) == 0
 
 
 async def test_an_index_is_not_looked_at_again_before_its_time(real_ledger: Ledger) -> None:

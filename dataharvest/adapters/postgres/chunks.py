@@ -1,17 +1,21 @@
 """Chunks in PostgreSQL: rows, quarantined records and ledger row in one transaction."""
 
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.summaries import Summaries
 from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
+from dataharvest.errors import Unavailable
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata
 from dataharvest.ports import Position
 from dataharvest.rules.records import CheckedChunk, QuarantinedRecord
 from dataharvest.rules.versions import ACCEPTING
 from dataharvest.sql import queries
+
+logger = logging.getLogger(__name__)
 
 _SQL = queries("chunks")
 _QUARANTINE_COLUMNS = (
@@ -28,8 +32,8 @@ _QUARANTINE_COLUMNS = (
     "raw",
     "record_count",
 )
-_ROWS_OF_A_RANGE = 10_000
-"""Rows that fill a range of blocks, about. Who loads many tells the index, for otherwise the next small set has to read them."""
+_BYTES_OF_MANY = 512 << 10
+"""Of a chunk that fills about a range of blocks. Who loads many rows tells the index, or the next small set has to read them."""
 
 
 class _SeenMeanwhile(Exception):
@@ -57,9 +61,16 @@ class PostgresChunks:
                     failpoint("persist.ledger_row")
         except _SeenMeanwhile:
             return ChunkOutcome.SEEN
-        if refusal is None and checked.persisted_count >= _ROWS_OF_A_RANGE:
-            await self._summaries.refresh()
+        if refusal is None and metadata.byte_length >= _BYTES_OF_MANY:
+            await self._tell_the_index()
         return refusal or ChunkOutcome.STORED
+
+    async def _tell_the_index(self) -> None:
+        try:
+            await self._summaries.refresh()
+        except Unavailable as outage:
+            # The chunk is stored; the next one tells.
+            logger.warning("index not told of new rows", extra={"reason": str(outage)})
 
 
 async def _refusal(connection: Connection, metadata: ChunkMetadata) -> ChunkOutcome | None:

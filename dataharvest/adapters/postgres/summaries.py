@@ -27,8 +27,9 @@ class Summaries:
     An index knows nothing of what was added since the last vacuum, so whoever looks for a delivery goes through all of that:
     every query of a small tenant through the millions of rows that a large one has just loaded. To summarize costs one pass.
 
-    A vacuum that is cancelled and a server that dies while they summarize leave the range they were at half told, and nobody
-    tells it again. Every query reads such a range and, in PostgreSQL 18, all that come after it. So that is looked for, too.
+    A vacuum or a worker that is cancelled and a server that dies while they summarize leave the range they were at half told,
+    and nobody tells it again. Every query reads such a range and, in PostgreSQL 18, all that come after it. So that is looked
+    for, too.
     """
 
     def __init__(self, database: Database, *, pause_s: float = _PAUSE_S, check_s: float = _CHECK_S) -> None:
@@ -39,6 +40,8 @@ class Summaries:
         self._known: dict[str, int] = {}
         """By table, the block from which on it was not looked at yet, or may have been added to since."""
         self._checked_at: dict[str, float] = {}
+        self._told_anew: dict[str, int] = {}
+        """By table, the last block from which on a range was told anew, until a check found the index sound."""
 
     async def refresh(self) -> None:
         """Let the indexes know of the rows that are there now, unless they did a moment ago or somebody else is at it."""
@@ -66,26 +69,37 @@ class Summaries:
                 begin = first if 0 <= first <= last else 0
                 await connection.fetchval(_of(table, "summarize"), begin, last, _RANGE_BLOCKS)
                 self._known[table] = last
-                if is_check_due and await _is_sound(connection, table, last):
-                    self._checked_at[table] = now
+                if is_check_due:
+                    await self._check(connection, table, last, now)
         except asyncpg.LockNotAvailableError:
             logger.debug("a vacuum began a moment ago", extra={"table": table})
 
+    async def _check(self, connection: Connection, table: str, last: int, now: float) -> None:
+        block = await _tell_anew(connection, table, last)
+        if block is None:
+            self._told_anew.pop(table, None)
+        elif block > self._told_anew.get(table, -1):
+            # There may be another one behind it, and one that is only missing is found by going through all.
+            self._told_anew[table] = block
+            self._known.pop(table, None)
+            return
+        self._checked_at[table] = now
 
-async def _is_sound(connection: Connection, table: str, known: int) -> bool:
-    """Whether the index tells of all ranges up to this block; the first that it does not is told anew."""
+
+async def _tell_anew(connection: Connection, table: str, known: int) -> int | None:
+    """Tell the first range anew, up to this block, of which the index does not tell; its block, or None if there is none."""
     before = await _block_count(connection, table)
     await connection.execute(_SQL["use_the_index"])
     plan = json.loads(await connection.fetchval(_of(table, "explain_unknown")))
     unknown: int = plan[0]["Plan"]["Plans"][0].get("Lossy Heap Blocks", 0)
     after = await _block_count(connection, table)
     if unknown <= after - known:
-        return True
+        return None
     # All from there on is read, and blocks were added meanwhile.
     first, last = (count - unknown for count in (before, after))
     await connection.execute(_of(table, "summarize_anew"), max(0, first) // _RANGE_BLOCKS * _RANGE_BLOCKS, last, _RANGE_BLOCKS)
     logger.warning("range of an index told anew", extra={"table": table, "block": first, "unknown_blocks": unknown})
-    return False
+    return first
 
 
 async def _block_count(connection: Connection, table: str) -> int:
