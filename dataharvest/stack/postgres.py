@@ -28,7 +28,7 @@ SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
-    # New rows get into the summary of their index at the next look of the autovacuum.
+    # New rows are vacuumed a few million at a time.
     "autovacuum_naptime": "5s",
     # A vacuum waits for the log whenever it has gone through this much, and nobody can tell the indexes of new rows meanwhile.
     "vacuum_buffer_usage_limit": "32MB",
