@@ -47,6 +47,7 @@ from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import Sweep, full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
+from dataharvest.stages.window import Limits
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -137,7 +138,11 @@ def connect(settings: Settings, *, role: str) -> Connected:
         contracts=contracts,
         sender=sender,
         tenants=PostgresTenants(database),
-        chunks_in_flight=settings.chunks_in_flight,
+        limits=Limits(
+            chunk_count=settings.chunks_in_flight,
+            byte_count=settings.chunks_in_flight * settings.chunk_bytes,
+            bytes_beside_others=settings.bytes_beside_others,
+        ),
         max_content_bytes=settings.max_content_bytes,
         lease_s=settings.lease_s,
     )

@@ -51,3 +51,9 @@ class Tenants(Protocol):
 
         The position is None while it is not known.
         """
+
+    async def others_under_way(self, tenant: str) -> bool:
+        """Whether anybody else has a file or a set version under way: a file is being read, or was; a version was made.
+
+        Ten seconds after it came, was read or was made it does not count any more: it is not small, or nobody works on it.
+        """

@@ -140,6 +140,8 @@ class StoredVersion:
     version: int
     deliveries: dict[str, int]
     state: str = "open"
+    created_at: float = 0.0
+    """By the ledger's clock."""
     traceparent: str | None = None
     facts: set[str] = field(default_factory=set)
     failure: dict[str, Any] | None = None

@@ -181,7 +181,8 @@ class MemoryLockedSet:
         """See the port."""
         bases = self._cancel_unpublished()
         facts = set(map(persisted, (*deliveries, *waived)))
-        made = StoredVersion(next(_ids), version, dict(deliveries), facts=facts, edition=self.edition)
+        now = self._ledger.clock()
+        made = StoredVersion(next(_ids), version, dict(deliveries), created_at=now, facts=facts, edition=self.edition)
         made.base_version_id = self._base(bases)
         self.draft.append(made)
         for row in self._ledger.of_set(self._key):

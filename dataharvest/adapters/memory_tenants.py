@@ -1,6 +1,8 @@
 """Tenants kept in memory: the fake of the port, under the same contract as PostgreSQL."""
 
+import time
 from collections.abc import Mapping
+from math import inf
 
 from dataharvest.adapters.memory_ledger import MemoryLedger
 from dataharvest.ports import Position
@@ -8,6 +10,7 @@ from dataharvest.rules.versions import ACCEPTING
 from dataharvest.tenants import ChunkKey
 
 _SENDING = ("registered", "splitting", "sealed")
+_SMALL_S = 10.0
 
 
 class MemoryTenants:
@@ -30,6 +33,16 @@ class MemoryTenants:
     async def landed(self, sent: Mapping[ChunkKey, Position | None]) -> set[ChunkKey]:
         """See the port."""
         return {key for key in sent if self._has_landed(key)}
+
+    async def others_under_way(self, tenant: str) -> bool:
+        """See the port."""
+        since = self._ledger.clock() - _SMALL_S
+        others = [row for row in self._ledger.deliveries.values() if row.tenant != tenant]
+        young = [row for row in others if row.registered_at > since]
+        are_read = any(row.state == "splitting" and row.leased_until >= time.monotonic() for row in young)
+        are_sealed = any(row.state == "sealed" and (row.sealed_at or -inf) > since for row in others)
+        versions = [one for key, of_set in self._ledger.versions.items() if key.tenant != tenant for one in of_set]
+        return are_read or are_sealed or any(one.state == "open" and one.created_at > since for one in versions)
 
     async def pause(self, tenant: str, *, reason: str) -> None:
         """Let nothing of the tenant be split from the next chunk on."""

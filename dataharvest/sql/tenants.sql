@@ -45,3 +45,12 @@ WHERE EXISTS (SELECT FROM chunk c WHERE c.delivery_id = sent.delivery_id AND c.c
    OR EXISTS (SELECT FROM dead_letter l WHERE l.topic = 'chunks' AND (
               l.topic_partition = sent.topic_partition AND l.topic_offset = sent.topic_offset
               OR l.delivery_id = sent.delivery_id AND l.chunk_index = sent.chunk_index AND sent.topic_offset IS NULL))
+
+-- name: others_under_way
+-- Each of the three has an index of those few.
+SELECT EXISTS (SELECT FROM delivery WHERE state = 'splitting' AND tenant <> $1 AND lease_until >= clock_timestamp()
+               AND registered_at > clock_timestamp() - interval '10 seconds')
+    OR EXISTS (SELECT FROM delivery WHERE state = 'sealed' AND tenant <> $1
+               AND sealed_at > clock_timestamp() - interval '10 seconds')
+    OR EXISTS (SELECT FROM set_version WHERE state = 'open' AND tenant <> $1
+               AND created_at > clock_timestamp() - interval '10 seconds')

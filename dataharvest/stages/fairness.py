@@ -1,16 +1,13 @@
 """Fairness in one splitter: tenants send a chunk each in turn, and few chunks of a tenant are under way at a time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from dataharvest.ports import Position
 from dataharvest.stages.tenant_line import TenantLine
-from dataharvest.tenants import ChunkKey, Tenants
-
-# A worker stores a chunk in about 40 ms and has dozens waiting: to look more often would only take its processor time.
-_FIRST_POLL_S, _LONGEST_POLL_S = 0.04, 0.25
+from dataharvest.stages.window import Limits, Window
+from dataharvest.tenants import Tenants
 
 
 class TenantPaused(Exception):
@@ -42,53 +39,12 @@ class Turnstile:
             self._schedule()
 
 
-class Window:
-    """Chunks of one tenant that are sent and not yet in the ledger, across all its deliveries: never more than the limit."""
-
-    def __init__(self, tenants: Tenants, *, limit: int, under_way: set[ChunkKey]) -> None:
-        self._tenants = tenants
-        self._limit = limit
-        self._under_way: dict[ChunkKey, Position | None] = dict.fromkeys(under_way)
-        self._polling = asyncio.Lock()
-
-    async def enter(self, chunk: ChunkKey, *, meanwhile: Callable[[], Awaitable[None]]) -> None:
-        """Count the chunk, once there is room; ``meanwhile`` is called now and then, and may raise."""
-        delay_s = _FIRST_POLL_S
-        while self._is_full(chunk):
-            async with self._polling:
-                # Another delivery of the tenant may have made room while this one stood in line.
-                made_room = not self._is_full(chunk) or await self._forget_landed()
-            await meanwhile()
-            delay_s = _FIRST_POLL_S if made_room else min(_LONGEST_POLL_S, delay_s * 1.5)
-            if self._is_full(chunk):
-                await asyncio.sleep(delay_s)
-        self._under_way.setdefault(chunk)
-
-    def sent(self, chunk: ChunkKey, position: Position) -> None:
-        """Note where the chunk is."""
-        if chunk in self._under_way:
-            self._under_way[chunk] = position
-
-    def leave(self, chunk: ChunkKey) -> None:
-        """Forget a chunk that was not sent after all."""
-        self._under_way.pop(chunk, None)
-
-    def _is_full(self, chunk: ChunkKey) -> bool:
-        return chunk not in self._under_way and len(self._under_way) >= self._limit
-
-    async def _forget_landed(self) -> bool:
-        landed = await self._tenants.landed(self._under_way)
-        for chunk in landed:
-            self._under_way.pop(chunk, None)
-        return bool(landed)
-
-
 @dataclass
 class Fairness:
     """The tenants that this process splits for, each with its window."""
 
     tenants: Tenants
-    chunks_in_flight: int
+    limits: Limits
     turnstile: Turnstile = field(default_factory=Turnstile)
     paused: frozenset[str] = frozenset()
     """As the splitters' loop has seen it last."""
@@ -112,7 +68,7 @@ class Fairness:
             if tenant not in self._windows:
                 # Deliveries that were read to their end, here or by another splitter, may still have chunks under way.
                 under_way = await self.tenants.in_flight(tenant)
-                self._windows.setdefault(tenant, Window(self.tenants, limit=self.chunks_in_flight, under_way=under_way))
+                self._windows.setdefault(tenant, Window(tenant, self.tenants, limits=self.limits, under_way=under_way))
             yield self._windows[tenant]
         finally:
             self._users[tenant] -= 1

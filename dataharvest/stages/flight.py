@@ -10,7 +10,8 @@ from dataharvest.errors import Rejected
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata, encode_chunk
 from dataharvest.ports import Deliveries, Position, Sender
-from dataharvest.stages.fairness import Fairness, Window
+from dataharvest.stages.fairness import Fairness
+from dataharvest.stages.window import Window
 from dataharvest.tenants import ChunkKey
 
 _SENDS_AT_ONCE = 4
@@ -75,7 +76,7 @@ class Flight:
         if len(self._sending) >= _SENDS_AT_ONCE:
             await self._land(asyncio.FIRST_COMPLETED)
         chunk = ChunkKey(self._lease.delivery_id, metadata.index)
-        await self._let_in(chunk)
+        await self._let_in(chunk, len(data))
         value = encode_chunk(metadata, data)
         self._sending[asyncio.create_task(self._sender.send("chunks", key=metadata.key, value=value))] = chunk
         self.sent_count += 1
@@ -92,8 +93,8 @@ class Flight:
             task.cancel()
             self._window.leave(chunk)
 
-    async def _let_in(self, chunk: ChunkKey) -> None:
-        await self._window.enter(chunk, meanwhile=self._still_going)
+    async def _let_in(self, chunk: ChunkKey, byte_length: int) -> None:
+        await self._window.enter(chunk, byte_length, meanwhile=self._still_going)
         with ExitStack() as not_sent:
             not_sent.callback(self._window.leave, chunk)
             await self._fairness.turnstile.pass_through(self._lease.tenant)

@@ -18,6 +18,7 @@ from dataharvest.rules.splitting import Piece, RecordSplitter
 from dataharvest.rules.transcoding import transcoder_for
 from dataharvest.stages.fairness import Fairness
 from dataharvest.stages.flight import Flight, Keep, LeaseKeeper, LeaseLost, nothing_to_keep
+from dataharvest.stages.window import Limits
 from dataharvest.tenants import Tenants
 
 logger = logging.getLogger(__name__)
@@ -32,13 +33,13 @@ class Splitter:
     contracts: Contracts
     sender: Sender
     tenants: Tenants
-    chunks_in_flight: int
+    limits: Limits
     max_content_bytes: int
     lease_s: float
 
     def __post_init__(self) -> None:
         """Begin with nobody under way."""
-        self.fairness = Fairness(self.tenants, self.chunks_in_flight)
+        self.fairness = Fairness(self.tenants, self.limits)
 
     async def split(self, lease: Lease) -> None:
         """Send every chunk of the delivery and seal it.

@@ -50,6 +50,7 @@ from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
+from dataharvest.stages.window import Limits
 from dataharvest.suspects import Suspects
 from dataharvest.sweeping import SweepState
 from dataharvest.tenants import Tenants
@@ -153,7 +154,7 @@ class World:
             contracts=contracts,
             sender=sender,
             tenants=ports.tenants,
-            chunks_in_flight=1000,
+            limits=Limits(chunk_count=1000),
             max_content_bytes=1 << 20,
             lease_s=30,
         )

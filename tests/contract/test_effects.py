@@ -22,6 +22,7 @@ from dataharvest.stages.split import Splitter
 from dataharvest.stages.sweep import full_sweep
 from dataharvest.stages.sweep_deliveries import SweptDeliveries
 from dataharvest.stages.sweep_effects import SweptSets
+from dataharvest.stages.window import Limits
 from dataharvest.stages.work import work_on
 from tests.contract.ledgers import ACCOUNTS, DAY, POSITION, Ledger, chunks_of, judge_of, sealing_of, source_of
 from tests.contract.test_sweeping import make_old
@@ -56,7 +57,7 @@ class Site:
             contracts=contracts,
             sender=self.sender,
             tenants=PostgresTenants(ledger.database),
-            chunks_in_flight=32,
+            limits=Limits(chunk_count=32),
             max_content_bytes=1 << 20,
             lease_s=30,
         )

@@ -1,6 +1,7 @@
 """What tenants promise: one splitter for each, pauses, chunks under way, batches in turn; in memory and in PostgreSQL."""
 
 import asyncio
+from functools import partial
 from types import SimpleNamespace
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_tenants import MemoryTenants
 from dataharvest.adapters.postgres.deliveries import PostgresDeliveries
 from dataharvest.adapters.postgres.tenants import PostgresTenants
+from dataharvest.deliveries import SetKey
 from dataharvest.errors import Rejected
 from dataharvest.messages import Batch, RuleReady, encode_chunk
 from dataharvest.ports import Deliveries, Position
@@ -158,6 +160,57 @@ async def test_a_dead_lettered_chunk_has_landed(real_ledger: Ledger) -> None:
     tenants = PostgresTenants(real_ledger.database)
     assert await tenants.landed({key: Position("chunks", 3, 8)}) == set()
     assert await tenants.landed({key: Position("chunks", 3, 7)}) == {key}
+
+
+async def test_others_are_under_way_from_their_first_file_until_their_set_is_through(ledger: Ledger, tenants: Paused) -> None:
+    async def seen() -> tuple[bool, bool]:
+        return await tenants.others_under_way("acme"), await tenants.others_under_way("zen")
+
+    await ledger.register("zen")
+    assert await seen() == (False, False)
+    lease = await ledger.deliveries.lease()
+    assert lease is not None
+    assert await seen() == (True, False)
+    await ledger.deliveries.release(lease)
+    assert await seen() == (False, False)
+    lease = await ledger.deliveries.lease()
+    assert lease is not None
+    await ledger.store(lease, ACCOUNTS)
+    assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
+    assert await seen() == (True, False)
+    await ledger.judgements.begin(lease.delivery_id)
+    await ledger.judge(lease.delivery_id)
+    assert await seen() == (False, False)
+    async with ledger.sets.locked(SetKey("zen", DAY)) as locked:
+        await locked.create_version(1, {"accounts": lease.delivery_id}, waived={"clients", "portfolios", "transactions"})
+    assert await seen() == (True, False)
+    async with ledger.sets.locked(SetKey("zen", DAY)) as locked:
+        await locked.set_published(1)
+    assert await seen() == (False, False)
+
+
+async def test_others_that_take_long_are_not_waited_for(ledger: Ledger, tenants: Paused) -> None:
+    lease = await ledger.lease("zen")
+    assert await ledger.deliveries.seal(lease, sealing_of(ACCOUNTS, lease=lease))
+    await ledger.version("zoe", files={"accounts": ACCOUNTS})
+    await ledger.lease("zed")
+    assert await tenants.others_under_way("acme")
+    await let_pass(ledger, seconds=9)
+    assert await tenants.others_under_way("acme")
+    await let_pass(ledger, seconds=2)
+    assert not await tenants.others_under_way("acme")
+
+
+async def let_pass(ledger: Ledger, *, seconds: int) -> None:
+    """Let everything be as much older."""
+    if ledger.rows:
+        ledger.rows.clock = partial(lambda clock: clock() + seconds, ledger.rows.clock)
+        return
+    assert ledger.database is not None
+    async with ledger.database.connection() as connection:
+        ages = "registered_at = registered_at - make_interval(secs => $1), sealed_at = sealed_at - make_interval(secs => $1)"
+        await connection.execute(f"UPDATE delivery SET {ages}", seconds)
+        await connection.execute("UPDATE set_version SET created_at = created_at - make_interval(secs => $1)", seconds)
 
 
 async def test_the_next_batches_of_a_tenant_wait_for_those_under_way(ledger: Ledger) -> None:

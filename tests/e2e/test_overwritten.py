@@ -22,6 +22,7 @@ from dataharvest.stages.register import register_object
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import SplitLoop
+from dataharvest.stages.window import Limits
 from tests.conftest import RunWorkers
 from tests.e2e.outside import Outside, scratch_database
 from tests.e2e.sets import FileSet, latest, make_set
@@ -92,7 +93,7 @@ class Place:
             contracts=PostgresContracts(self.database),
             tenants=PostgresTenants(self.database),
             sender=sender,
-            chunks_in_flight=1000,
+            limits=Limits(chunk_count=1000),
             max_content_bytes=1 << 30,
             lease_s=30,
         )

@@ -24,6 +24,7 @@ from dataharvest.stages.persist import check
 from dataharvest.stages.register import register
 from dataharvest.stages.register_manifest import ManifestRegister
 from dataharvest.stages.split import Splitter
+from dataharvest.stages.window import Limits
 
 BUCKET = "uploads"
 GERMAN = Contract(
@@ -52,7 +53,7 @@ class Site:
             contracts=self.contracts,
             sender=self.sender,
             tenants=MemoryTenants(self.ledger),
-            chunks_in_flight=1000,
+            limits=Limits(chunk_count=1000),
             max_content_bytes=1 << 20,
             lease_s=30,
         )

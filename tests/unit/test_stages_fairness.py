@@ -21,6 +21,7 @@ from dataharvest.stages.fairness import TenantPaused, Turnstile
 from dataharvest.stages.persist import check
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import SplitLoop
+from dataharvest.stages.window import Limits
 
 HEADER = b"record_id,account_number,cash_balance,currency,taxes_paid\n"
 CONTENT = HEADER + b"".join(b"%d,%04d,1.50,EUR,0\n" % (number, number) for number in range(30))
@@ -30,7 +31,7 @@ LIMIT = 3
 class Site:
     """A bucket, a splitter, and workers that store when they are told to."""
 
-    def __init__(self, *, concurrency: int = 12, chunks_in_flight: int = 1000) -> None:
+    def __init__(self, *, concurrency: int = 12, chunks_in_flight: int = 1000, limits: Limits | None = None) -> None:
         self.objects = MemoryObjectStore(versioned=True)
         self.ledger = MemoryLedger()
         self.deliveries = MemoryDeliveries(self.ledger, chunk_bytes=40, lease_s=30)
@@ -44,7 +45,7 @@ class Site:
             contracts=MemoryContracts(),
             sender=self.sender,
             tenants=self.tenants,
-            chunks_in_flight=chunks_in_flight,
+            limits=limits or Limits(chunk_count=chunks_in_flight),
             max_content_bytes=1 << 16,
             lease_s=30,
         )
@@ -137,6 +138,59 @@ async def test_few_chunks_of_a_tenant_are_under_way_across_its_deliveries() -> N
                 await site.store(1)
     await splitting
     assert most == {"huge": LIMIT, "small": LIMIT}
+
+
+async def sent_and_stayed(site: Site) -> int:
+    """Chunks that were sent once the splitter has come to a standstill."""
+    count = -1
+    while count != len(site.sent()):
+        count = len(site.sent())
+        await asyncio.sleep(0.4)
+    return count
+
+
+async def test_chunks_under_way_hold_no_more_bytes_than_allowed() -> None:
+    site = Site(limits=Limits(chunk_count=1000, byte_count=5 * 40))
+    await site.upload("acme/accounts_20261101.csv")
+    splitting = asyncio.create_task(site.loop.run())
+    sent = await sent_and_stayed(site)
+    lengths = [len(decode_chunk(one.value)[1]) for one in site.sender.sent if one.topic == "chunks"]
+    assert sum(lengths) <= 200 < sum(lengths) + max(lengths)
+    await site.store(1)
+    assert await sent_and_stayed(site) == sent + 1
+    splitting.cancel()
+    await asyncio.gather(splitting, return_exceptions=True)
+
+
+async def test_a_chunk_longer_than_allowed_is_sent_alone() -> None:
+    site = Site(limits=Limits(chunk_count=1000, byte_count=1))
+    await site.upload("acme/accounts_20261101.csv")
+    splitting = asyncio.create_task(site.loop.run())
+    for number in range(1, 4):
+        assert await sent_and_stayed(site) == number
+        await site.store(1)
+    splitting.cancel()
+    await asyncio.gather(splitting, return_exceptions=True)
+
+
+async def test_fewer_bytes_are_under_way_while_others_have_sets_under_way() -> None:
+    site = Site(limits=Limits(chunk_count=8, bytes_beside_others=3 * 40))
+    await site.upload("huge/accounts_20261101.csv")
+    splitting = asyncio.create_task(site.loop.run())
+    assert await sent_and_stayed(site) == 8
+    await site.upload("small/accounts_20261101.csv", HEADER + b"1,0001,1,EUR,0\n")
+    while "small" not in site.sent():
+        await asyncio.sleep(0.001)
+    await site.store(6)
+    assert await sent_and_stayed(site) == 8 + 2
+    assert site.under_way() == {"huge": 3, "small": 1}
+    await site.store(1)
+    assert await sent_and_stayed(site) == 8 + 3
+    site.ledger.deliveries[2].state = "complete"
+    assert await sent_and_stayed(site) == 8 + 3 + 5
+    assert site.under_way() == {"huge": 8, "small": 1}
+    splitting.cancel()
+    await asyncio.gather(splitting, return_exceptions=True)
 
 
 async def test_chunks_of_a_sealed_delivery_count_until_they_are_stored() -> None:

@@ -28,6 +28,7 @@ from dataharvest.stages.flight import LeaseLost
 from dataharvest.stages.persist import check, persist
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import SplitLoop
+from dataharvest.stages.window import Limits
 
 HEADER = b"record_id,account_number,cash_balance,currency,taxes_paid\n"
 ROWS = [b"%d,%04d,1.50,EUR,0\n" % (number, number) for number in range(20)]
@@ -50,7 +51,7 @@ class Site:
             contracts=self.contracts,
             sender=self.sender,
             tenants=MemoryTenants(self.ledger),
-            chunks_in_flight=chunks_in_flight,
+            limits=Limits(chunk_count=chunks_in_flight),
             max_content_bytes=1 << 16,
             lease_s=30,
         )

@@ -37,6 +37,11 @@ class PostgresTenants:
         async with self._database.connection() as connection:
             return {ChunkKey(*row) for row in await connection.fetch(_SQL["landed"], *columns)}
 
+    async def others_under_way(self, tenant: str) -> bool:
+        """See the port."""
+        async with self._database.connection() as connection:
+            return bool(await connection.fetchval(_SQL["others_under_way"], tenant))
+
     async def pause(self, tenant: str, *, reason: str) -> None:
         """Let nothing of the tenant be split from the next chunk on; a tenant that has sent nothing yet may be paused too."""
         async with self._database.transaction() as connection:
