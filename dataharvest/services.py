@@ -53,6 +53,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _BUSY_ROLES = ("worker", "split")
+_BYTES_BESIDE_OTHERS = 2 << 20
+"""Of one tenant under way for each core: a chunk of a large file."""
 
 
 @dataclass
@@ -141,7 +143,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         limits=Limits(
             chunk_count=settings.chunks_in_flight,
             byte_count=settings.chunks_in_flight * settings.chunk_bytes,
-            bytes_beside_others=settings.bytes_beside_others,
+            bytes_beside_others=settings.bytes_beside_others or _BYTES_BESIDE_OTHERS * (os.cpu_count() or 1),
         ),
         max_content_bytes=settings.max_content_bytes,
         lease_s=settings.lease_s,

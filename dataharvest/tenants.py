@@ -53,7 +53,8 @@ class Tenants(Protocol):
         """
 
     async def others_under_way(self, tenant: str) -> bool:
-        """Whether anybody else has a file or a set version under way: a file is being read, or was; a version was made.
+        """Whether anybody else has a file that is being read, or waits for its judgement, or a version that is not published.
 
-        Ten seconds after it came, was read or was made it does not count any more: it is not small, or nobody works on it.
+        Ten seconds after a file has come, or was read, or after the version was made, that counts no more: it is large, or
+        nobody works on it.
         """

@@ -28,7 +28,8 @@ class Limits:
 
 @dataclass
 class _Sent:
-    byte_length: int
+    byte_length: int | None
+    """None where it is not known."""
     position: Position | None = None
 
 
@@ -39,23 +40,26 @@ class Window:
         self._tenant = tenant
         self._tenants = tenants
         self._limits = limits
-        # How long those are that somebody else has sent is not known; they land soon.
-        self._under_way = {chunk: _Sent(0) for chunk in under_way}
-        self._polling = asyncio.Lock()
-        self._asked_at = self._others_seen_at = -inf
+        # The ledger does not say how long those are of deliveries that were read before.
+        self._under_way = {chunk: _Sent(None) for chunk in under_way}
+        self._polling, self._looking = asyncio.Lock(), asyncio.Lock()
+        self._looked_at = self._others_seen_at = -inf
 
     async def enter(self, chunk: ChunkKey, byte_length: int, *, meanwhile: Callable[[], Awaitable[None]]) -> None:
         """Count the chunk, once there is room; ``meanwhile`` is called now and then, and may raise."""
         delay_s = _FIRST_POLL_S
-        while await self._is_full(chunk, byte_length):
+        await self._look_for_others(byte_length)
+        # Nothing is waited for between the last look and the entry: another delivery of the tenant would take the same place.
+        while self._is_full(chunk, byte_length):
             async with self._polling:
                 # Another delivery of the tenant may have made room while this one stood in line.
-                made_room = not await self._is_full(chunk, byte_length) or await self._forget_landed()
+                made_room = not self._is_full(chunk, byte_length) or await self._forget_landed()
             await meanwhile()
             delay_s = _FIRST_POLL_S if made_room else min(_LONGEST_POLL_S, delay_s * 1.5)
-            if await self._is_full(chunk, byte_length):
+            if self._is_full(chunk, byte_length):
                 await asyncio.sleep(delay_s)
-        self._under_way.setdefault(chunk, _Sent(byte_length))
+            await self._look_for_others(byte_length)
+        self._under_way.setdefault(chunk, _Sent(None)).byte_length = byte_length
 
     def sent(self, chunk: ChunkKey, position: Position) -> None:
         """Note where the chunk is."""
@@ -66,21 +70,30 @@ class Window:
         """Forget a chunk that was not sent after all."""
         self._under_way.pop(chunk, None)
 
-    async def _is_full(self, chunk: ChunkKey, byte_length: int) -> bool:
+    def _is_full(self, chunk: ChunkKey, byte_length: int) -> bool:
         if chunk in self._under_way or not self._under_way:
             return False
-        limits, wanted = self._limits, byte_length + sum(one.byte_length for one in self._under_way.values())
-        if len(self._under_way) >= limits.chunk_count or wanted > limits.byte_count:
-            return True
-        return wanted > limits.bytes_beside_others and await self._is_beside_others()
+        is_beside_others = asyncio.get_running_loop().time() - self._others_seen_at < _OTHERS_LINGER_S
+        limit = min(self._limits.byte_count, self._limits.bytes_beside_others if is_beside_others else inf)
+        return len(self._under_way) >= self._limits.chunk_count or self._bytes_with(byte_length) > limit
 
-    async def _is_beside_others(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        if now - self._asked_at >= _OTHERS_LOOK_S:
-            self._asked_at = now
+    async def _look_for_others(self, byte_length: int) -> None:
+        """See whether others have something under way, now and then, where that would make a difference."""
+        if self._bytes_with(byte_length) <= self._limits.bytes_beside_others:
+            return
+        # Nobody goes on without an answer that another delivery of the tenant is waiting for.
+        async with self._looking:
+            now = asyncio.get_running_loop().time()
+            if now - self._looked_at < _OTHERS_LOOK_S:
+                return
             if await self._tenants.others_under_way(self._tenant):
                 self._others_seen_at = now
-        return now - self._others_seen_at < _OTHERS_LINGER_S
+            self._looked_at = now
+
+    def _bytes_with(self, byte_length: int) -> int:
+        # One of unknown length counts as another one like this.
+        known = [byte_length if one.byte_length is None else one.byte_length for one in self._under_way.values()]
+        return byte_length + sum(known)
 
     async def _forget_landed(self) -> bool:
         landed = await self._tenants.landed({chunk: one.position for chunk, one in self._under_way.items()})

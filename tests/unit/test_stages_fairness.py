@@ -21,7 +21,8 @@ from dataharvest.stages.fairness import TenantPaused, Turnstile
 from dataharvest.stages.persist import check
 from dataharvest.stages.split import Splitter
 from dataharvest.stages.split_deliveries import SplitLoop
-from dataharvest.stages.window import Limits
+from dataharvest.stages.window import Limits, Window
+from dataharvest.tenants import ChunkKey
 
 HEADER = b"record_id,account_number,cash_balance,currency,taxes_paid\n"
 CONTENT = HEADER + b"".join(b"%d,%04d,1.50,EUR,0\n" % (number, number) for number in range(30))
@@ -143,9 +144,11 @@ async def test_few_chunks_of_a_tenant_are_under_way_across_its_deliveries() -> N
 async def sent_and_stayed(site: Site) -> int:
     """Chunks that were sent once the splitter has come to a standstill."""
     count = -1
-    while count != len(site.sent()):
-        count = len(site.sent())
-        await asyncio.sleep(0.4)
+    # Others are remembered for 0.3 s, and there are up to 0.25 s from one look to the next.
+    async with asyncio.timeout(30):
+        while count != len(site.sent()):
+            count = len(site.sent())
+            await asyncio.sleep(1.0)
     return count
 
 
@@ -179,8 +182,9 @@ async def test_fewer_bytes_are_under_way_while_others_have_sets_under_way() -> N
     splitting = asyncio.create_task(site.loop.run())
     assert await sent_and_stayed(site) == 8
     await site.upload("small/accounts_20261101.csv", HEADER + b"1,0001,1,EUR,0\n")
-    while "small" not in site.sent():
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(20):
+        while "small" not in site.sent():
+            await asyncio.sleep(0.001)
     await site.store(6)
     assert await sent_and_stayed(site) == 8 + 2
     assert site.under_way() == {"huge": 3, "small": 1}
@@ -191,6 +195,62 @@ async def test_fewer_bytes_are_under_way_while_others_have_sets_under_way() -> N
     assert site.under_way() == {"huge": 8, "small": 1}
     splitting.cancel()
     await asyncio.gather(splitting, return_exceptions=True)
+
+
+class SlowTenants(MemoryTenants):
+    """Answers late whether others are there."""
+
+    others = True
+
+    async def others_under_way(self, tenant: str) -> bool:
+        answer = self.others
+        await asyncio.sleep(0.15)
+        return answer
+
+
+@pytest.mark.parametrize(("others", "allowed"), [(True, 3), (False, 8)])
+async def test_deliveries_of_a_tenant_keep_the_limit_together_while_an_answer_is_late(others: bool, allowed: int) -> None:
+    tenants = SlowTenants(MemoryLedger())
+    tenants.others = others
+    window = Window("acme", tenants, limits=Limits(chunk_count=8, bytes_beside_others=30), under_way=())
+    entered = list[int]()
+
+    async def enter(delivery_id: int) -> None:
+        for index in range(10):
+            await window.enter(ChunkKey(delivery_id, index), 10, meanwhile=_nothing)
+            entered.append(delivery_id)
+
+    # Nothing lands: the ledger knows the deliveries and has none of their chunks.
+    tenants.landed = _none_landed  # type: ignore[method-assign]
+    entering = [asyncio.create_task(enter(number)) for number in range(4)]
+    await asyncio.sleep(1.0)
+    for task in entering:
+        task.cancel()
+    await asyncio.gather(*entering, return_exceptions=True)
+    assert len(entered) == allowed
+
+
+async def test_chunks_of_unknown_length_count_as_long_as_the_next_until_they_are_sent_again() -> None:
+    found = [ChunkKey(1, index) for index in range(3)]
+    window = Window("acme", MemoryTenants(MemoryLedger()), limits=Limits(chunk_count=8, byte_count=40), under_way=found)
+    for chunk in found:
+        await window.enter(chunk, 5, meanwhile=_nothing)
+    async with asyncio.timeout(5):
+        await window.enter(ChunkKey(2, 0), 25, meanwhile=_nothing)
+    tenants = MemoryTenants(MemoryLedger())
+    tenants.landed = _none_landed  # type: ignore[method-assign]
+    late = Window("acme", tenants, limits=Limits(chunk_count=8, byte_count=40), under_way=found)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await late.enter(ChunkKey(2, 0), 11, meanwhile=_nothing)
+
+
+async def _nothing() -> None:
+    """Go on."""
+
+
+async def _none_landed(sent: object) -> set[ChunkKey]:
+    return set()
 
 
 async def test_chunks_of_a_sealed_delivery_count_until_they_are_stored() -> None:
