@@ -53,8 +53,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _BUSY_ROLES = ("worker", "split")
-_BYTES_BESIDE_OTHERS = 2 << 20
-"""Of one tenant under way for each core: a chunk of a large file."""
+_PART_BESIDE_OTHERS, _BYTES_BESIDE_OTHERS = 4, 2 << 20
+"""Of one tenant's chunks a quarter may be under way then, and of its bytes for each core as many: a chunk of a large file."""
 
 
 @dataclass
@@ -143,6 +143,7 @@ def connect(settings: Settings, *, role: str) -> Connected:
         limits=Limits(
             chunk_count=settings.chunks_in_flight,
             byte_count=settings.chunks_in_flight * settings.chunk_bytes,
+            chunks_beside_others=max(1, settings.chunks_in_flight // _PART_BESIDE_OTHERS),
             bytes_beside_others=settings.bytes_beside_others or _BYTES_BESIDE_OTHERS * (os.cpu_count() or 1),
         ),
         max_content_bytes=settings.max_content_bytes,

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -56,8 +56,7 @@ class SplitLoop:
                     self.come_round()
                     woken.clear()
                     await self.splitter.fairness.look_for_pauses()
-                    await self._tell_of_endings()
-                    await self._fill()
+                    await _both(self._tell_of_endings(), self._fill())
                     await self._wait(woken)
         finally:
             await self._abandon()
@@ -154,6 +153,13 @@ class SplitLoop:
             for task, lease in running.items():
                 if task.cancelled():
                     await self.deliveries.release(lease)
+
+
+async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:
+    """Wait for both, also when one of them fails: a lease that is asked for meanwhile must not be left with nobody."""
+    for outcome in await asyncio.gather(one, other, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 async def reject_read(lease: Lease, reason: Rejected, *, deliveries: Deliveries) -> None:

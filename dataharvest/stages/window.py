@@ -22,8 +22,10 @@ class Limits:
     chunk_count: int
     byte_count: float = inf
     """Of the chunks' content, in bytes."""
+    chunks_beside_others: float = inf
+    """The same while others have sets under way, whose chunks stand behind these in the partitions."""
     bytes_beside_others: float = inf
-    """The same while others have sets under way. They wait for a core as long as it takes to store what is ahead of them."""
+    """They also wait for a core as long as it takes to store what is ahead of them."""
 
 
 @dataclass
@@ -74,12 +76,17 @@ class Window:
         if chunk in self._under_way or not self._under_way:
             return False
         is_beside_others = asyncio.get_running_loop().time() - self._others_seen_at < _OTHERS_LINGER_S
-        limit = min(self._limits.byte_count, self._limits.bytes_beside_others if is_beside_others else inf)
-        return len(self._under_way) >= self._limits.chunk_count or self._bytes_with(byte_length) > limit
+        if is_beside_others and self._is_much_beside_others(byte_length):
+            return True
+        return len(self._under_way) >= self._limits.chunk_count or self._bytes_with(byte_length) > self._limits.byte_count
+
+    def _is_much_beside_others(self, byte_length: int) -> bool:
+        limits = self._limits
+        return len(self._under_way) >= limits.chunks_beside_others or self._bytes_with(byte_length) > limits.bytes_beside_others
 
     async def _look_for_others(self, byte_length: int) -> None:
         """See whether others have something under way, now and then, where that would make a difference."""
-        if self._bytes_with(byte_length) <= self._limits.bytes_beside_others:
+        if not self._is_much_beside_others(byte_length):
             return
         # Nobody goes on without an answer that another delivery of the tenant is waiting for.
         async with self._looking:

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 from datetime import date
 from hashlib import sha256
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,7 +18,7 @@ from dataharvest.adapters.memory_kafka import MemorySender
 from dataharvest.adapters.memory_ledger import MemoryLedger, StoredDelivery
 from dataharvest.adapters.memory_store import MemoryObjectStore
 from dataharvest.adapters.memory_tenants import MemoryTenants
-from dataharvest.deliveries import ChunkOutcome, Lease
+from dataharvest.deliveries import Announcement, ChunkOutcome, Lease
 from dataharvest.entities import all_entities
 from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import decode_chunk, decode_progress
@@ -303,6 +304,33 @@ async def test_a_loop_that_ends_gives_its_leases_back_and_one_that_dies_over_a_f
             await asyncio.wait({running})
         assert isinstance(running.exception() if not running.cancelled() else None, ZeroDivisionError) is not is_given_back
         assert (site.row.leased_until == 0.0) is is_given_back
+
+
+async def test_an_outage_while_endings_are_told_leaves_no_lease_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    site = Site()
+    await site.deliveries.release(await site.lease(HEADER))
+    lease, leased = site.deliveries.lease, list[Lease | None]()
+
+    async def unannounced() -> list[Announcement]:
+        raise Unavailable("PostgreSQL")
+
+    async def slow(**options: Any) -> Lease | None:
+        await asyncio.sleep(0.05)
+        leased.append(await lease(**options))
+        return leased[-1]
+
+    async def split(_: Lease) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(site.splitter, "split", split)
+    monkeypatch.setattr(site.deliveries, "unannounced", unannounced)
+    monkeypatch.setattr(site.deliveries, "lease", slow)
+    with pytest.raises(Unavailable):
+        await site.loop().run()
+    assert leased[0] is not None
+    assert site.row.leased_until == 0.0
 
 
 @pytest.mark.parametrize(

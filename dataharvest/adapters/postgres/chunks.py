@@ -32,8 +32,8 @@ _QUARANTINE_COLUMNS = (
     "raw",
     "record_count",
 )
-_BYTES_OF_MANY = 512 << 10
-"""Of a chunk that fills about a range of blocks. Who loads many rows tells the index, or the next small set has to read them."""
+_BYTES_OF_MANY = 64 << 10
+"""Of a chunk that is no small file. Who loads many rows tells the index, or the next small set has to, or to read them."""
 
 
 class _SeenMeanwhile(Exception):
