@@ -176,8 +176,11 @@ async def test_a_chunk_longer_than_allowed_is_sent_alone() -> None:
     await asyncio.gather(splitting, return_exceptions=True)
 
 
-async def test_fewer_bytes_are_under_way_while_others_have_sets_under_way() -> None:
-    site = Site(limits=Limits(chunk_count=8, bytes_beside_others=3 * 40))
+@pytest.mark.parametrize(
+    "limits", [Limits(chunk_count=8, bytes_beside_others=3 * 40), Limits(chunk_count=8, chunks_beside_others=3)]
+)
+async def test_less_is_under_way_while_others_have_sets_under_way(limits: Limits) -> None:
+    site = Site(limits=limits)
     await site.upload("huge/accounts_20261101.csv")
     splitting = asyncio.create_task(site.loop.run())
     assert await sent_and_stayed(site) == 8
