@@ -44,7 +44,7 @@ class Settings(BaseSettings):
     chunks_in_flight: int = Field(default=32, ge=1)
     """Chunks of one tenant sent and not yet stored, at most, of `chunk_bytes` on average; a quarter beside others' new sets."""
     bytes_beside_others: int | None = Field(default=None, ge=1)
-    """The same in bytes beside others' new sets; without it 2 MiB for each core of the splitter's machine."""
+    """Bytes of one tenant sent and not yet stored, at most, beside others' new sets; without it 2 MiB for each core here."""
     chunks_at_once: int = Field(default=3, ge=1)
     """Chunks that one worker stores at a time, tenants in turn; raise it where PostgreSQL has more cores than workers."""
     judgement_slice_rows: int = Field(default=1_000_000, ge=10_000, le=4_000_000)

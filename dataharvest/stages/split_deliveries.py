@@ -52,6 +52,8 @@ class SplitLoop:
         self.come_round()
         try:
             async with self.deliveries.wake_ups() as woken:
+                # First, and alone: while Kafka is not there nothing is leased over and over.
+                await self._tell_of_endings()
                 while not self.stopping():
                     self.come_round()
                     woken.clear()
@@ -157,9 +159,11 @@ class SplitLoop:
 
 async def _both(one: Awaitable[None], other: Awaitable[None]) -> None:
     """Wait for both, also when one of them fails: a lease that is asked for meanwhile must not be left with nobody."""
-    for outcome in await asyncio.gather(one, other, return_exceptions=True):
-        if outcome is not None:
-            raise outcome
+    outcomes = await asyncio.gather(one, other, return_exceptions=True)
+    failures = [outcome for outcome in outcomes if outcome is not None]
+    # A bug is not hidden behind an outage.
+    for failure in sorted(failures, key=lambda failure: isinstance(failure, Unavailable)):
+        raise failure
 
 
 async def reject_read(lease: Lease, reason: Rejected, *, deliveries: Deliveries) -> None:

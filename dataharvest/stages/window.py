@@ -11,8 +11,8 @@ from dataharvest.tenants import ChunkKey, Tenants
 # A worker stores a chunk in about 40 ms and has dozens waiting: to look more often would only take its processor time.
 _FIRST_POLL_S, _LONGEST_POLL_S = 0.04, 0.25
 _OTHERS_LOOK_S = 0.1
-_OTHERS_LINGER_S = 0.3
-"""So long a set of others may be seen nowhere, between two of its steps."""
+_OTHERS_LINGER_S = 0.5
+"""So long a set of others may be seen nowhere, between two of its steps; longer than from one look to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class _Sent:
 
 
 class Window:
-    """Chunks of one tenant that are sent and not yet in the ledger, across all its deliveries: never more than the limits."""
+    """Chunks of one tenant that are sent and not yet in the ledger, across all its deliveries: none enters beyond the limits."""
 
     def __init__(self, tenant: str, tenants: Tenants, *, limits: Limits, under_way: Iterable[ChunkKey]) -> None:
         self._tenant = tenant
@@ -90,12 +90,14 @@ class Window:
             return
         # Nobody goes on without an answer that another delivery of the tenant is waiting for.
         async with self._looking:
-            now = asyncio.get_running_loop().time()
-            if now - self._looked_at < _OTHERS_LOOK_S:
+            clock = asyncio.get_running_loop().time
+            if clock() - self._looked_at < _OTHERS_LOOK_S:
                 return
-            if await self._tenants.others_under_way(self._tenant):
-                self._others_seen_at = now
-            self._looked_at = now
+            are_others = await self._tenants.others_under_way(self._tenant)
+            # An answer counts from when it came: where it takes long nothing else would ever count.
+            self._looked_at = clock()
+            if are_others:
+                self._others_seen_at = self._looked_at
 
     def _bytes_with(self, byte_length: int) -> int:
         # One of unknown length counts as another one like this.

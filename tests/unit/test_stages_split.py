@@ -306,20 +306,29 @@ async def test_a_loop_that_ends_gives_its_leases_back_and_one_that_dies_over_a_f
         assert (site.row.leased_until == 0.0) is is_given_back
 
 
-async def test_an_outage_while_endings_are_told_leaves_no_lease_behind(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("failure", [Unavailable("PostgreSQL"), ZeroDivisionError("a bug")])
+async def test_a_failure_while_endings_are_told_leaves_no_lease_behind(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = Site()
     await site.deliveries.release(await site.lease(HEADER))
-    lease, leased = site.deliveries.lease, list[Lease | None]()
+    lease, asked, leased, told = site.deliveries.lease, list[None](), list[Lease | None](), list[None]()
 
     async def unannounced() -> list[Announcement]:
-        raise Unavailable("PostgreSQL")
+        told.append(None)
+        if len(told) > 1:
+            raise Unavailable("PostgreSQL")
+        return []
 
     async def slow(**options: Any) -> Lease | None:
+        asked.append(None)
+        if len(asked) == 1:
+            return None
         await asyncio.sleep(0.05)
-        leased.append(await lease(**options))
-        return leased[-1]
+        if isinstance(failure, Unavailable):
+            leased.append(await lease(**options))
+            return leased[-1]
+        raise failure
 
     async def split(_: Lease) -> None:
         await asyncio.sleep(60)
@@ -327,10 +336,25 @@ async def test_an_outage_while_endings_are_told_leaves_no_lease_behind(
     monkeypatch.setattr(site.splitter, "split", split)
     monkeypatch.setattr(site.deliveries, "unannounced", unannounced)
     monkeypatch.setattr(site.deliveries, "lease", slow)
-    with pytest.raises(Unavailable):
+    with pytest.raises(type(failure)):
         await site.loop().run()
-    assert leased[0] is not None
+    assert bool(leased) is isinstance(failure, Unavailable)
     assert site.row.leased_until == 0.0
+
+
+async def test_nothing_is_leased_while_endings_can_not_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    await site.deliveries.release(await site.lease(HEADER))
+    epoch = site.row.epoch
+
+    async def unannounced() -> list[Announcement]:
+        raise Unavailable("Kafka")
+
+    monkeypatch.setattr(site.deliveries, "unannounced", unannounced)
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await site.loop().run()
+    assert site.row.epoch == epoch
 
 
 @pytest.mark.parametrize(

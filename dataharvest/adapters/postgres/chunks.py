@@ -33,7 +33,7 @@ _QUARANTINE_COLUMNS = (
     "record_count",
 )
 _BYTES_OF_MANY = 64 << 10
-"""Of a chunk that is no small file. Who loads many rows tells the index, or the next small set has to, or to read them."""
+"""Of a chunk that is no small file. Who loads many rows tells the index of them, or the next small set must, or read them."""
 
 
 class _SeenMeanwhile(Exception):
