@@ -78,11 +78,14 @@ class Window:
         is_beside_others = asyncio.get_running_loop().time() - self._others_seen_at < _OTHERS_LINGER_S
         if is_beside_others and self._is_much_beside_others(byte_length):
             return True
-        return len(self._under_way) >= self._limits.chunk_count or self._bytes_with(byte_length) > self._limits.byte_count
+        return self._is_beyond(self._limits.chunk_count, self._limits.byte_count, byte_length)
 
     def _is_much_beside_others(self, byte_length: int) -> bool:
-        limits = self._limits
-        return len(self._under_way) >= limits.chunks_beside_others or self._bytes_with(byte_length) > limits.bytes_beside_others
+        return self._is_beyond(self._limits.chunks_beside_others, self._limits.bytes_beside_others, byte_length)
+
+    def _is_beyond(self, chunk_count: float, byte_count: float, byte_length: int) -> bool:
+        """Whether one more chunk, of this length, would be too much."""
+        return len(self._under_way) >= chunk_count or self._bytes_with(byte_length) > byte_count
 
     async def _look_for_others(self, byte_length: int) -> None:
         """See whether others have something under way, now and then, where that would make a difference."""
