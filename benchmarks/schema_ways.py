@@ -7,12 +7,13 @@ from typing import Any
 
 from dataharvest.adapters.postgres.connection import Connection
 from dataharvest.adapters.postgres.key_hashes import KEY_HASHING, stored_suspects, suspects_in
+from dataharvest.adapters.postgres.schema import BY_DELIVERY
 from dataharvest.adapters.postgres.sums import sums_query, weighing_query
 from dataharvest.entities import all_entities
 
 _ENTITY = all_entities()["transactions"]
 _COLUMNS = ", ".join(f"{one.name} {one.kind.value}" for one in _ENTITY.columns)
-_BRIN = "CREATE INDEX ON {table} USING brin (delivery_id int8_minmax_multi_ops)"
+_BRIN = f"CREATE INDEX ON {{table}} USING brin ({BY_DELIVERY})"
 _DELIVERY = "delivery_id bigint NOT NULL DEFAULT delivery_being_loaded()"
 
 

@@ -17,10 +17,10 @@ LOCK TABLE {table} IN SHARE UPDATE EXCLUSIVE MODE NOWAIT
 
 -- name: summarize
 -- From block $1 to block $2, every range of $3 blocks that the index knows nothing of.
-SELECT count(brin_summarize_range('{table}_of_delivery', block)) FROM generate_series($1::bigint, $2::bigint, $3::bigint) AS block
+SELECT count(brin_summarize_range('{table}_by_delivery', block)) FROM generate_series($1::bigint, $2::bigint, $3::bigint) AS block
 
 -- name: summarize_anew
-SELECT count(brin_desummarize_range('{table}_of_delivery', block)), count(brin_summarize_range('{table}_of_delivery', block))
+SELECT count(brin_desummarize_range('{table}_by_delivery', block)), count(brin_summarize_range('{table}_by_delivery', block))
 FROM generate_series($1::bigint, $2::bigint, $3::bigint) AS block
 
 -- name: use_the_index

@@ -1,6 +1,7 @@
 """The index of rows that were loaded a moment ago: one pass, and a delivery is found without going through the others."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -25,10 +26,20 @@ ORDER BY d
 """
 READ_BY_ALL = "EXPLAIN (ANALYZE, TIMING OFF) SELECT count(*) FROM row_transactions WHERE delivery_id < 0"
 FORGET = """
-SELECT count(brin_desummarize_range('row_transactions_of_delivery', block))
+SELECT count(brin_desummarize_range('row_transactions_by_delivery', block))
 FROM generate_series(0, pg_relation_size('row_transactions') / 8192, 128) AS block
 """
-UNKNOWN = "SELECT brin_summarize_new_values('row_transactions_of_delivery')"
+UNKNOWN = "SELECT brin_summarize_new_values('row_transactions_by_delivery')"
+
+ONE_LONG_RANGE = """
+DROP TABLE IF EXISTS long_range;
+CREATE TABLE long_range (LIKE row_transactions) WITH (autovacuum_enabled = off);
+INSERT INTO long_range (delivery_id) SELECT 1 FROM generate_series(1, 1000000);
+DELETE FROM long_range WHERE ctid < '(10,0)'
+"""
+IS_BEING_SUMMARISED = """
+SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'long_range'::regclass AND mode = 'ShareUpdateExclusiveLock' AND granted)
+"""
 
 
 @pytest_asyncio.fixture(autouse=True)
@@ -170,5 +181,40 @@ async def test_few_rows_are_sampled_and_a_small_delivery_among_many_is_still_fou
         targets = await connection.fetch(
             "SELECT DISTINCT attstattarget FROM pg_attribute WHERE attrelid = 'row_transactions'::regclass AND attnum > 0"
         )
-    assert any("row_transactions_of_delivery" in one[0] for one in plan)
+    assert any("row_transactions_by_delivery" in one[0] for one in plan)
     assert [one[0] for one in targets] == [20]
+
+
+async def make_long_range(database: Database) -> None:
+    """A table indexed as those of rows are, but that one range is all of it; its first blocks have room."""
+    async with database.connection() as connection:
+        await connection.execute(ONE_LONG_RANGE)
+        await connection.execute("VACUUM long_range")
+        index = await connection.fetchval("SELECT pg_get_indexdef('row_transactions_by_delivery'::regclass)")
+        index = re.sub(r"INDEX \S+ ON \S+", "INDEX long_range_by_delivery ON long_range", index)
+        await connection.execute(re.sub(r"WITH \(.*", "WITH (pages_per_range = 131072)", index))
+
+
+async def add_while_summarised(database: Database, delivery_id: int) -> tuple[bool, bool]:
+    """Add a row where summarising has been: whether that was still going on afterwards, and whether the index finds the row."""
+    async with database.connection() as adding, database.connection() as summarising:
+        await summarising.execute("SELECT brin_desummarize_range('long_range_by_delivery', 0)")
+        told = asyncio.create_task(summarising.execute("SELECT brin_summarize_range('long_range_by_delivery', 0)"))
+        while not await adding.fetchval(IS_BEING_SUMMARISED):
+            assert not told.done()
+        await asyncio.sleep(0.01)
+        await adding.execute("INSERT INTO long_range (delivery_id) VALUES ($1)", delivery_id)
+        is_meanwhile = not told.done()
+        await told
+        async with adding.transaction():
+            await adding.execute("SET LOCAL enable_seqscan = off")
+            is_found = await adding.fetchval("SELECT EXISTS (SELECT FROM long_range WHERE delivery_id = $1)", delivery_id)
+    return is_meanwhile, is_found
+
+
+async def test_rows_that_come_while_their_range_is_summarised_are_found(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    await make_long_range(real_ledger.database)
+    added = [await add_while_summarised(real_ledger.database, one) for one in range(2, 8)]
+    assert all(is_found for _, is_found in added)
+    assert sum(is_meanwhile for is_meanwhile, _ in added) > len(added) / 2
