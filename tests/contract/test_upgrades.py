@@ -115,3 +115,17 @@ async def _execute(url: str, *statements: str) -> None:
     for statement in statements:
         await connection.execute(statement)
     await connection.close()
+
+
+OLD_INDEX = """
+CREATE TABLE row_transactions (delivery_id bigint NOT NULL);
+CREATE INDEX row_transactions_of_delivery ON row_transactions USING brin (delivery_id int8_minmax_multi_ops)
+"""
+
+
+async def test_the_index_that_loses_rows_is_replaced(old_database: str) -> None:
+    await _execute(old_database, OLD_INDEX)
+    await migrate(old_database)
+    assert await rows(old_database, "SELECT indexname FROM pg_indexes WHERE tablename = 'row_transactions'") == [
+        ("row_transactions_by_delivery",)
+    ]
