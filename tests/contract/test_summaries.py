@@ -185,6 +185,23 @@ async def test_few_rows_are_sampled_and_a_small_delivery_among_many_is_still_fou
     assert [one[0] for one in targets] == [20]
 
 
+BETWEEN_OTHERS = """
+INSERT INTO row_transactions (delivery_id)
+SELECT CASE WHEN i BETWEEN 250000 AND 250300 THEN 5 WHEN i % 2 = 0 THEN 1 ELSE 9 END FROM generate_series(1, 500000) AS i
+"""
+
+
+async def test_a_delivery_is_found_whatever_lies_between_its_number_and_others(real_ledger: Ledger) -> None:
+    assert real_ledger.database is not None
+    async with real_ledger.database.transaction() as connection:
+        await connection.execute(BETWEEN_OTHERS)
+        await connection.fetchval(UNKNOWN)
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        plan = await connection.fetch("EXPLAIN (ANALYZE, TIMING OFF) SELECT FROM row_transactions WHERE delivery_id = 5::bigint")
+    (blocks,) = re.findall(r"lossy=(\d+)", "\n".join(one[0] for one in plan))
+    assert int(blocks) <= 2 * 128
+
+
 async def make_long_range(database: Database) -> None:
     """A table indexed as those of rows are, but that one range is all of it; its first blocks have room."""
     async with database.connection() as connection:

@@ -31,7 +31,7 @@ async def read_entity(
     else:
         entity = all_entities()[name]
         condition = _concerns(name, sliced_by, own=f"{per}s", opened=opened, batch=batch)
-        query = f"SELECT {selected} FROM {entity.table} r WHERE r.delivery_id = {opened.delivery_of(name)}{condition}"
+        query = f"SELECT {selected} FROM {entity.table} r WHERE r.delivery_id = {opened.delivery_of(name)}::bigint{condition}"
     kinds = {column.name: column.kind for column in all_entities()[name].columns}
     casts = [
         pl.col(column).cast(AMOUNT if kinds[column] is Kind.MONEY else pl.Int64)
@@ -102,7 +102,8 @@ def _values_in_slice(opened: OpenBatch, batch: Batch) -> str:
     # Of a transformer's batch the values that were computed from its frames: a value does not know the portfolio's account.
     # The rows of a superseded file may be gone; orphans among them have no link.
     mine = f"AND p.portfolio_reference = r.reference{_in_slice('p.account_number', batch, opened)}"
-    rows = f"SELECT FROM {all_entities()['portfolios'].table} p WHERE p.delivery_id = {opened.delivery_of('portfolios')} {mine}"
+    table, delivery_id = all_entities()["portfolios"].table, opened.delivery_of("portfolios")
+    rows = f"SELECT FROM {table} p WHERE p.delivery_id = {delivery_id}::bigint {mine}"
     return f" AND (EXISTS ({rows}) OR EXISTS (SELECT FROM link p WHERE p.set_version_id = {opened.set_version_id} {mine}))"
 
 

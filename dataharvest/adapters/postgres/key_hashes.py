@@ -64,7 +64,8 @@ async def stored_suspects(
 ) -> Suspects:
     """The suspects among the hashes of a delivery that are too many for one value: parted into files, then looked at by part."""
     query = (
-        f"SELECT {hashing.of(entity)} FROM {entity.table} WHERE delivery_id = {delivery_id} AND {entity.natural_key} IS NOT NULL"
+        f"SELECT {hashing.of(entity)} FROM {entity.table} "
+        f"WHERE delivery_id = {delivery_id}::bigint AND {entity.natural_key} IS NOT NULL"
     )
     # Twice as many parts as would do, for one is never exactly as large as another.
     with PartedHashes(part_count=min(_MAX_FILES, 2 * count // hashing.at_once + 1), most=hashing.at_once) as parted:
