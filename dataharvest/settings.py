@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     split_concurrency: int = Field(default=12, ge=1)
     """Deliveries that one splitter reads side by side; a tenant's further files take at most half of the places."""
     split_niceness: int = Field(default=10, ge=0, le=19)
-    """How far `dataharvest split` steps back behind other processes of its machine: niceness, 0 for not at all."""
+    """How far threads of `dataharvest split` that hash and pack step back behind other work: niceness, 0 for none; on Linux."""
     split_in_worker: bool = True
     """Whether a worker also splits; switch off where `dataharvest split` runs as a process of its own."""
     lease_s: float = Field(default=30.0, gt=0)

@@ -3,6 +3,10 @@
 import asyncio
 import os
 import signal
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -32,9 +36,11 @@ async def _split() -> None:
 
     settings = load_settings()
     configure_logging(settings.log_format)
-    # Before the threads that work are there, which inherit it. Where cores are short, what has been cut goes before what is to be
-    # cut: a small set's many short steps, at the workers and in the database, would wait for a large file's long ones.
-    os.nice(settings.split_niceness)
+    # Where cores are short, what has been cut goes before what is to be cut: a small set's many short steps, at the workers and
+    # in the database, would wait for a large file's long ones. Its short steps here wait for nothing: only the threads that hash
+    # and pack step back.
+    step_back = partial(_step_back, settings.split_niceness)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=step_back, thread_name_prefix="aside"))
     connected = connect(settings, role="split")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,6 +65,12 @@ async def _split() -> None:
     if close_metrics is not None:
         close_metrics()
     tracing.switch_off()
+
+
+def _step_back(niceness: int) -> None:
+    # Elsewhere a thread has no niceness of its own.
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
 
 
 async def _keep_beating(vitals: "Vitals") -> None:

@@ -8,6 +8,7 @@ from dataharvest.rules.cells import Problem
 from dataharvest.rules.layout import Layout, layout_of
 from dataharvest.rules.record_rules import RecordRule
 from dataharvest.rules.scanning import Record, line_count
+from dataharvest.rules.steps import Steps, at_once
 
 MAX_RAW_BYTES = 64 * 1024
 """How much of a quarantined record is kept."""
@@ -50,7 +51,7 @@ class CheckedChunk:
     quarantined: tuple[QuarantinedRecord, ...]
 
 
-def check_chunk(
+def check_in_steps(
     data: bytes,
     *,
     entity: Entity,
@@ -62,7 +63,7 @@ def check_chunk(
     decimal_mark: str = ".",
     misaligned_tail: bool = False,
     byte_length: int | None = None,
-) -> CheckedChunk:
+) -> Steps[CheckedChunk]:
     """Judge each record of a chunk by itself: a bad one never changes what becomes of its neighbours.
 
     Args:
@@ -82,8 +83,11 @@ def check_chunk(
     if misaligned_tail:
         check.quarantine_tail(0, len(data) if byte_length is None else byte_length)
     else:
-        check.run()
+        yield from check.run()
     return check.result()
+
+
+check_chunk = at_once(check_in_steps)
 
 
 _BLANK_LINES = re.compile(rb"[\r\n]++")
@@ -103,9 +107,9 @@ class _Check:
         self._persisted_count = 0
         self._quarantined: list[QuarantinedRecord] = []
 
-    def run(self) -> None:
+    def run(self) -> Steps[None]:
         """Judge every record of the chunk."""
-        position = self._skip_all_if_good()
+        position = yield from self._skip_all_if_good()
         while position < self._content_length:
             start = position
             position = self._skip_good_records(self._skip_blank_lines(start))
@@ -127,8 +131,8 @@ class _Check:
             quarantined=tuple(self._quarantined),
         )
 
-    def _skip_all_if_good(self) -> int:
-        record_count = self._layout.good_record_count(self._data)
+    def _skip_all_if_good(self) -> Steps[int]:
+        record_count = yield from self._layout.good_record_count(self._data)
         if record_count == 0:
             return 0
         self._rows.append(self._data)

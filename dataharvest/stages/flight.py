@@ -10,6 +10,7 @@ from dataharvest.errors import Rejected
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata, encode_chunk
 from dataharvest.ports import Deliveries, Position, Sender
+from dataharvest.stages.aside import aside
 from dataharvest.stages.fairness import Fairness
 from dataharvest.stages.window import Window
 from dataharvest.tenants import ChunkKey
@@ -76,8 +77,9 @@ class Flight:
         if len(self._sending) >= _SENDS_AT_ONCE:
             await self._land(asyncio.FIRST_COMPLETED)
         chunk = ChunkKey(self._lease.delivery_id, metadata.index)
+        # Before it is let in: from then on nothing is awaited until it is being sent, or it would have to be let out again.
+        value = await aside(len(data), encode_chunk, metadata, data)
         await self._let_in(chunk, len(data))
-        value = encode_chunk(metadata, data)
         self._sending[asyncio.create_task(self._sender.send("chunks", key=metadata.key, value=value))] = chunk
         self.sent_count += 1
         metrics.CHUNKS_SENT.labels(metadata.entity).inc()

@@ -10,7 +10,9 @@ from dataharvest.errors import Rejected
 from dataharvest.failpoints import failpoint
 from dataharvest.messages import ChunkMetadata, ChunkPersisted, decode_chunk, decode_chunk_metadata
 from dataharvest.ports import Chunks, Deliveries, Position, Sender
-from dataharvest.rules.records import CheckedChunk, check_chunk
+from dataharvest.rules.records import CheckedChunk, check_in_steps
+from dataharvest.rules.steps import Steps, at_once
+from dataharvest.stages.aside import aside, with_breaks
 from dataharvest.stages.slots import Slots
 
 logger = logging.getLogger(__name__)
@@ -33,8 +35,8 @@ async def persist(value: bytes, position: Position, *, chunks: Chunks, deliverie
         Unavailable: PostgreSQL or Kafka is not there.
     """
     failpoint("persist.received")
-    metadata, data = decode_chunk(value)
-    checked = check(metadata, data)
+    metadata, data = await aside(len(value), _unpacked, value)
+    checked = await with_breaks(_check_records(metadata, data))
     outcome = await chunks.persist(metadata, checked, position=position)
     failpoint("persist.committed")
     if outcome is ChunkOutcome.STORED:
@@ -64,14 +66,28 @@ def _count(metadata: ChunkMetadata, checked: CheckedChunk) -> None:
     metrics.ROWS_QUARANTINED.labels(metadata.entity).inc(checked.record_count - checked.persisted_count)
 
 
+def _unpacked(value: bytes) -> tuple[ChunkMetadata, bytes]:
+    metadata, data = decode_chunk(value)
+    _require_undamaged(metadata, data)
+    return metadata, data
+
+
 def check(metadata: ChunkMetadata, data: bytes) -> CheckedChunk:
     """The chunk's records, good and bad; Rejected when the bytes are not those that were sent."""
+    _require_undamaged(metadata, data)
+    return at_once(_check_records)(metadata, data)
+
+
+def _require_undamaged(metadata: ChunkMetadata, data: bytes) -> None:
     if sha256(data).hexdigest() != metadata.sha256:
         raise Rejected(f"chunk {metadata.index} has other bytes than its hash says", rule="chunk_damaged")
+
+
+def _check_records(metadata: ChunkMetadata, data: bytes) -> Steps[CheckedChunk]:
     entity = all_entities().get(metadata.entity)
     if entity is None:
         raise Rejected(f"no entity is called {metadata.entity!r}", rule="unknown_entity")
-    return check_chunk(
+    return check_in_steps(
         data,
         entity=entity,
         columns=metadata.columns,

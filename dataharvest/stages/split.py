@@ -16,6 +16,7 @@ from dataharvest.rules.decompression import decompressor_for, is_compressed
 from dataharvest.rules.header import Header, read_header
 from dataharvest.rules.splitting import Piece, RecordSplitter
 from dataharvest.rules.transcoding import transcoder_for
+from dataharvest.stages.aside import aside
 from dataharvest.stages.fairness import Fairness
 from dataharvest.stages.flight import Flight, Keep, LeaseKeeper, LeaseLost, nothing_to_keep
 from dataharvest.stages.window import Limits
@@ -78,7 +79,8 @@ class Splitter:
             flight = Flight(lease, sender=self.sender, fairness=self.fairness, window=window, stored=stored, keep=keep)
             try:
                 async for piece in reading.pieces():
-                    await flight.send(chunk_metadata(lease, piece, reading.header, contract), piece.data)
+                    metadata = await aside(len(piece.data), chunk_metadata, lease, piece, reading.header, contract)
+                    await flight.send(metadata, piece.data)
                 await flight.landed()
             finally:
                 flight.cancel()
@@ -144,7 +146,7 @@ class Reading:
             if self._object_hash is not None:
                 self._object_hash.update(compressed)
             for data in self._decompressor.feed(compressed):
-                yield self._taken(self._transcoder.feed(data))
+                yield await aside(len(data), self._taken, self._transcoder.feed(data))
         self._decompressor.finish()
         yield self._taken(self._transcoder.finish())
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataharvest.entities import Column, Entity, Kind, all_entities
-from dataharvest.rules.records import MAX_RAW_BYTES, CheckedChunk, QuarantinedRecord, check_chunk
+from dataharvest.rules.records import MAX_RAW_BYTES, CheckedChunk, QuarantinedRecord, check_chunk, check_in_steps
 
 TRANSACTIONS = all_entities()["transactions"]
 CLIENTS = all_entities()["clients"]
@@ -342,3 +342,28 @@ def test_ignored_columns_cost_little_however_many_and_change_no_row(ignored_coun
     assert [one.rule for one in checked.quarantined] == ["too_few_fields"]
     # Before equal columns were said once, the patterns of the widest took half a minute to compile.
     assert time.monotonic() - started < 3
+
+
+def records(count: int) -> bytes:
+    return b"".join(b"%d,1234567,reference%d,-12.50,FEE\n" % (number, number) for number in range(count))
+
+
+def test_a_long_chunk_is_gone_through_in_steps_and_none_of_its_records_is_missed_where_they_meet() -> None:
+    data = records(40_000)
+    steps = check_in_steps(data, entity=TRANSACTIONS, columns=COLUMNS, first_line=2, byte_offset=62, header_raw=HEADER)
+    assert sum(1 for _ in steps) > 4
+    assert (check(data).copy_text, check(data).persisted_count) == (data, 40_000)
+
+
+@pytest.mark.parametrize("place", [0, 6_000, 39_999])
+def test_a_bad_record_anywhere_in_a_long_chunk_is_found(place: int) -> None:
+    lines = records(40_000).splitlines(keepends=True)
+    lines[place] = b"x,1,2,3,FEE\n"
+    checked = check(b"".join(lines))
+    assert (only(checked).line, checked.persisted_count) == (place + 2, 39_999)
+
+
+def test_a_record_that_is_longer_than_a_step_is_stored() -> None:
+    data = records(3) + b"4,1234567,reference,1," + b"F" * 300_000 + b"\n" + records(3)
+    checked = check(data)
+    assert (checked.copy_text, checked.persisted_count, checked.quarantined) == (data, 7, ())

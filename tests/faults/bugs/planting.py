@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
@@ -78,8 +78,12 @@ def _wrong_tenant() -> None:
 
 def _changing_checked(change: Callable[[Any], Any]) -> Callable[[], None]:
     def plant_it() -> None:
-        right = persist.check_chunk
-        persist.check_chunk = lambda *data, **terms: change(right(*data, **terms))
+        right = persist.check_in_steps
+
+        def check(*data: Any, **terms: Any) -> Generator[None, None, Any]:
+            return change((yield from right(*data, **terms)))
+
+        persist.check_in_steps = check
 
     return plant_it
 

@@ -14,7 +14,7 @@ HANG = b"poison-hang"
 
 def fall_ill() -> None:
     """Let the parser raise at one mark, end the process at another, and never return at a third."""
-    right = persist.check_chunk
+    right = persist.check_in_steps
 
     def check(data: bytes, **terms: Any) -> Any:
         if PANIC in data:
@@ -25,4 +25,4 @@ def fall_ill() -> None:
             time.sleep(1)
         return right(data, **terms)
 
-    persist.check_chunk = check
+    persist.check_in_steps = check
