@@ -39,8 +39,8 @@ async def _split() -> None:
     # Where cores are short, what has been cut goes before what is to be cut: a small set's many short steps, at the workers and
     # in the database, would wait for a large file's long ones. Its short steps here wait for nothing: only the threads that hash
     # and pack step back.
-    step_back = partial(_step_back, settings.split_niceness)
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(initializer=step_back, thread_name_prefix="aside"))
+    threads = ThreadPoolExecutor(initializer=partial(step_back, settings.split_niceness), thread_name_prefix="aside")
+    asyncio.get_running_loop().set_default_executor(threads)
     connected = connect(settings, role="split")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -67,7 +67,8 @@ async def _split() -> None:
     tracing.switch_off()
 
 
-def _step_back(niceness: int) -> None:
+def step_back(niceness: int) -> None:
+    """Give this thread the niceness."""
     # Elsewhere a thread has no niceness of its own.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
