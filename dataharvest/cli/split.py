@@ -39,7 +39,10 @@ async def _split() -> None:
     # Where cores are short, what has been cut goes before what is to be cut: a small set's many short steps, at the workers and
     # in the database, would wait for a large file's long ones. Its short steps here wait for nothing: only the threads that hash
     # and pack step back.
-    threads = ThreadPoolExecutor(initializer=partial(step_back, settings.split_niceness), thread_name_prefix="aside")
+    # Each thread keeps memory of its own, so no more of them than can run.
+    threads = ThreadPoolExecutor(
+        os.cpu_count(), initializer=partial(step_back, settings.split_niceness), thread_name_prefix="aside"
+    )
     asyncio.get_running_loop().set_default_executor(threads)
     connected = connect(settings, role="split")
     stop = asyncio.Event()

@@ -12,7 +12,7 @@ from dataharvest.messages import ChunkMetadata, ChunkPersisted, decode_chunk, de
 from dataharvest.ports import Chunks, Deliveries, Position, Sender
 from dataharvest.rules.records import CheckedChunk, check_in_steps
 from dataharvest.rules.steps import Steps, at_once
-from dataharvest.stages.aside import aside, with_breaks
+from dataharvest.stages.aside import with_breaks
 from dataharvest.stages.slots import Slots
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ async def persist(value: bytes, position: Position, *, chunks: Chunks, deliverie
         Unavailable: PostgreSQL or Kafka is not there.
     """
     failpoint("persist.received")
-    metadata, data = await aside(len(value), _unpacked, value)
+    metadata, data = decode_chunk(value)
+    _require_undamaged(metadata, data)
     checked = await with_breaks(_check_records(metadata, data))
     outcome = await chunks.persist(metadata, checked, position=position)
     failpoint("persist.committed")
@@ -64,12 +65,6 @@ def _count(metadata: ChunkMetadata, checked: CheckedChunk) -> None:
     metrics.BYTES_STORED.labels(metadata.entity).inc(metadata.byte_length)
     metrics.ROWS_STORED.labels(metadata.entity).inc(checked.persisted_count)
     metrics.ROWS_QUARANTINED.labels(metadata.entity).inc(checked.record_count - checked.persisted_count)
-
-
-def _unpacked(value: bytes) -> tuple[ChunkMetadata, bytes]:
-    metadata, data = decode_chunk(value)
-    _require_undamaged(metadata, data)
-    return metadata, data
 
 
 def check(metadata: ChunkMetadata, data: bytes) -> CheckedChunk:
