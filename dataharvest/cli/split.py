@@ -36,14 +36,7 @@ async def _split() -> None:
 
     settings = load_settings()
     configure_logging(settings.log_format)
-    # Where cores are short, what has been cut goes before what is to be cut: a small set's many short steps, at the workers and
-    # in the database, would wait for a large file's long ones. Its short steps here wait for nothing: only the threads that hash
-    # and pack step back.
-    # Each thread keeps memory of its own, so no more of them than can run.
-    threads = ThreadPoolExecutor(
-        os.cpu_count(), initializer=partial(step_back, settings.split_niceness), thread_name_prefix="aside"
-    )
-    asyncio.get_running_loop().set_default_executor(threads)
+    asyncio.get_running_loop().set_default_executor(_threads(settings.split_niceness))
     connected = connect(settings, role="split")
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -68,6 +61,13 @@ async def _split() -> None:
     if close_metrics is not None:
         close_metrics()
     tracing.switch_off()
+
+
+def _threads(niceness: int) -> ThreadPoolExecutor:
+    # Where cores are short, what has been cut goes before what is to be cut: a small set's many short steps, at the workers and
+    # in the database, would wait for a large file's long ones. Its short steps here wait for nothing: only the threads that hash
+    # and pack step back. Each keeps memory of its own, so there are no more of them than can run.
+    return ThreadPoolExecutor(os.cpu_count(), initializer=partial(step_back, niceness), thread_name_prefix="aside")
 
 
 def step_back(niceness: int) -> None:
