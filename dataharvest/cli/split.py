@@ -71,10 +71,11 @@ def _threads(niceness: int) -> ThreadPoolExecutor:
 
 
 def step_back(niceness: int) -> None:
-    """Give this thread the niceness."""
+    """Let this thread step back by so much from where it is, as `os.nice` does for a process; that is always allowed."""
     # Elsewhere a thread has no niceness of its own.
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, os.getpriority(os.PRIO_PROCESS, thread) + niceness))
 
 
 async def _keep_beating(vitals: "Vitals") -> None:

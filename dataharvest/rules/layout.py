@@ -15,8 +15,6 @@ from dataharvest.rules.steps import Steps
 
 _SAID_ONE_BY_ONE = 16
 _LINE_FEED, _COMMA = b"\n,"
-_STEP_BYTES = 1 << 18
-"""Half a millisecond's worth."""
 
 
 class Layout:
@@ -40,7 +38,7 @@ class Layout:
         """The same, any cell in quotes or not."""
         self._swift_run = self._swift()
 
-    def good_record_count(self, data: bytes) -> Steps[int]:
+    def good_record_count(self, data: bytes, *, step_bytes: int) -> Steps[int]:
         """Records of a chunk whose bytes are rows for COPY just as they are; 0 if any of them may not be.
 
         This is the way of nearly all chunks, so it is a few passes of the fastest kind over the whole of it. The slowest is
@@ -51,7 +49,7 @@ class Layout:
             return 0
         position = 0
         while position < len(data):
-            found = self._swift_run.match(data, position, position + _STEP_BYTES)
+            found = self._swift_run.match(data, position, position + step_bytes)
             if found is None:
                 return 0
             position = found.end()

@@ -1,7 +1,7 @@
 """Split: the chunk producer. Reads a delivery once, from its pinned version, and sends it as record-safe chunks."""
 
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -144,11 +144,16 @@ class Reading:
     async def _content(self) -> AsyncIterator[bytes]:
         async for compressed in self._objects.read(self._lease.source):
             if self._object_hash is not None:
-                self._object_hash.update(compressed)
-            for data in self._decompressor.feed(compressed):
-                yield await aside(len(data), self._taken, self._transcoder.feed(data))
+                await aside(len(compressed), self._object_hash.update, compressed)
+            pieces = self._decompressor.feed(compressed)
+            while (data := await aside(len(compressed), self._next_taken, pieces)) is not None:
+                yield data
         self._decompressor.finish()
         yield self._taken(self._transcoder.finish())
+
+    def _next_taken(self, pieces: Iterator[bytes]) -> bytes | None:
+        data = next(pieces, None)
+        return None if data is None else self._taken(self._transcoder.feed(data))
 
     def _taken(self, data: bytes) -> bytes:
         self._content_hash.update(data)

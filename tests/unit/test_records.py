@@ -122,6 +122,12 @@ def test_a_quarantined_record_is_found_where_it_says(content: list[tuple[bytes, 
         assert entry.line == 2 + before.count(b"\n")
 
 
+@given(content=st.lists(st.tuples(lines, line_ends), max_size=12), step_bytes=st.integers(1, 80))
+def test_it_does_not_matter_where_a_step_ends(content: list[tuple[bytes, bytes]], step_bytes: int) -> None:
+    data = b"".join(line + end for line, end in content)
+    assert check(data, step_bytes=step_bytes) == check(data)
+
+
 @given(data=st.lists(st.sampled_from([b"1", b",", b'"', b"\n", b"\r", b"\\", b"\xff", b"\0", GOOD, b"1,2,3,4,5"])).map(b"".join))
 def test_no_bytes_break_the_check_or_the_count(data: bytes) -> None:
     checked = check(data)
@@ -352,6 +358,10 @@ def test_a_long_chunk_is_gone_through_in_steps_and_none_of_its_records_is_missed
     data = records(40_000)
     steps = check_in_steps(data, entity=TRANSACTIONS, columns=COLUMNS, first_line=2, byte_offset=62, header_raw=HEADER)
     assert sum(1 for _ in steps) > 4
+    slower = check_in_steps(
+        data + b'"1",2,3,4,FEE\n', entity=TRANSACTIONS, columns=COLUMNS, first_line=2, byte_offset=62, header_raw=HEADER
+    )
+    assert sum(1 for _ in slower) > 4
     assert (check(data).copy_text, check(data).persisted_count) == (data, 40_000)
 
 

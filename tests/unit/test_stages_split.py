@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import threading
+from collections.abc import Callable
 from datetime import date
 from hashlib import sha256
 from typing import Any
@@ -24,6 +26,7 @@ from dataharvest.errors import ObjectTrouble, Rejected, Unavailable
 from dataharvest.messages import decode_chunk, decode_progress
 from dataharvest.ports import Position
 from dataharvest.rules.keys import parse_object_key
+from dataharvest.stages import flight, split
 from dataharvest.stages.announce import announce_endings
 from dataharvest.stages.flight import LeaseLost
 from dataharvest.stages.persist import check, persist
@@ -420,3 +423,27 @@ async def test_damaged_chunks_are_rejected_and_two_truths_end_the_delivery() -> 
         {"rule": "chunk_conflict", "message": "chunk 0 came twice with different bytes"},
         {},
     )
+
+
+async def test_long_chunks_are_hashed_and_packed_in_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = HEADER + b"".join(b"%d,%06d,1.50,EUR,0\n" % (number, number) for number in range(10_000))
+    site = Site(chunk_bytes=100_000)
+    site.splitter.max_content_bytes = 1 << 20
+    threads: dict[str, list[int]] = {"chunk_metadata": [], "encode_chunk": [], "_taken": []}
+    for owner, name in ((split, "chunk_metadata"), (flight, "encode_chunk"), (split.Reading, "_taken")):
+        monkeypatch.setattr(owner, name, noting_its_thread(getattr(owner, name), threads[name]))
+    await site.splitter.split(await site.lease(content))
+    assert len(threads["encode_chunk"]) == 3
+    assert {name: sum(one != threading.get_ident() for one in seen) for name, seen in threads.items()} == {
+        "chunk_metadata": 2,
+        "encode_chunk": 2,
+        "_taken": 1,
+    }
+
+
+def noting_its_thread(function: Callable[..., Any], seen: list[int]) -> Callable[..., Any]:
+    def noted(*terms: Any) -> Any:
+        seen.append(threading.get_ident())
+        return function(*terms)
+
+    return noted

@@ -21,8 +21,8 @@ BY_DELIVERY = "delivery_id int8_bloom_ops (n_distinct_per_range = 600, false_pos
 A filter for each range finds a delivery whatever lies between its rows; the least and the greatest number answer whoever looks
 for ranges that the index knows nothing of. Not `int8_minmax_multi_ops`: that loses rows that come while their range is
 summarised, in PostgreSQL 18.4 each of them. A filter of this size is 484 bytes for some 12,000 rows; more than 510 would be
-compressed, and unpacked by every query. The filter is asked only where a bigint is compared: a number that is written into a
-query is an integer, and says so.
+compressed, and unpacked by every query. The filter is asked only where a bigint is compared: a number that is written into
+a query is an integer unless it is cast.
 """
 
 _STATISTICS_TARGET = 20
@@ -47,8 +47,6 @@ def row_table_ddl(entity: Entity) -> Iterator[str]:
 
     No key is kept while rows are loaded: the ledger is what keeps a chunk from being stored twice. Rows of a delivery lie
     together, so a BRIN index finds them at almost no cost.
-
-    The index is made before the one that it replaces goes: a statement that fails leaves one of them.
     """
     yield _DELIVERY_BEING_LOADED
     yield f"CREATE TABLE IF NOT EXISTS {entity.table} (delivery_id bigint NOT NULL)"
