@@ -82,11 +82,11 @@ def check_in_steps(
             way is not open.
     """
     layout = layout_of(entity, columns, header_raw, delimiter, decimal_mark)
-    check = _Check(layout, data, first_line=first_line, byte_offset=byte_offset)
+    check = _Check(layout, data, first_line=first_line, byte_offset=byte_offset, step_bytes=step_bytes)
     if misaligned_tail:
         check.quarantine_tail(0, len(data) if byte_length is None else byte_length)
     else:
-        yield from check.run(step_bytes)
+        yield from check.run()
     return check.result()
 
 
@@ -99,30 +99,31 @@ _BLANK_LINES = re.compile(rb"[\r\n]++")
 class _Check:
     """One pass over a chunk: runs of plainly good records as they are, every other record by itself."""
 
-    def __init__(self, layout: Layout, data: bytes, *, first_line: int, byte_offset: int) -> None:
+    def __init__(self, layout: Layout, data: bytes, *, first_line: int, byte_offset: int, step_bytes: int) -> None:
         self._layout = layout
         self._content_length = len(data)
         # Every record gets a line end, so that the last one is like the others.
         self._data = data if data.endswith((b"\n", b"\r")) else data + b"\n"
         self._line = first_line
         self._byte_offset = byte_offset
+        self._step_bytes = step_bytes
         self._rows: list[bytes] = []
         self._persisted_count = 0
         self._quarantined: list[QuarantinedRecord] = []
 
-    def run(self, step_bytes: int) -> Steps[None]:
+    def run(self) -> Steps[None]:
         """Judge every record of the chunk."""
-        position = yield from self._skip_all_if_good(step_bytes)
-        break_at = step_bytes // 2
+        position = yield from self._skip_all_if_good()
+        break_at = self._step_bytes // 2
         while position < self._content_length:
             start = position
-            position = self._skip_good_records(self._skip_blank_lines(start), step_bytes)
+            position = self._skip_good_records(self._skip_blank_lines(start))
             if position == start:
                 position = self._judge_record(start)
             if position >= break_at:
                 yield
                 # A run ends a record before its step does.
-                break_at = position + step_bytes // 2
+                break_at = position + self._step_bytes // 2
 
     def quarantine_tail(self, start: int, byte_length: int) -> None:
         """Count everything from ``start`` as one record: where its records begin and end cannot be known."""
@@ -139,16 +140,16 @@ class _Check:
             quarantined=tuple(self._quarantined),
         )
 
-    def _skip_all_if_good(self, step_bytes: int) -> Steps[int]:
-        record_count = yield from self._layout.good_record_count(self._data, step_bytes=step_bytes)
+    def _skip_all_if_good(self) -> Steps[int]:
+        record_count = yield from self._layout.good_record_count(self._data, step_bytes=self._step_bytes)
         if record_count == 0:
             return 0
         self._rows.append(self._data)
         self._persisted_count = record_count
         return len(self._data)
 
-    def _skip_good_records(self, start: int, step_bytes: int) -> int:
-        end = self._end_of_run(start, self._stop(start + step_bytes))
+    def _skip_good_records(self, start: int) -> int:
+        end = self._end_of_run(start)
         if end == start:
             return start
         rows = self._layout.copy_rows(self._data[start:end])
@@ -158,11 +159,10 @@ class _Check:
         self._line += count
         return end
 
-    def _stop(self, stop: int) -> int:
+    def _end_of_run(self, start: int) -> int:
+        stop = start + self._step_bytes
         # The LF behind a CR belongs to it, and is no blank line.
-        return stop + (self._data[stop - 1 : stop + 1] == b"\r\n")
-
-    def _end_of_run(self, start: int, stop: int) -> int:
+        stop += self._data[stop - 1 : stop + 1] == b"\r\n"
         for run in (self._layout.plain_run, self._layout.quoted_run):
             found = run.match(self._data, start, stop)
             if found and found.end() > start:

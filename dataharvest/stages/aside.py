@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
-from dataharvest.rules.steps import Steps
+from dataharvest.rules.steps import Course, Steps
 
 _MANY_BYTES = 64 << 10
 """So many take longer than to hand them to a thread."""
@@ -26,10 +26,7 @@ async def aside(byte_length: int, function: Callable[Terms, Result], *terms: Ter
 
 async def with_breaks(steps: Steps[Result]) -> Result:
     """What the steps come to; whoever waits for the loop has it between any two."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: Result = end.value
-            return result
+    course = Course(steps)
+    for _ in course:
         await asyncio.sleep(0)
+    return course.result
