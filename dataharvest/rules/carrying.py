@@ -53,5 +53,8 @@ def declaration(*parts: object) -> str:
     return sha256(repr(parts).encode()).hexdigest()[:16]
 
 
-RELATED_BY = declaration("relationship", 1, dict(LINKS_FROM), dict(ORPHANS_FROM))
-"""The declaration of relating; its number rises when the same records are linked, or found to be orphans, in another way."""
+RELATED_BY = declaration("relationship", 2, dict(LINKS_FROM), dict(ORPHANS_FROM))
+"""The declaration of relating; its number rises when the same records are linked, or found to be orphans, in another way.
+
+Where the links are not taken over nothing is: of what was made while an index could lose rows (ADR 27), all of it by number 1.
+"""

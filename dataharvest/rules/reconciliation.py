@@ -9,7 +9,8 @@ What two steps must have in common:
 * table: as many rows, records in quarantine and records accepted as missing as the ledger says, and the sums that were noted
   when the delivery was complete;
 * file: the manifest's control totals against the newest complete deliveries;
-* values: one per client or portfolio of the version, once the transformer is done;
+* values: one link for each row of portfolios that has an account and a client, one value per client or linked portfolio, and each
+  what the transformer gives for the rows as they are now, once it is done;
 * outbound: as many as values, none unsent, and equal sums of every amount that is passed on unchanged, once it is published.
 
 A step that is not reached yet is no difference.
@@ -21,8 +22,9 @@ from typing import NamedTuple
 
 from dataharvest.rules import control_totals
 from dataharvest.rules.control_totals import Difference, figure_text
-from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, Statement
+from dataharvest.rules.statement import DeliveryFigures, LinkFigures, OutboundFigures, Statement, ValueFigures
 
+_LINKS = "links"
 _COUNTS = ("read", "persisted", "quarantined", "duplicate", "accepted")
 
 
@@ -57,9 +59,7 @@ def lines(statement: Statement) -> Iterator[Line]:
         yield Line("table", one.entity, one.delivery_id, "rows", one.row_count)
         yield Line("table", one.entity, one.delivery_id, "in quarantine", one.quarantine_count)
         yield from _sum_lines("table", one.entity, one.delivery_id, one.row_sums)
-    for value in statement.values:
-        yield Line("values", value.transformer, None, "references", value.reference_count)
-        yield from _sum_lines("values", value.transformer, None, value.sums)
+    yield from _value_lines(statement)
     for message in statement.outbound:
         yield Line("outbound", message.topic, None, "messages", message.message_count)
         yield Line("outbound", message.topic, None, "withdrawn", message.withdrawn_count)
@@ -76,9 +76,11 @@ def differences(statement: Statement) -> list[Difference]:
         found.append(Difference(entity="manifest", what="what it says", **text))
     for one in statement.deliveries:
         found += _delivery_differences(one)
+    if statement.links and statement.links.is_done:
+        found += _link_differences(statement.links)
     for value in statement.values:
-        if value.is_done and value.reference_count != value.expected_count:
-            found.append(_difference(value.transformer, "number of references", value.expected_count, value.reference_count))
+        if value.is_done:
+            found += _value_differences(value)
     for message in statement.outbound:
         if message.is_done:
             found += _outbound_differences(message, statement)
@@ -97,7 +99,28 @@ def notes(statement: Statement) -> list[str]:
     for entity, delivery_id in sorted(statement.version_deliveries.items()):
         if newest.get(entity, delivery_id) != delivery_id:
             said.append(f"version {statement.version} has delivery {delivery_id} of {entity}, {newest[entity]} is newer")
-    return said
+    return said + list(_not_compared(statement))
+
+
+def _not_compared(statement: Statement) -> Iterator[str]:
+    if statement.has_changed_rows:
+        yield (
+            f"since version {statement.version} was made records were repaired or accepted, or a computation was asked for: "
+            "its links, values and messages are not compared with the rows"
+        )
+    for value in statement.values:
+        if value.is_other_logic:
+            yield f"values of {value.transformer} were computed by other logic than today's: they are not compared with the rows"
+
+
+def _value_lines(statement: Statement) -> Iterator[Line]:
+    if statement.links:
+        yield Line("values", _LINKS, None, "number", statement.links.link_count)
+    for value in statement.values:
+        yield Line("values", value.transformer, None, "references", value.reference_count)
+        yield from _sum_lines("values", value.transformer, None, value.sums)
+        if value.from_rows:
+            yield Line("values", value.transformer, None, "unlike the rows", value.from_rows.differing_count)
 
 
 def _delivery_differences(one: DeliveryFigures) -> Iterator[Difference]:
@@ -117,6 +140,26 @@ def _delivery_differences(one: DeliveryFigures) -> Iterator[Difference]:
         stored = one.row_sums.get(column, Decimal(0))
         if stored != amount:
             yield _difference(one.entity, f"sum of {column} in the table", amount, stored)
+
+
+def _link_differences(links: LinkFigures) -> Iterator[Difference]:
+    if links.link_count != links.expected_count:
+        yield _difference(_LINKS, "number", links.expected_count, links.link_count)
+    if links.missing_count:
+        yield _difference(_LINKS, "number of portfolios without their link", 0, links.missing_count)
+
+
+def _value_differences(value: ValueFigures) -> Iterator[Difference]:
+    if value.expected_count not in (None, value.reference_count):
+        yield _difference(value.transformer, "number of references", value.expected_count, value.reference_count)
+    if not value.from_rows:
+        return
+    for name, amount in value.from_rows.sums.items():
+        if value.sums[name] != amount:
+            yield _difference(value.transformer, f"sum of {name} by the rows", amount, value.sums[name])
+    if value.from_rows.differing_count:
+        named = f"{value.per}s {', '.join(value.from_rows.sample)}"
+        yield _difference(value.transformer, "number of values unlike the rows", 0, value.from_rows.differing_count, named)
 
 
 def _outbound_differences(message: OutboundFigures, statement: Statement) -> Iterator[Difference]:
@@ -145,5 +188,5 @@ def _sum_lines(step: str, subject: str, delivery_id: int | None, sums: Mapping[s
         yield Line(step, subject, delivery_id, f"sum of {name}", amount)
 
 
-def _difference(subject: str, what: str, expected: Decimal | int, found: Decimal | int) -> Difference:
-    return Difference(entity=subject, what=what, expected=expected, found=found)
+def _difference(subject: str, what: str, expected: Decimal | int, found: Decimal | int, note: str = "") -> Difference:
+    return Difference(entity=subject, what=what, expected=expected, found=found, note=note)

@@ -48,15 +48,44 @@ class DeliveryFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinkFigures:
+    """What relating the set version's records has left, beside the rows as they are now."""
+
+    is_done: bool
+    expected_count: int
+    """Rows of portfolios that have an account and a client."""
+    link_count: int
+    missing_count: int
+    """Such rows without a link of the same portfolio, client and account."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValuesFromRows:
+    """What a transformer gives for the rows as they are now."""
+
+    sums: Mapping[str, Decimal | int]
+    differing_count: int
+    """Clients or portfolios whose stored values are others."""
+    sample: tuple[str, ...] = ()
+    """The first references of them."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ValueFigures:
     """What one transformer stored for the set version."""
 
     transformer: str
+    per: str
+    """What each value belongs to: ``client`` or ``portfolio``."""
     is_done: bool
-    expected_count: int
-    """Clients, or linked portfolios, of the version."""
+    expected_count: int | None
+    """Clients, or linked portfolios, of the version; None where rows of clients have changed since."""
     reference_count: int
     sums: Mapping[str, Decimal | int] = field(default_factory=dict)
+    from_rows: ValuesFromRows | None = None
+    """None where nothing is to be compared: it is not done, or the rows or the transformer have changed since."""
+    is_other_logic: bool = False
+    """Whether another version of the transformer's logic has computed some of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +118,10 @@ class Statement:
     manifest: Manifest | None
     """None also for one that can't be used: ``manifest_trouble`` says why."""
     deliveries: tuple[DeliveryFigures, ...]
+    has_changed_rows: bool = False
+    """Whether records were repaired or accepted, or a computation asked for, since the version was made."""
+    links: LinkFigures | None = None
+    """None without a version, or where the rows have changed since."""
     values: tuple[ValueFigures, ...] = ()
     outbound: tuple[OutboundFigures, ...] = ()
     manifest_trouble: str = ""

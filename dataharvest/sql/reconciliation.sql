@@ -2,11 +2,11 @@
 SELECT EXISTS (SELECT FROM business_set WHERE tenant = $1 AND business_date = $2)
 
 -- name: version
-SELECT v.set_version_id, v.version, v.state,
+SELECT v.set_version_id, v.version, v.state, v.edition <> s.edition AS has_changed_rows,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
        ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts
-FROM set_version v
+FROM set_version v JOIN business_set s USING (tenant, business_date)
 WHERE v.tenant = $1 AND v.business_date = $2 AND v.state <> 'cancelled'
 ORDER BY v.version DESC LIMIT 1
 
@@ -30,6 +30,23 @@ ORDER BY d.entity, d.delivery_id
 -- Clients, or linked portfolios, of the version: each has one value of every transformer, and a message.
 SELECT (SELECT count(*) FROM row_clients WHERE delivery_id = $2) AS client,
        (SELECT count(*) FROM link WHERE set_version_id = $1) AS portfolio
+
+-- name: links
+-- $2 portfolios, $3 clients, $4 accounts: deliveries of the set version $1.
+WITH expected AS MATERIALIZED (
+    SELECT p.portfolio_reference, p.client_reference, p.account_number FROM row_portfolios p
+    WHERE p.delivery_id = $2
+      AND p.account_number IN (SELECT a.account_number FROM row_accounts a WHERE a.delivery_id = $4)
+      AND p.client_reference IN (SELECT c.client_reference FROM row_clients c WHERE c.delivery_id = $3)),
+stored AS MATERIALIZED (
+    SELECT portfolio_reference, client_reference, account_number FROM link WHERE set_version_id = $1)
+SELECT (SELECT count(*) FROM expected) AS expected_count, (SELECT count(*) FROM stored) AS link_count,
+       (SELECT count(*) FROM (TABLE expected EXCEPT ALL TABLE stored) missing) AS missing_count
+
+-- name: computed_as
+-- How many batches the rule has, and which versions of the transformer's logic its values come from.
+SELECT (SELECT max(batch_count) FROM batch WHERE set_version_id = $1 AND rule = $2) AS batch_count,
+       ARRAY(SELECT DISTINCT logic_version FROM value WHERE set_version_id = $1 AND transformer = $2) AS logic_versions
 
 -- name: value_count
 SELECT count(*) FROM value WHERE set_version_id = $1 AND transformer = $2

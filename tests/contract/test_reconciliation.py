@@ -9,12 +9,28 @@ from dataharvest.deliveries import SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rulebook import all_rules
 from dataharvest.rules.manifest import read_manifest
-from dataharvest.rules.reconciliation import differences, lines
+from dataharvest.rules.reconciliation import differences, lines, notes
 from dataharvest.rules.statement import Statement
 from dataharvest.stages.work import work_on
 from tests.contract.ledgers import ACCOUNTS, CLIENTS, DAY, FILES, Ledger, judge_of, source_of
 
 KEY = SetKey("acme", DAY)
+ONE_LESS = """
+WITH chosen AS (SELECT min(reference::text)::uuid AS reference FROM value
+                WHERE transformer = 'transactions' AND (fields->>'number_of_transactions')::int > 0),
+passed_over AS (
+    UPDATE value SET fields = jsonb_build_object('number_of_transactions', (fields->>'number_of_transactions')::int - 1)
+    FROM chosen WHERE transformer = 'transactions' AND value.reference = chosen.reference)
+UPDATE outbound_message SET payload = (payload::jsonb || jsonb_build_object(
+    'number_of_transactions', (payload::jsonb->>'number_of_transactions')::int - 1))::text
+FROM chosen WHERE kind = 'portfolios' AND outbound_message.reference = chosen.reference
+"""
+NEVER_LINKED = """
+WITH chosen AS (SELECT min(portfolio_reference::text)::uuid AS reference FROM link),
+gone AS (DELETE FROM link USING chosen WHERE portfolio_reference = reference),
+without_value AS (DELETE FROM value USING chosen WHERE value.reference = chosen.reference)
+DELETE FROM outbound_message USING chosen WHERE outbound_message.reference = chosen.reference
+"""
 MANIFEST = (
     b'{"entities": {"accounts": {"records": 2, "sums": {"cash_balance": 1520.50, "taxes_paid": "11.25"}}, '
     b'"clients": {"records": 2}, "transactions": {"records": 3, "sums": {"amount": 4998.9951}}}}'
@@ -74,6 +90,8 @@ async def test_a_published_set_is_exact_in_every_step(real_ledger: Ledger) -> No
     assert shown["chunks", "portfolios", "read"] == "3"
     assert shown["values", "tax", "sum of taxes_paid"] == "11.25"
     assert shown["values", "transactions", "sum of number_of_transactions"] == "4"
+    assert shown["values", "links", "number"] == "3"
+    assert {shown["values", name, "unlike the rows"] for name in ("sum_of_deposits", "tax", "transactions")} == {"0"}
     # The account of two portfolios goes into both messages.
     assert shown["outbound", "outbound.portfolios", "sum of cash_balance"] == "1540.50"
     assert shown["outbound", "outbound.portfolios", "messages"] == "3"
@@ -103,6 +121,14 @@ async def test_a_correction_counts_the_newest_message_of_each_key(real_ledger: L
         ("UPDATE delivery SET record_count = 9 WHERE entity = 'clients'", "clients: records read by its chunks is 9 expected, 2"),
         ("DELETE FROM value WHERE transformer = 'tax'", "tax: number of references is 2 expected, 0 found"),
         ("""UPDATE value SET fields = fields || '{"taxes_paid": "0.01"}'""", "outbound.clients: sum of taxes_paid from values"),
+        # What a transformer passed over is in its values and messages alike.
+        (ONE_LESS, "transactions: sum of number_of_transactions by the rows is 4 expected, 3 found, difference -1"),
+        (ONE_LESS, "transactions: number of values unlike the rows is 0 expected, 1 found, difference 1 (portfolios "),
+        ("UPDATE value SET reference = gen_random_uuid() WHERE transformer = 'tax'", "tax: number of values unlike the rows"),
+        # So is what relating passed over.
+        (NEVER_LINKED, "links: number is 3 expected, 2 found, difference -1"),
+        (NEVER_LINKED, "links: number of portfolios without their link is 0 expected, 1 found, difference 1"),
+        ("UPDATE link SET account_number = '0013'", "links: number of portfolios without their link is 0 expected, 1 found"),
         (
             "DELETE FROM outbound_message WHERE kind = 'clients'",
             "outbound.clients: number of messages for values of tax is 2 expected",
@@ -116,6 +142,24 @@ async def test_damage_in_any_step_is_seen(real_ledger: Ledger, broken: str, said
     await damage(real_ledger, broken)
     found = await sentences(real_ledger)
     assert [one for one in found if one.startswith(said)], found
+
+
+async def test_a_version_is_not_compared_with_rows_that_were_changed_after_it(real_ledger: Ledger) -> None:
+    await published(real_ledger)
+    await damage(real_ledger, "UPDATE business_set SET edition = edition + 1")
+    await damage(real_ledger, "UPDATE row_accounts SET cash_balance = 1, taxes_paid = 1, account_number = 'other'")
+    statement = await statement_of(real_ledger)
+    assert {one.entity for one in differences(statement)} == {"accounts"}
+    assert [one for one in notes(statement) if "since version 1 was made" in one]
+
+
+async def test_values_of_other_logic_are_not_compared_with_what_todays_gives(real_ledger: Ledger) -> None:
+    await published(real_ledger)
+    other = """logic_version = 0, fields = '{"taxes_paid": "1.00"}'"""
+    await damage(real_ledger, f"UPDATE value SET {other} WHERE transformer = 'tax'")
+    statement = await statement_of(real_ledger)
+    assert {one.entity for one in differences(statement)} == {"outbound.clients"}
+    assert [one for one in notes(statement) if one.startswith("values of tax were computed by other logic than today's")]
 
 
 async def test_a_record_that_left_quarantine_without_a_trace_is_seen(real_ledger: Ledger) -> None:

@@ -129,3 +129,27 @@ async def test_the_index_that_loses_rows_is_replaced(old_database: str) -> None:
     assert await rows(old_database, "SELECT indexname FROM pg_indexes WHERE tablename = 'row_transactions'") == [
         ("row_transactions_by_delivery",)
     ]
+
+
+OLD_ROWS = """
+CREATE TABLE row_transactions (delivery_id bigint NOT NULL, keyword text);
+CREATE TABLE row_of_a_plugin (delivery_id bigint NOT NULL, keyword text);
+INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, etag, last_modified, size_bytes,
+                      chunk_bytes, splitter_version, state, removed_at, chunk_count)
+SELECT 'acme', '2026-01-02', 'transactions', '', name, '', '', now(), 1, 1, 1, state, removed_at, chunk_count
+FROM (VALUES ('removed', 'superseded', now(), 1), ('replaced', 'superseded', NULL, 1),
+             ('replaced early', 'superseded', NULL, NULL), ('repeat', 'repeat', NULL, 1),
+             ('rejected', 'rejected', NULL, 1), ('abandoned', 'abandoned', NULL, NULL),
+             ('complete', 'complete', NULL, 1), ('loading', 'splitting', NULL, NULL), ('sealed', 'sealed', NULL, 1))
+     AS old (name, state, removed_at, chunk_count);
+INSERT INTO row_transactions SELECT delivery_id, object_key FROM delivery, generate_series(1, 3);
+INSERT INTO row_of_a_plugin TABLE row_transactions
+"""
+
+
+async def test_rows_left_of_deliveries_that_were_removed_go_and_no_other(old_database: str) -> None:
+    await _execute(old_database, OLD_ROWS)
+    await migrate(old_database)
+    for table in ("row_transactions", "row_of_a_plugin"):
+        left = await rows(old_database, f"SELECT keyword, count(*) FROM {table} GROUP BY 1 ORDER BY 1")
+        assert left == [("complete", 3), ("loading", 3), ("replaced", 3), ("sealed", 3)]

@@ -62,6 +62,25 @@ async def test_a_worker_refuses_a_database_of_another_version(
     assert (revision or "nothing") in sentence
 
 
+@pytest.mark.parametrize(
+    ("change", "missing"),
+    [
+        # As of an entity that was installed, or had another index, when `dataharvest migrate` did not know of it.
+        ("DROP INDEX row_transactions_by_delivery", "index row_transactions_by_delivery"),
+        ("ALTER TABLE row_transactions DROP COLUMN keyword", "row_transactions.keyword"),
+    ],
+)
+async def test_a_worker_refuses_a_table_of_rows_that_is_not_as_its_entity_says(
+    dataharvest: Command, empty_database: str, change: str, missing: str
+) -> None:
+    await migrate(empty_database)
+    await execute(empty_database, change)
+
+    done = await asyncio.to_thread(dataharvest, "worker", DATAHARVEST_DATABASE_URL=empty_database, **REFUSED)
+
+    assert f"lacks {missing}: run `dataharvest migrate`" in sentence_of(done, code=EXIT_MISCONFIGURED)
+
+
 @pytest.fixture
 def wanting_other_topics(tmp_path: Path) -> str:
     """A place from which the program runs with other topic files: one topic more, one partition more, some fewer."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dataharvest.rules.control_totals import exact_sum
 from dataharvest.rules.manifest import EntityTotals, Manifest
 from dataharvest.rules.reconciliation import differences, lines, notes
-from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, Statement, ValueFigures
+from dataharvest.rules.statement import DeliveryFigures, LinkFigures, OutboundFigures, Statement, ValueFigures, ValuesFromRows
 from dataharvest.rules.tiling import Totals
 
 CLIENTS = DeliveryFigures(
@@ -26,7 +26,16 @@ CLIENTS = DeliveryFigures(
     accepted_count=1,
     row_sums={"tax_free_allowance": Decimal("806.0000")},
 )
-TAX = ValueFigures(transformer="tax", is_done=True, expected_count=2, reference_count=2, sums={"taxes_paid": Decimal("11.25")})
+TAX = ValueFigures(
+    transformer="tax",
+    per="client",
+    is_done=True,
+    expected_count=2,
+    reference_count=2,
+    sums={"taxes_paid": Decimal("11.25")},
+    from_rows=ValuesFromRows(sums={"taxes_paid": Decimal("11.2500")}, differing_count=0),
+)
+LINKS = LinkFigures(is_done=True, expected_count=3, link_count=3, missing_count=0)
 OUT = OutboundFigures(
     topic="outbound.clients",
     is_done=True,
@@ -45,6 +54,7 @@ EXACT = Statement(
     version_deliveries={"clients": 4},
     manifest=Manifest(entities={"clients": EntityTotals(records=5, sums={"tax_free_allowance": Decimal(806)})}),
     deliveries=(CLIENTS,),
+    links=LINKS,
     values=(TAX,),
     outbound=(OUT,),
 )
@@ -76,8 +86,10 @@ def test_the_statement_shows_every_step_in_order() -> None:
         ("table", "clients", 4, "rows", "2"),
         ("table", "clients", 4, "in quarantine", "1"),
         ("table", "clients", 4, "sum of tax_free_allowance", "806.00"),
+        ("values", "links", None, "number", "3"),
         ("values", "tax", None, "references", "2"),
         ("values", "tax", None, "sum of taxes_paid", "11.25"),
+        ("values", "tax", None, "unlike the rows", "0"),
         ("outbound", "outbound.clients", None, "messages", "2"),
         ("outbound", "outbound.clients", None, "withdrawn", "1"),
         ("outbound", "outbound.clients", None, "unsent", "0"),
@@ -108,6 +120,15 @@ def test_the_statement_shows_every_step_in_order() -> None:
         (replace(EXACT, values=(replace(TAX, reference_count=1),)),
          ["tax: number of references is 2 expected, 1 found, difference -1",
           "outbound.clients: number of messages for values of tax is 1 expected, 2 found, difference 1"]),
+        (replace(EXACT, links=replace(LINKS, link_count=2, missing_count=1)),
+         ["links: number is 3 expected, 2 found, difference -1",
+          "links: number of portfolios without their link is 0 expected, 1 found, difference 1"]),
+        (replace(EXACT, links=replace(LINKS, missing_count=1)),
+         ["links: number of portfolios without their link is 0 expected, 1 found, difference 1"]),
+        (replace(EXACT, values=(replace(TAX, from_rows=ValuesFromRows(
+            sums={"taxes_paid": Decimal("11.26")}, differing_count=2, sample=("a", "b"))),)),
+         ["tax: sum of taxes_paid by the rows is 11.26 expected, 11.25 found, difference -0.01",
+          "tax: number of values unlike the rows is 0 expected, 2 found, difference 2 (clients a, b)"]),
         (replace(EXACT, outbound=(replace(OUT, unsent_count=3),)),
          ["outbound.clients: number of unsent messages is 0 expected, 3 found, difference 3"]),
         (replace(EXACT, outbound=(replace(OUT, sums={"taxes_paid": Decimal("11.26"), "tax_free_allowance": Decimal(5)}),)),
@@ -123,7 +144,8 @@ def test_what_is_not_done_yet_is_not_compared_but_said() -> None:
     open_version = replace(
         EXACT,
         version_state="open",
-        values=(replace(TAX, is_done=False, reference_count=0),),
+        links=replace(LINKS, is_done=False, link_count=0, missing_count=3),
+        values=(replace(TAX, is_done=False, reference_count=0, from_rows=None),),
         outbound=(replace(OUT, is_done=False, message_count=0, unsent_count=9),),
     )
     assert sentences(open_version) == []
@@ -131,6 +153,20 @@ def test_what_is_not_done_yet_is_not_compared_but_said() -> None:
     early = replace(EXACT, version=None, version_state=None, version_deliveries={}, values=(), outbound=(), manifest=None)
     assert sentences(early) == []
     assert len(notes(early)) == 2
+
+
+def test_what_has_changed_since_is_not_compared_but_said() -> None:
+    old = replace(TAX, from_rows=None, is_other_logic=True)
+    assert sentences(replace(EXACT, values=(old,))) == []
+    assert notes(replace(EXACT, values=(old,))) == [
+        "values of tax were computed by other logic than today's: they are not compared with the rows"
+    ]
+    changed = replace(EXACT, has_changed_rows=True, links=None, values=(replace(TAX, expected_count=None, from_rows=None),))
+    assert sentences(changed) == []
+    assert notes(changed) == [
+        "since version 1 was made records were repaired or accepted, or a computation was asked for: "
+        "its links, values and messages are not compared with the rows"
+    ]
 
 
 def test_the_manifest_is_compared_with_the_newest_delivery_and_the_messages_with_the_versions() -> None:

@@ -8,17 +8,18 @@ import asyncpg
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.manifests import hex_or_none, newest_manifest
+from dataharvest.adapters.postgres.reconciled_values import ValuesOfVersion, amounts, summed, typed_sums
 from dataharvest.adapters.postgres.sums import exact_sums, money_columns, sums_query
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
 from dataharvest.outbound import OutboundMessage, all_outbound
 from dataharvest.rules.manifest import Manifest
-from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, Statement, ValueFigures
+from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, Statement
 from dataharvest.rules.tiling import Totals
 from dataharvest.rules.versions import DeliveryView, newest_complete
 from dataharvest.sql import queries
-from dataharvest.transformers import AMOUNT, Transformer, all_transformers
+from dataharvest.transformers import all_transformers
 
 _SQL = queries("reconciliation")
 
@@ -33,6 +34,7 @@ async def read_statement(database: Database, tenant: str, business_date: date) -
             return None
         version = await connection.fetchrow(_SQL["version"], *key)
         made_of: dict[str, int] = version["deliveries"] if version else {}
+        values = ValuesOfVersion(connection, key, version) if version else None
         manifest, trouble = await _manifest(connection, key)
         return Statement(
             tenant=tenant,
@@ -43,7 +45,9 @@ async def read_statement(database: Database, tenant: str, business_date: date) -
             manifest=manifest,
             manifest_trouble=trouble,
             deliveries=tuple(await _deliveries(connection, key, made_of.values())),
-            values=tuple(await _values(connection, version)) if version else (),
+            has_changed_rows=version["has_changed_rows"] if version else False,
+            links=await values.links() if values else None,
+            values=await values.figures() if values else (),
             outbound=tuple(await _outbound(connection, key, version)) if version else (),
         )
 
@@ -94,22 +98,6 @@ def _view(row: Row) -> DeliveryView:
     )
 
 
-async def _values(connection: Connection, version: Row) -> list[ValueFigures]:
-    identity = version["set_version_id"]
-    expected = await connection.fetchrow(_SQL["references"], identity, version["deliveries"].get("clients"))
-    assert expected is not None
-    return [
-        ValueFigures(
-            transformer=one.name,
-            is_done=one.rule.provides in version["facts"],
-            expected_count=expected[one.per],
-            reference_count=await connection.fetchval(_SQL["value_count"], identity, one.name),
-            sums=_typed(await connection.fetch(_SQL["value_sums"], identity, one.name, list(one.values)), _amounts(one)),
-        )
-        for one in all_transformers().values()
-    ]
-
-
 async def _outbound(connection: Connection, key: SetKey, version: Row) -> list[OutboundFigures]:
     return [await _messages(connection, key, version, one) for one in all_outbound().values()]
 
@@ -120,14 +108,19 @@ async def _messages(connection: Connection, key: SetKey, version: Row, message: 
     assert counts is not None
     taken = {name: all_transformers()[source] for source, names in message.takes.items() for name in names}
     copied = _copied_money(message)
-    summed = [name for name in message.fields if name in taken or any(name in names for names in copied.values())]
-    money = {name for name in summed if name not in taken or name in _amounts(taken[name])}
+    numbers = {name for one in taken.values() for name in summed(one)} & taken.keys()
+    named = [name for name in message.fields if name in numbers or any(name in names for names in copied.values())]
+    money = {name for name in named if name not in taken or name in amounts(taken[name])}
     return OutboundFigures(
         topic=message.topic,
         is_done=message.rule.provides in version["facts"],
         takes=message.takes,
-        copied_sums={name: await _copied(connection, version, message, name, columns) for name, columns in copied.items()},
-        sums=_typed(await connection.fetch(_SQL["message_sums"], *which, summed), money),
+        copied_sums={
+            name: await _copied(connection, version, message, name, columns)
+            for name, columns in copied.items()
+            if not version["has_changed_rows"]
+        },
+        sums=typed_sums(await connection.fetch(_SQL["message_sums"], *which, named), money),
         **dict(counts),
     )
 
@@ -155,12 +148,3 @@ async def _copied(
     row = await connection.fetchrow(f"SELECT {sums} FROM {source}", *arguments)
     assert row is not None
     return {column: Decimal(text) for column, text in row.items()}
-
-
-def _amounts(transformer: Transformer) -> set[str]:
-    return {name for name, kind in transformer.values.items() if kind == AMOUNT}
-
-
-def _typed(rows: Iterable[Row], money: Collection[str]) -> dict[str, Decimal | int]:
-    totals = {row["name"]: row["total"] for row in sorted(rows, key=lambda row: str(row["name"]))}
-    return {name: Decimal(total) if name in money else int(total) for name, total in totals.items()}

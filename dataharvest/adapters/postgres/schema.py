@@ -19,10 +19,10 @@ BY_DELIVERY = "delivery_id int8_bloom_ops (n_distinct_per_range = 600, false_pos
 """Columns of the index by which rows of a delivery are found (ADR 27).
 
 A filter for each range finds a delivery whatever lies between its rows; the least and the greatest number answer whoever looks
-for ranges that the index knows nothing of. Not `int8_minmax_multi_ops`: that loses rows that come while their range is
-summarised, in PostgreSQL 18.4 each of them. A filter of this size is 484 bytes for some 12,000 rows; more than 510 would be
-compressed, and unpacked by every query. The filter is asked only where a bigint is compared: a number that is written into
-a query is an integer unless it is cast.
+for ranges that the index knows nothing of. The order counts: PostgreSQL asks the first column whose class knows the operator.
+Not `int8_minmax_multi_ops`: that loses rows that come while their range is summarised, in PostgreSQL 18.4 each of them. A filter
+of this size is 484 bytes for some 12,000 rows; more than 510 would be compressed, and unpacked by every query. The filter is
+asked only where a bigint is compared: a number that is written into a query is an integer unless it is cast.
 """
 
 _STATISTICS_TARGET = 20
@@ -42,6 +42,11 @@ a share of a large table, gone through at the pace that PostgreSQL keeps by defa
 adds for a minute. In all no more is read: each page once after it was filled."""
 
 
+def index_by_delivery(entity: Entity) -> str:
+    """Name of the index by which rows of a delivery are found; who changes `BY_DELIVERY` changes it too, or none is made anew."""
+    return f"{entity.table}_by_delivery"
+
+
 def row_table_ddl(entity: Entity) -> Iterator[str]:
     """Statements that make the table of an entity's rows, or add the columns it lacks.
 
@@ -55,7 +60,7 @@ def row_table_ddl(entity: Entity) -> Iterator[str]:
         yield f"ALTER TABLE {entity.table} ADD COLUMN IF NOT EXISTS {column.name} {column.kind.value}"
     for name in ("delivery_id", *(column.name for column in entity.columns)):
         yield f"ALTER TABLE {entity.table} ALTER COLUMN {name} SET STATISTICS {_STATISTICS_TARGET}"
-    index = f"{entity.table}_by_delivery"
+    index = index_by_delivery(entity)
     yield f"CREATE INDEX IF NOT EXISTS {index} ON {entity.table} USING brin ({BY_DELIVERY})"
     yield f"DROP INDEX IF EXISTS {entity.table}_of_delivery"
     # Workers see to it themselves (`Summaries`). A server that is asked to waits for a vacuum, and cancels it after a second.
@@ -137,10 +142,13 @@ async def require_current_schema(database: Database) -> None:
             raise Misconfigured(f"The database schema is at {at}, this version needs {needed}: run `dataharvest migrate`.")
         rows = await connection.fetch(
             "SELECT table_name || '.' || column_name AS name FROM information_schema.columns "
-            "WHERE table_schema = current_schema()"
+            "WHERE table_schema = current_schema() "
+            "UNION ALL SELECT 'index ' || indexname FROM pg_indexes WHERE schemaname = current_schema()"
         )
     present = {row["name"] for row in rows}
-    wanted = {f"{one.table}.{column.name}" for one in all_entities().values() for column in one.columns}
+    entities = all_entities().values()
+    wanted = {f"{one.table}.{column.name}" for one in entities for column in one.columns}
+    wanted |= {f"index {index_by_delivery(one)}" for one in entities}
     if missing := sorted(wanted - present):
         raise Misconfigured(f"The database lacks {', '.join(missing)}: run `dataharvest migrate`.")
 
