@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import pytest_asyncio
@@ -202,14 +202,19 @@ async def test_a_delivery_is_found_whatever_lies_between_its_number_and_others(r
     assert int(blocks) <= 2 * 128
 
 
-async def make_long_range(database: Database) -> None:
+@asynccontextmanager
+async def long_range(database: Database) -> AsyncIterator[None]:
     """A table indexed as those of rows are, but that one range is all of it; its first blocks have room."""
     async with database.connection() as connection:
         await connection.execute(ONE_LONG_RANGE)
         await connection.execute("VACUUM long_range")
         index = await connection.fetchval("SELECT pg_get_indexdef('row_transactions_by_delivery'::regclass)")
         index = re.sub(r"INDEX \S+ ON \S+", "INDEX long_range_by_delivery ON long_range", index)
-        await connection.execute(re.sub(r"WITH \(.*", "WITH (pages_per_range = 131072)", index))
+        index, replaced = re.subn(r" WITH \(autosummarize=\S+\)$", " WITH (pages_per_range = 131072)", index)
+        assert replaced == 1, index
+        await connection.execute(index)
+        yield
+        await connection.execute("DROP TABLE long_range")
 
 
 async def add_while_summarised(database: Database, delivery_id: int) -> tuple[bool, bool]:
@@ -231,7 +236,7 @@ async def add_while_summarised(database: Database, delivery_id: int) -> tuple[bo
 
 async def test_rows_that_come_while_their_range_is_summarised_are_found(real_ledger: Ledger) -> None:
     assert real_ledger.database is not None
-    await make_long_range(real_ledger.database)
-    added = [await add_while_summarised(real_ledger.database, one) for one in range(2, 8)]
+    async with long_range(real_ledger.database):
+        added = [await add_while_summarised(real_ledger.database, one) for one in range(2, 8)]
     assert all(is_found for _, is_found in added)
     assert sum(is_meanwhile for is_meanwhile, _ in added) > len(added) / 2
