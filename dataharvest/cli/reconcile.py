@@ -56,7 +56,7 @@ async def _statement(tenant: str, day: date) -> "Statement | None":
 
 
 def _rows(statement: "Statement") -> list[tuple[str, str, str, str, str]]:
-    from dataharvest.rules.reconciliation import lines
+    from dataharvest.rules.statement_lines import lines
 
     return [(one.step, one.subject, str(one.delivery_id or ""), one.what, one.text) for one in lines(statement)]
 
@@ -65,7 +65,7 @@ def _print_table(statement: "Statement", found: "list[Difference]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from dataharvest.rules.reconciliation import notes
+    from dataharvest.rules.statement_lines import notes
 
     # Rich would cut lines at 80 columns where there is no terminal.
     console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else _WIDTH_ELSEWHERE)
@@ -87,7 +87,7 @@ def _print_table(statement: "Statement", found: "list[Difference]") -> None:
 
 def _print_json(statement: "Statement", found: "list[Difference]") -> None:
     from dataharvest.rules.control_totals import figure_text
-    from dataharvest.rules.reconciliation import notes
+    from dataharvest.rules.statement_lines import notes
 
     report = {
         "tenant": statement.tenant,

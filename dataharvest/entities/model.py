@@ -3,8 +3,13 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from dataharvest.errors import Misconfigured
+
 LINKED = ("client_reference", "portfolio_reference", "account_number")
 """Columns by which records of one entity belong to those of another."""
+
+_LONGEST_NAME = 63 - len("row__by_delivery")
+"""PostgreSQL keeps 63 characters of a name, the longest of ours is that of the table's index."""
 
 
 class Kind(Enum):
@@ -42,6 +47,11 @@ class Entity:
     """Column that names a row within a delivery."""
     required: bool = True
     """Whether a set waits for a delivery of this entity."""
+
+    def __post_init__(self) -> None:
+        """Raise Misconfigured for a name that makes others too long for PostgreSQL, which would cut them."""
+        if len(self.name) > _LONGEST_NAME:
+            raise Misconfigured(f"Entity {self.name!r}: its name has {len(self.name)} characters, {_LONGEST_NAME} are possible.")
 
     @property
     def table(self) -> str:

@@ -12,6 +12,7 @@ NAMESPACE = UUID("7c0e2a52-2f0a-5b0e-9c0b-5d7a3f1c8e64")
 """Namespace of message ids; a constant of the contract, never to be changed."""
 
 _WITHDRAWN = {"withdrawn": True}
+_ENVELOPE = ("message_id", "tenant", "business_date", "version", "supersedes")
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """The digit that says how a UUID is laid out, in its first two bits; the other two are the hash's."""
 
@@ -71,6 +72,14 @@ def changed_messages(
             yield row
 
 
+def content_sha256(payload: bytes | str) -> bytes:
+    """The hash of the content of a message that was made here, from what went out."""
+    fields = orjson.loads(payload)
+    for name in _ENVELOPE:
+        del fields[name]
+    return _hashed(fields)
+
+
 def message_id(envelope: Envelope, reference: str) -> UUID:
     """The same for the same key and version, whoever computes it and however often."""
     return UUID(_identities(envelope)(reference))
@@ -90,6 +99,11 @@ def _identities(envelope: Envelope) -> Callable[[str], str]:
     return identity_of
 
 
+def _hashed(content: Mapping[str, Any]) -> bytes:
+    # Without id, version and supersedes: equal content has an equal hash in every version.
+    return sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).digest()
+
+
 def _if_changed(
     reference: str,
     fields: Mapping[str, Any],
@@ -97,9 +111,7 @@ def _if_changed(
     envelope: Envelope,
     identity_of: Callable[[str], str],
 ) -> OutboundRow | None:
-    # Without id, version and supersedes: equal content has an equal hash in every version.
-    content = orjson.dumps({envelope.reference_field: reference, **fields}, option=orjson.OPT_SORT_KEYS)
-    content_sha256 = sha256(content).digest()
+    content_sha256 = _hashed({envelope.reference_field: reference, **fields})
     if last is not None and last.content_sha256 == content_sha256:
         return None
     identity = identity_of(reference)

@@ -9,62 +9,22 @@ What two steps must have in common:
 * table: as many rows, records in quarantine and records accepted as missing as the ledger says, and the sums that were noted
   when the delivery was complete;
 * file: the manifest's control totals against the newest complete deliveries;
-* values: one link for each row of portfolios that has an account and a client, one value per client or linked portfolio, and each
-  what the transformer gives for the rows as they are now, once it is done;
-* outbound: as many as values, none unsent, and equal sums of every amount that is passed on unchanged, once it is published.
+* values: one link for each row of portfolios that has an account and a client, as many orphans as rows without a counterpart, one
+  value per client or linked portfolio, and each what the transformer gives for the rows as they are now, once it is done;
+* outbound: as many as values, none unsent, equal sums of every amount that is passed on unchanged, and each message what rows and
+  values give now, once it is published.
 
 A step that is not reached yet is no difference.
 """
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import NamedTuple
 
 from dataharvest.rules import control_totals
-from dataharvest.rules.control_totals import Difference, figure_text
-from dataharvest.rules.statement import DeliveryFigures, LinkFigures, OutboundFigures, Statement, ValueFigures
+from dataharvest.rules.control_totals import Difference
+from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, RelationFigures, Statement, Unlike, ValueFigures
 
-_LINKS = "links"
 _COUNTS = ("read", "persisted", "quarantined", "duplicate", "accepted")
-
-
-class Line(NamedTuple):
-    """One figure of the statement."""
-
-    step: str
-    subject: str
-    """Entity, transformer or outbound topic."""
-    delivery_id: int | None
-    what: str
-    figure: Decimal | int | str
-
-    @property
-    def text(self) -> str:
-        """The figure as it is printed."""
-        return figure_text(self.figure)
-
-
-def lines(statement: Statement) -> Iterator[Line]:
-    """Every figure, in the order of the journey."""
-    for entity, totals in sorted(statement.manifest.entities.items()) if statement.manifest else ():
-        if totals.records is not None:
-            yield Line("file", entity, None, "records", totals.records)
-        if totals.sha256 is not None:
-            yield Line("file", entity, None, "sha256", totals.sha256)
-        yield from (Line("file", entity, None, f"sum of {name}", amount) for name, amount in sorted(totals.sums.items()))
-    for one in statement.deliveries:
-        for what, count in zip(_COUNTS, one.ledger, strict=True):
-            yield Line("chunks", one.entity, one.delivery_id, what, count)
-    for one in statement.deliveries:
-        yield Line("table", one.entity, one.delivery_id, "rows", one.row_count)
-        yield Line("table", one.entity, one.delivery_id, "in quarantine", one.quarantine_count)
-        yield from _sum_lines("table", one.entity, one.delivery_id, one.row_sums)
-    yield from _value_lines(statement)
-    for message in statement.outbound:
-        yield Line("outbound", message.topic, None, "messages", message.message_count)
-        yield Line("outbound", message.topic, None, "withdrawn", message.withdrawn_count)
-        yield Line("outbound", message.topic, None, "unsent", message.unsent_count)
-        yield from _sum_lines("outbound", message.topic, None, message.sums)
 
 
 def differences(statement: Statement) -> list[Difference]:
@@ -76,8 +36,8 @@ def differences(statement: Statement) -> list[Difference]:
         found.append(Difference(entity="manifest", what="what it says", **text))
     for one in statement.deliveries:
         found += _delivery_differences(one)
-    if statement.links and statement.links.is_done:
-        found += _link_differences(statement.links)
+    if statement.relation and statement.relation.is_done:
+        found += _relation_differences(statement.relation)
     for value in statement.values:
         if value.is_done:
             found += _value_differences(value)
@@ -85,42 +45,6 @@ def differences(statement: Statement) -> list[Difference]:
         if message.is_done:
             found += _outbound_differences(message, statement)
     return found
-
-
-def notes(statement: Statement) -> list[str]:
-    """What is not a difference but should be known when reading the statement."""
-    is_there = statement.manifest or statement.manifest_trouble
-    said = [] if is_there else ["there is no manifest: nothing says what the sender meant to send"]
-    if statement.version is None:
-        return [*said, "there is no set version yet: values and outbound messages come later"]
-    if statement.version_state != "published":
-        said.append(f"version {statement.version} is {statement.version_state}: what is not done yet is not compared")
-    newest = {entity: one.delivery_id for entity, one in statement.newest.items()}
-    for entity, delivery_id in sorted(statement.version_deliveries.items()):
-        if newest.get(entity, delivery_id) != delivery_id:
-            said.append(f"version {statement.version} has delivery {delivery_id} of {entity}, {newest[entity]} is newer")
-    return said + list(_not_compared(statement))
-
-
-def _not_compared(statement: Statement) -> Iterator[str]:
-    if statement.has_changed_rows:
-        yield (
-            f"since version {statement.version} was made records were repaired or accepted, or a computation was asked for: "
-            "its links, values and messages are not compared with the rows"
-        )
-    for value in statement.values:
-        if value.is_other_logic:
-            yield f"values of {value.transformer} were computed by other logic than today's: they are not compared with the rows"
-
-
-def _value_lines(statement: Statement) -> Iterator[Line]:
-    if statement.links:
-        yield Line("values", _LINKS, None, "number", statement.links.link_count)
-    for value in statement.values:
-        yield Line("values", value.transformer, None, "references", value.reference_count)
-        yield from _sum_lines("values", value.transformer, None, value.sums)
-        if value.from_rows:
-            yield Line("values", value.transformer, None, "unlike the rows", value.from_rows.differing_count)
 
 
 def _delivery_differences(one: DeliveryFigures) -> Iterator[Difference]:
@@ -142,11 +66,15 @@ def _delivery_differences(one: DeliveryFigures) -> Iterator[Difference]:
             yield _difference(one.entity, f"sum of {column} in the table", amount, stored)
 
 
-def _link_differences(links: LinkFigures) -> Iterator[Difference]:
-    if links.link_count != links.expected_count:
-        yield _difference(_LINKS, "number", links.expected_count, links.link_count)
-    if links.missing_count:
-        yield _difference(_LINKS, "number of portfolios without their link", 0, links.missing_count)
+def _relation_differences(relation: RelationFigures) -> Iterator[Difference]:
+    if relation.link_count != relation.expected_count:
+        yield _difference("links", "number", relation.expected_count, relation.link_count)
+    if relation.missing.count:
+        yield _unlike("portfolios", "number without their link", relation.missing)
+    for kind in sorted({*relation.expected_orphans, *relation.orphan_counts}):
+        expected, found = (counts.get(kind, 0) for counts in (relation.expected_orphans, relation.orphan_counts))
+        if found != expected:
+            yield _difference(kind, "number", expected, found)
 
 
 def _value_differences(value: ValueFigures) -> Iterator[Difference]:
@@ -157,14 +85,15 @@ def _value_differences(value: ValueFigures) -> Iterator[Difference]:
     for name, amount in value.from_rows.sums.items():
         if value.sums[name] != amount:
             yield _difference(value.transformer, f"sum of {name} by the rows", amount, value.sums[name])
-    if value.from_rows.differing_count:
-        named = f"{value.per}s {', '.join(value.from_rows.sample)}"
-        yield _difference(value.transformer, "number of values unlike the rows", 0, value.from_rows.differing_count, named)
+    if value.from_rows.unlike.count:
+        yield _unlike(value.transformer, f"number of {value.per}s with values unlike the rows", value.from_rows.unlike)
 
 
 def _outbound_differences(message: OutboundFigures, statement: Statement) -> Iterator[Difference]:
     if message.unsent_count:
         yield _difference(message.topic, "number of unsent messages", 0, message.unsent_count)
+    if message.unlike and message.unlike.count:
+        yield _unlike(message.topic, "number of messages unlike rows and values", message.unlike)
     for value in statement.values:
         if value.transformer in message.takes:
             if value.reference_count != message.message_count:
@@ -183,10 +112,9 @@ def _sums_differ(
             yield _difference(message.topic, f"sum of {name} from {source}", sums[name], message.sums[name])
 
 
-def _sum_lines(step: str, subject: str, delivery_id: int | None, sums: Mapping[str, Decimal | int]) -> Iterator[Line]:
-    for name, amount in sums.items():
-        yield Line(step, subject, delivery_id, f"sum of {name}", amount)
+def _difference(subject: str, what: str, expected: Decimal | int, found: Decimal | int) -> Difference:
+    return Difference(entity=subject, what=what, expected=expected, found=found)
 
 
-def _difference(subject: str, what: str, expected: Decimal | int, found: Decimal | int, note: str = "") -> Difference:
-    return Difference(entity=subject, what=what, expected=expected, found=found, note=note)
+def _unlike(subject: str, what: str, unlike: Unlike) -> Difference:
+    return Difference(entity=subject, what=what, expected=0, found=unlike.count, note=unlike.note)

@@ -48,15 +48,34 @@ class DeliveryFigures:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinkFigures:
+class Unlike:
+    """Clients or portfolios of which something stored is not what the rows give now."""
+
+    count: int = 0
+    sample: tuple[str, ...] = ()
+    """The first references of them."""
+
+    @property
+    def note(self) -> str:
+        """For a person: who they are, or who the first of them are."""
+        named = ", ".join(self.sample)
+        return named if len(self.sample) == self.count else f"the first: {named}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelationFigures:
     """What relating the set version's records has left, beside the rows as they are now."""
 
     is_done: bool
+    """Whether nothing is left to be related: it may also be blocked for what was found."""
     expected_count: int
     """Rows of portfolios that have an account and a client."""
     link_count: int
-    missing_count: int
+    missing: Unlike
     """Such rows without a link of the same portfolio, client and account."""
+    expected_orphans: Mapping[str, int]
+    """Rows without a counterpart, by kind."""
+    orphan_counts: Mapping[str, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,10 +83,8 @@ class ValuesFromRows:
     """What a transformer gives for the rows as they are now."""
 
     sums: Mapping[str, Decimal | int]
-    differing_count: int
-    """Clients or portfolios whose stored values are others."""
-    sample: tuple[str, ...] = ()
-    """The first references of them."""
+    unlike: Unlike
+    """Whose stored values are others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,13 +96,13 @@ class ValueFigures:
     """What each value belongs to: ``client`` or ``portfolio``."""
     is_done: bool
     expected_count: int | None
-    """Clients, or linked portfolios, of the version; None where rows of clients have changed since."""
+    """Clients, or linked portfolios, of the version; None where the set has changed since."""
     reference_count: int
     sums: Mapping[str, Decimal | int] = field(default_factory=dict)
     from_rows: ValuesFromRows | None = None
-    """None where nothing is to be compared: it is not done, or the rows or the transformer have changed since."""
+    """None where nothing is to be compared: it is not done, or the set or the transformer has changed since."""
     is_other_logic: bool = False
-    """Whether another version of the transformer's logic has computed some of them."""
+    """Whether another declaration of the transformer has computed some of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +120,10 @@ class OutboundFigures:
     withdrawn_count: int
     unsent_count: int
     sums: Mapping[str, Decimal | int] = field(default_factory=dict)
+    unlike: Unlike | None = None
+    """Whose newest messages are not what rows and values give now; None where it is not compared, as with values."""
+    is_other_logic: bool = False
+    """Whether another declaration of the message has made some of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,10 +139,10 @@ class Statement:
     manifest: Manifest | None
     """None also for one that can't be used: ``manifest_trouble`` says why."""
     deliveries: tuple[DeliveryFigures, ...]
-    has_changed_rows: bool = False
+    is_other_edition: bool = False
     """Whether records were repaired or accepted, or a computation asked for, since the version was made."""
-    links: LinkFigures | None = None
-    """None without a version, or where the rows have changed since."""
+    relation: RelationFigures | None = None
+    """None without a version, or where the set has changed since."""
     values: tuple[ValueFigures, ...] = ()
     outbound: tuple[OutboundFigures, ...] = ()
     manifest_trouble: str = ""

@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import polars as pl
 
 from dataharvest.rules.control_totals import exact_sum
-from dataharvest.rules.statement import ValuesFromRows
+from dataharvest.rules.statement import Unlike, ValuesFromRows
 
 NAMED = 5
-"""Clients or portfolios that are named, at most, where values differ."""
+"""Clients or portfolios that are named, at most, where something differs."""
 
 
 def is_summed(kind: pl.DataType) -> bool:
@@ -20,27 +21,47 @@ def is_summed(kind: pl.DataType) -> bool:
 def compare_values(given: pl.DataFrame, stored: pl.DataFrame, kinds: Mapping[str, pl.DataType]) -> ValuesFromRows:
     """What the rows give, and whose stored values are others.
 
-    Both frames have ``reference`` and the columns of ``kinds``. A client or portfolio that only one of the two has counts as
-    one whose values differ.
+    Both frames have ``reference`` and the columns of ``kinds``; stored ones have these types, given ones as a transformer made
+    them. A client or portfolio that only one of the two has counts as one whose values differ.
     """
-    mine = given.select("reference", *(pl.col(name).cast(kind) for name, kind in kinds.items()))
+    mine = given.select("reference", *(_as_read_again(name, given.schema[name], kind) for name, kind in kinds.items()))
     beside = mine.join(stored, on="reference", how="full", suffix="_stored")
     differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_stored")) for name in ("reference", *kinds))
-    differing = beside.filter(differs).select(pl.coalesce("reference", "reference_stored").sort()).to_series()
-    totals = {name: mine.select(pl.col(name).sum()).item() for name, kind in kinds.items() if is_summed(kind)}
-    return ValuesFromRows(sums=totals, differing_count=len(differing), sample=tuple(differing.head(NAMED)))
+    differing = beside.filter(differs).select(pl.coalesce("reference", "reference_stored")).to_series()
+    sums = {name: _sum(given[name]) for name, kind in kinds.items() if is_summed(kind)}
+    return ValuesFromRows(sums=sums, unlike=unlike(differing))
 
 
-def united(parts: Iterable[ValuesFromRows]) -> ValuesFromRows:
-    """The parts of one transformer as one."""
-    found = list(parts)
-    names = found[0].sums if found else ()
-    sample = sorted(reference for one in found for reference in one.sample)
-    return ValuesFromRows(
-        sums={name: _total([one.sums[name] for one in found]) for name in names},
-        differing_count=sum(one.differing_count for one in found),
-        sample=tuple(sample[:NAMED]),
-    )
+def unlike(references: Iterable[str]) -> Unlike:
+    """These clients or portfolios, the first of them by name."""
+    ordered = sorted(references)
+    return Unlike(count=len(ordered), sample=tuple(ordered[:NAMED]))
+
+
+def united(parts: Sequence[Unlike]) -> Unlike:
+    """The parts of one transformer or message as one."""
+    sample = sorted(reference for one in parts for reference in one.sample)
+    return Unlike(count=sum(one.count for one in parts), sample=tuple(sample[:NAMED]))
+
+
+def united_values(parts: Sequence[ValuesFromRows]) -> ValuesFromRows:
+    """The parts of one transformer as one; at least one."""
+    sums = {name: _total([one.sums[name] for one in parts]) for name in parts[0].sums}
+    return ValuesFromRows(sums=sums, unlike=united([one.unlike for one in parts]))
+
+
+def _as_read_again(name: str, given: pl.DataType, kind: pl.DataType) -> pl.Expr:
+    """A column as it would be read again after it was stored, as text."""
+    # A value that is no number has no text in JSON.
+    known = pl.col(name).fill_nan(None) if given.is_float() else pl.col(name)
+    return known.cast(pl.String).cast(kind)
+
+
+def _sum(amounts: pl.Series) -> Decimal | int:
+    # Of integers a sum that does not fit its type begins anew from below.
+    wide = amounts if isinstance(amounts.dtype, pl.Decimal) else amounts.cast(pl.Int128)
+    total: Any = wide.sum()
+    return total if isinstance(total, Decimal) else int(total)
 
 
 def _total(amounts: Sequence[Decimal | int]) -> Decimal | int:

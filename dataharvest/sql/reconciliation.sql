@@ -2,9 +2,11 @@
 SELECT EXISTS (SELECT FROM business_set WHERE tenant = $1 AND business_date = $2)
 
 -- name: version
-SELECT v.set_version_id, v.version, v.state, v.edition <> s.edition AS has_changed_rows,
+SELECT v.set_version_id, v.version, v.state, v.edition <> s.edition AS is_other_edition,
        (SELECT jsonb_object_agg(entity, delivery_id) FROM set_version_delivery d
         WHERE d.set_version_id = v.set_version_id) AS deliveries,
+       (SELECT jsonb_object_agg(d.entity, persisted_count) FROM set_version_delivery d JOIN delivery USING (delivery_id)
+        WHERE d.set_version_id = v.set_version_id) AS record_counts,
        ARRAY(SELECT name FROM fact f WHERE f.set_version_id = v.set_version_id) AS facts
 FROM set_version v JOIN business_set s USING (tenant, business_date)
 WHERE v.tenant = $1 AND v.business_date = $2 AND v.state <> 'cancelled'
@@ -32,20 +34,43 @@ SELECT (SELECT count(*) FROM row_clients WHERE delivery_id = $2) AS client,
        (SELECT count(*) FROM link WHERE set_version_id = $1) AS portfolio
 
 -- name: links
--- $2 portfolios, $3 clients, $4 accounts: deliveries of the set version $1.
+-- $2 portfolios, $3 clients, $4 accounts: deliveries of the set version $1. $5: portfolios to be named, at most.
 WITH expected AS MATERIALIZED (
     SELECT p.portfolio_reference, p.client_reference, p.account_number FROM row_portfolios p
     WHERE p.delivery_id = $2
       AND p.account_number IN (SELECT a.account_number FROM row_accounts a WHERE a.delivery_id = $4)
       AND p.client_reference IN (SELECT c.client_reference FROM row_clients c WHERE c.delivery_id = $3)),
 stored AS MATERIALIZED (
-    SELECT portfolio_reference, client_reference, account_number FROM link WHERE set_version_id = $1)
+    SELECT portfolio_reference, client_reference, account_number FROM link WHERE set_version_id = $1),
+missing AS MATERIALIZED (TABLE expected EXCEPT ALL TABLE stored)
 SELECT (SELECT count(*) FROM expected) AS expected_count, (SELECT count(*) FROM stored) AS link_count,
-       (SELECT count(*) FROM (TABLE expected EXCEPT ALL TABLE stored) missing) AS missing_count
+       (SELECT count(*) FROM missing) AS missing_count,
+       ARRAY(SELECT portfolio_reference::text FROM missing ORDER BY 1 LIMIT $5) AS missing_sample
 
--- name: computed_as
--- How many batches the rule has, and which versions of the transformer's logic its values come from.
-SELECT (SELECT max(batch_count) FROM batch WHERE set_version_id = $1 AND rule = $2) AS batch_count,
+-- name: expected_orphans
+-- $1 portfolios, $2 clients, $3 accounts, $4 transactions: deliveries of one set version.
+SELECT 'portfolios without an account' AS kind, count(*) AS record_count FROM row_portfolios p
+WHERE p.delivery_id = $1
+  AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $3 AND a.account_number = p.account_number)
+UNION ALL
+SELECT 'portfolios without a client', count(*) FROM row_portfolios p
+WHERE p.delivery_id = $1
+  AND NOT EXISTS (SELECT FROM row_clients c WHERE c.delivery_id = $2 AND c.client_reference = p.client_reference)
+UNION ALL
+SELECT 'transactions without an account', count(*) FROM row_transactions t
+WHERE t.delivery_id = $4
+  AND NOT EXISTS (SELECT FROM row_accounts a WHERE a.delivery_id = $3 AND a.account_number = t.account_number)
+UNION ALL
+SELECT 'accounts without a portfolio', count(*) FROM row_accounts a
+WHERE a.delivery_id = $3
+  AND NOT EXISTS (SELECT FROM row_portfolios p WHERE p.delivery_id = $1 AND p.account_number = a.account_number)
+
+-- name: orphan_counts
+SELECT kind, record_count FROM orphan_count WHERE set_version_id = $1
+
+-- name: made_by
+-- The declarations by which the rule's batches were made, as far as they are known, and the versions of a transformer's logic.
+SELECT ARRAY(SELECT DISTINCT made_by FROM batch WHERE set_version_id = $1 AND rule = $2 AND made_by IS NOT NULL) AS declarations,
        ARRAY(SELECT DISTINCT logic_version FROM value WHERE set_version_id = $1 AND transformer = $2) AS logic_versions
 
 -- name: value_count
@@ -75,3 +100,11 @@ LEFT JOIN (SELECT DISTINCT ON (reference) payload::jsonb AS payload, withdrawn F
                                    WHERE v.tenant = $1 AND v.business_date = $2 AND v.version <= $4)) AND kind = $3
            ORDER BY reference, version DESC) newest ON NOT newest.withdrawn
 GROUP BY wanted.name
+
+-- name: newest_messages
+-- $5 and $6: the slice, and of how many.
+SELECT DISTINCT ON (reference) reference::text, message_id::text, payload, withdrawn FROM outbound_message
+WHERE set_version_id = ANY(ARRAY(SELECT v.set_version_id FROM set_version v
+                           WHERE v.tenant = $1 AND v.business_date = $2 AND v.version <= $4)) AND kind = $3
+  AND ($6 = 1 OR abs(hashtext(reference::text)::bigint) % $6 = $5)
+ORDER BY reference, version DESC

@@ -6,6 +6,7 @@ from typing import Literal
 
 import polars as pl
 
+from dataharvest.errors import Misconfigured
 from dataharvest.rules.carrying import declaration
 from dataharvest.rules.needs import Rule, Work
 
@@ -37,6 +38,12 @@ class Transformer:
     values: Mapping[str, pl.DataType]
     compute: Compute
     logic_version: int
+
+    def __post_init__(self) -> None:
+        """Raise Misconfigured for a value of a type that can't be read again from the text that it is stored as."""
+        for name, kind in self.values.items():
+            if not (kind.is_numeric() or kind == pl.String):
+                raise Misconfigured(f"Transformer {self.name}: value {name!r} is a {kind}; it must be a number or a String.")
 
     @property
     def rule(self) -> Rule:

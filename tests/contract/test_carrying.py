@@ -15,6 +15,7 @@ from dataharvest.deliveries import SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.outbound import all_outbound
 from dataharvest.rulebook import RELATIONSHIP, all_rules
+from dataharvest.rules.carrying import LINKS_FROM, ORPHANS_FROM, declaration
 from dataharvest.stages.fan_out import fan_out
 from dataharvest.stages.work import work_on
 from tests.contract.ledgers import DAY, FILES, Ledger, judge_of
@@ -291,13 +292,17 @@ async def test_what_workers_of_two_versions_made_together_is_compared_as_a_whole
     assert publisher.held() == expected(files)
 
 
-async def test_a_set_that_was_related_by_another_declaration_is_related_anew(ledger: Ledger) -> None:
+RELATED_WHILE_ROWS_COULD_BE_LOST = declaration("relationship", 1, dict(LINKS_FROM), dict(ORPHANS_FROM))
+
+
+@pytest.mark.parametrize("related_by", ["an older one", RELATED_WHILE_ROWS_COULD_BE_LOST])
+async def test_a_set_that_was_related_by_another_declaration_is_related_anew(ledger: Ledger, related_by: str) -> None:
     publisher = Publisher(ledger)
     await publisher.publish(BIG)
     batch = Batch(tenant="acme", business_date=DAY, version=1, rule=RELATIONSHIP, batch=0, batch_count=1)
     async with ledger.work.open_batch(batch) as locked:
         assert locked is not None
-        await locked.mark_computed(made_by="an older one")
+        await locked.mark_computed(made_by=related_by)
     assert await publisher.publish(other("accounts", b",0003,5,", b",0003,6,")) == {}
     assert len(publisher.sent(2)) == 2
 

@@ -9,8 +9,9 @@ from dataharvest.deliveries import SetKey
 from dataharvest.messages import Batch, RuleReady
 from dataharvest.rulebook import all_rules
 from dataharvest.rules.manifest import read_manifest
-from dataharvest.rules.reconciliation import differences, lines, notes
+from dataharvest.rules.reconciliation import differences
 from dataharvest.rules.statement import Statement
+from dataharvest.rules.statement_lines import lines, notes
 from dataharvest.stages.work import work_on
 from tests.contract.ledgers import ACCOUNTS, CLIENTS, DAY, FILES, Ledger, judge_of, source_of
 
@@ -24,6 +25,15 @@ passed_over AS (
 UPDATE outbound_message SET payload = (payload::jsonb || jsonb_build_object(
     'number_of_transactions', (payload::jsonb->>'number_of_transactions')::int - 1))::text
 FROM chosen WHERE kind = 'portfolios' AND outbound_message.reference = chosen.reference
+"""
+SWAPPED = """
+WITH two AS (
+    SELECT reference, payload::jsonb AS payload,
+           row_number() OVER (ORDER BY (payload::jsonb->>'number_of_transactions')::int DESC) AS place
+    FROM outbound_message WHERE kind = 'portfolios' ORDER BY place LIMIT 2)
+UPDATE outbound_message SET payload = jsonb_set(other.payload, '{portfolio_reference}', to_jsonb(mine.reference::text))::text
+FROM two mine, two other
+WHERE outbound_message.reference = mine.reference AND mine.place <> other.place
 """
 NEVER_LINKED = """
 WITH chosen AS (SELECT min(portfolio_reference::text)::uuid AS reference FROM link),
@@ -123,12 +133,26 @@ async def test_a_correction_counts_the_newest_message_of_each_key(real_ledger: L
         ("""UPDATE value SET fields = fields || '{"taxes_paid": "0.01"}'""", "outbound.clients: sum of taxes_paid from values"),
         # What a transformer passed over is in its values and messages alike.
         (ONE_LESS, "transactions: sum of number_of_transactions by the rows is 4 expected, 3 found, difference -1"),
-        (ONE_LESS, "transactions: number of values unlike the rows is 0 expected, 1 found, difference 1 (portfolios "),
-        ("UPDATE value SET reference = gen_random_uuid() WHERE transformer = 'tax'", "tax: number of values unlike the rows"),
+        (ONE_LESS, "transactions: number of portfolios with values unlike the rows is 0 expected, 1 found, difference 1 ("),
+        (
+            "UPDATE value SET reference = gen_random_uuid() WHERE transformer = 'tax'",
+            "tax: number of clients with values unlike the rows is 0 expected, ",
+        ),
         # So is what relating passed over.
         (NEVER_LINKED, "links: number is 3 expected, 2 found, difference -1"),
-        (NEVER_LINKED, "links: number of portfolios without their link is 0 expected, 1 found, difference 1"),
-        ("UPDATE link SET account_number = '0013'", "links: number of portfolios without their link is 0 expected, 1 found"),
+        (NEVER_LINKED, "portfolios: number without their link is 0 expected, 1 found, difference 1 ("),
+        ("UPDATE link SET account_number = '0013'", "portfolios: number without their link is 0 expected, 1"),
+        (
+            "INSERT INTO orphan_count SELECT set_version_id, 'transactions without an account', 2 FROM set_version",
+            "transactions without an account: number is 0 expected, 2 found",
+        ),
+        # Of as many and as much, to others.
+        (SWAPPED, "outbound.portfolios: number of messages unlike rows and values is 0 expected, 2 found, difference 2 ("),
+        (
+            "UPDATE outbound_message SET payload = replace(payload, 'EUR', 'USD')",
+            "outbound.portfolios: number of messages unlike rows and values is 0 expected, 3 found",
+        ),
+        ("UPDATE row_accounts SET currency = 'USD'", "outbound.portfolios: number of messages unlike rows and values is 0"),
         (
             "DELETE FROM outbound_message WHERE kind = 'clients'",
             "outbound.clients: number of messages for values of tax is 2 expected",
@@ -148,18 +172,38 @@ async def test_a_version_is_not_compared_with_rows_that_were_changed_after_it(re
     await published(real_ledger)
     await damage(real_ledger, "UPDATE business_set SET edition = edition + 1")
     await damage(real_ledger, "UPDATE row_accounts SET cash_balance = 1, taxes_paid = 1, account_number = 'other'")
+    await damage(real_ledger, "DELETE FROM row_clients")
     statement = await statement_of(real_ledger)
-    assert {one.entity for one in differences(statement)} == {"accounts"}
+    assert {one.entity for one in differences(statement)} == {"accounts", "clients"}
     assert [one for one in notes(statement) if "since version 1 was made" in one]
 
 
-async def test_values_of_other_logic_are_not_compared_with_what_todays_gives(real_ledger: Ledger) -> None:
+@pytest.mark.parametrize("other", ["UPDATE value SET logic_version = 0", "UPDATE batch SET made_by = 'another declaration'"])
+async def test_what_another_declaration_made_is_not_compared_with_what_todays_gives(real_ledger: Ledger, other: str) -> None:
     await published(real_ledger)
-    other = """logic_version = 0, fields = '{"taxes_paid": "1.00"}'"""
-    await damage(real_ledger, f"UPDATE value SET {other} WHERE transformer = 'tax'")
+    await damage(real_ledger, """UPDATE value SET fields = '{"taxes_paid": "1.00"}' WHERE transformer = 'tax'""")
+    assert {"tax", "outbound.clients"} == {one.entity for one in differences(await statement_of(real_ledger))}
+    await damage(real_ledger, other)
     statement = await statement_of(real_ledger)
+    # The sums of values and messages are compared whoever made them.
     assert {one.entity for one in differences(statement)} == {"outbound.clients"}
-    assert [one for one in notes(statement) if one.startswith("values of tax were computed by other logic than today's")]
+    assert [one for one in notes(statement) if one.startswith("tax: made by another declaration than today's")]
+
+
+async def test_a_version_is_compared_though_nobody_knows_its_batches_any_more(real_ledger: Ledger) -> None:
+    await published(real_ledger)
+    await damage(real_ledger, "DELETE FROM batch WHERE rule = 'tax'")
+    assert await sentences(real_ledger) == []
+    await damage(real_ledger, """UPDATE value SET fields = fields || '{"taxes_paid": "0.01"}' WHERE transformer = 'tax'""")
+    assert [one for one in await sentences(real_ledger) if one.startswith("tax: sum of taxes_paid by the rows is 11.25 expected")]
+
+
+async def test_reported_orphans_are_no_difference(real_ledger: Ledger) -> None:
+    stray = FILES["accounts"] + b"3,0099,1.00,EUR,0\n"
+    await published(real_ledger, files={"accounts": stray})
+    assert await sentences(real_ledger) == []
+    shown = {(one.step, one.subject): one.text for one in lines(await statement_of(real_ledger))}
+    assert shown["values", "accounts without a portfolio"] == "1"
 
 
 async def test_a_record_that_left_quarantine_without_a_trace_is_seen(real_ledger: Ledger) -> None:

@@ -134,17 +134,22 @@ async def test_the_index_that_loses_rows_is_replaced(old_database: str) -> None:
 OLD_ROWS = """
 CREATE TABLE row_transactions (delivery_id bigint NOT NULL, keyword text);
 CREATE TABLE row_of_a_plugin (delivery_id bigint NOT NULL, keyword text);
+CREATE VIEW row_seen AS TABLE row_of_a_plugin LIMIT 1;
 INSERT INTO delivery (tenant, business_date, entity, bucket, object_key, object_identity, etag, last_modified, size_bytes,
                       chunk_bytes, splitter_version, state, removed_at, chunk_count)
 SELECT 'acme', '2026-01-02', 'transactions', '', name, '', '', now(), 1, 1, 1, state, removed_at, chunk_count
 FROM (VALUES ('removed', 'superseded', now(), 1), ('replaced', 'superseded', NULL, 1),
              ('replaced early', 'superseded', NULL, NULL), ('repeat', 'repeat', NULL, 1),
              ('rejected', 'rejected', NULL, 1), ('abandoned', 'abandoned', NULL, NULL),
-             ('complete', 'complete', NULL, 1), ('loading', 'splitting', NULL, NULL), ('sealed', 'sealed', NULL, 1))
+             ('registered', 'registered', NULL, NULL), ('waiting', 'waiting', NULL, NULL), ('loading', 'splitting', NULL, NULL),
+             ('sealed', 'sealed', NULL, 1), ('judging', 'judging', NULL, 1), ('complete', 'complete', NULL, 1))
      AS old (name, state, removed_at, chunk_count);
-INSERT INTO row_transactions SELECT delivery_id, object_key FROM delivery, generate_series(1, 3);
-INSERT INTO row_of_a_plugin TABLE row_transactions
+INSERT INTO row_transactions SELECT delivery_id, object_key FROM delivery, generate_series(1, 3000);
+INSERT INTO row_of_a_plugin TABLE row_transactions;
+CREATE INDEX old_index ON row_of_a_plugin USING brin (delivery_id int8_minmax_multi_ops);
+ANALYZE
 """
+NEEDED = ("complete", "judging", "loading", "registered", "replaced", "sealed", "waiting")
 
 
 async def test_rows_left_of_deliveries_that_were_removed_go_and_no_other(old_database: str) -> None:
@@ -152,4 +157,38 @@ async def test_rows_left_of_deliveries_that_were_removed_go_and_no_other(old_dat
     await migrate(old_database)
     for table in ("row_transactions", "row_of_a_plugin"):
         left = await rows(old_database, f"SELECT keyword, count(*) FROM {table} GROUP BY 1 ORDER BY 1")
-        assert left == [("complete", 3), ("loading", 3), ("replaced", 3), ("sealed", 3)]
+        assert left == [(name, 3000) for name in NEEDED]
+
+
+async def test_an_index_that_may_have_lost_rows_is_not_asked_for_them(old_database: str) -> None:
+    await _execute(old_database, OLD_ROWS)
+    # As if the planner thought it best.
+    for name in ("enable_hashjoin", "enable_mergejoin", "enable_seqscan"):
+        await _execute(old_database, f"ALTER DATABASE {old_database.rpartition('/')[2]} SET {name} = off")
+    await migrate(old_database)
+    asked = await rows(old_database, "SELECT idx_scan FROM pg_stat_user_indexes WHERE indexrelname = 'old_index'")
+    assert asked == [(0,)]
+    left = await rows(old_database, "SELECT count(*) FROM row_of_a_plugin")
+    assert left == [(3000 * len(NEEDED),)]
+
+
+CARRYING = """
+UPDATE alembic_version SET version_num = '0017';
+INSERT INTO business_set (tenant, business_date)
+SELECT name, '2026-01-02' FROM unnest(ARRAY['going', 'held', 'first', 'out']) AS name;
+INSERT INTO set_version (tenant, business_date, version, state)
+SELECT tenant, business_date, 1, 'published' FROM business_set WHERE tenant IN ('going', 'held', 'out');
+INSERT INTO set_version (tenant, business_date, version, state, base_version_id)
+SELECT tenant, business_date, 2, second.state, set_version_id
+FROM set_version v JOIN (VALUES ('going', 'open'), ('held', 'blocked'), ('out', 'published')) AS second (tenant, state)
+     USING (tenant);
+INSERT INTO set_version (tenant, business_date, version, state) VALUES ('first', '2026-01-02', 1, 'open')
+"""
+
+
+async def test_versions_under_way_that_take_over_what_was_made_before_are_due_anew(old_database: str) -> None:
+    await migrate(old_database)
+    await _execute(old_database, CARRYING)
+    await migrate(old_database)
+    editions = await rows(old_database, "SELECT tenant, edition FROM business_set WHERE tenant <> 'acme' ORDER BY 1")
+    assert editions == [("first", 0), ("going", 1), ("held", 1), ("out", 0)]

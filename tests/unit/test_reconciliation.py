@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 
 from dataharvest.rules.control_totals import exact_sum
 from dataharvest.rules.manifest import EntityTotals, Manifest
-from dataharvest.rules.reconciliation import differences, lines, notes
-from dataharvest.rules.statement import DeliveryFigures, LinkFigures, OutboundFigures, Statement, ValueFigures, ValuesFromRows
+from dataharvest.rules.reconciliation import differences
+from dataharvest.rules.statement import (
+    DeliveryFigures,
+    OutboundFigures,
+    RelationFigures,
+    Statement,
+    Unlike,
+    ValueFigures,
+    ValuesFromRows,
+)
+from dataharvest.rules.statement_lines import lines, notes
 from dataharvest.rules.tiling import Totals
 
 CLIENTS = DeliveryFigures(
@@ -33,9 +42,12 @@ TAX = ValueFigures(
     expected_count=2,
     reference_count=2,
     sums={"taxes_paid": Decimal("11.25")},
-    from_rows=ValuesFromRows(sums={"taxes_paid": Decimal("11.2500")}, differing_count=0),
+    from_rows=ValuesFromRows(sums={"taxes_paid": Decimal("11.2500")}, unlike=Unlike()),
 )
-LINKS = LinkFigures(is_done=True, expected_count=3, link_count=3, missing_count=0)
+ORPHANS = {"accounts without a portfolio": 1}
+RELATION = RelationFigures(
+    is_done=True, expected_count=3, link_count=3, missing=Unlike(), expected_orphans=ORPHANS, orphan_counts=ORPHANS
+)
 OUT = OutboundFigures(
     topic="outbound.clients",
     is_done=True,
@@ -45,6 +57,7 @@ OUT = OutboundFigures(
     withdrawn_count=1,
     unsent_count=0,
     sums={"taxes_paid": Decimal("11.2500"), "tax_free_allowance": Decimal(806)},
+    unlike=Unlike(),
 )
 EXACT = Statement(
     tenant="acme",
@@ -54,7 +67,7 @@ EXACT = Statement(
     version_deliveries={"clients": 4},
     manifest=Manifest(entities={"clients": EntityTotals(records=5, sums={"tax_free_allowance": Decimal(806)})}),
     deliveries=(CLIENTS,),
-    links=LINKS,
+    relation=RELATION,
     values=(TAX,),
     outbound=(OUT,),
 )
@@ -87,6 +100,7 @@ def test_the_statement_shows_every_step_in_order() -> None:
         ("table", "clients", 4, "in quarantine", "1"),
         ("table", "clients", 4, "sum of tax_free_allowance", "806.00"),
         ("values", "links", None, "number", "3"),
+        ("values", "accounts without a portfolio", None, "number", "1"),
         ("values", "tax", None, "references", "2"),
         ("values", "tax", None, "sum of taxes_paid", "11.25"),
         ("values", "tax", None, "unlike the rows", "0"),
@@ -95,6 +109,7 @@ def test_the_statement_shows_every_step_in_order() -> None:
         ("outbound", "outbound.clients", None, "unsent", "0"),
         ("outbound", "outbound.clients", None, "sum of taxes_paid", "11.25"),
         ("outbound", "outbound.clients", None, "sum of tax_free_allowance", "806.00"),
+        ("outbound", "outbound.clients", None, "unlike rows and values", "0"),
     ]
 
 
@@ -120,15 +135,20 @@ def test_the_statement_shows_every_step_in_order() -> None:
         (replace(EXACT, values=(replace(TAX, reference_count=1),)),
          ["tax: number of references is 2 expected, 1 found, difference -1",
           "outbound.clients: number of messages for values of tax is 1 expected, 2 found, difference 1"]),
-        (replace(EXACT, links=replace(LINKS, link_count=2, missing_count=1)),
+        (replace(EXACT, relation=replace(RELATION, link_count=2, missing=Unlike(count=1, sample=("p",)))),
          ["links: number is 3 expected, 2 found, difference -1",
-          "links: number of portfolios without their link is 0 expected, 1 found, difference 1"]),
-        (replace(EXACT, links=replace(LINKS, missing_count=1)),
-         ["links: number of portfolios without their link is 0 expected, 1 found, difference 1"]),
+          "portfolios: number without their link is 0 expected, 1 found, difference 1 (p)"]),
+        (replace(EXACT, relation=replace(RELATION, missing=Unlike(count=3, sample=("p", "q")))),
+         ["portfolios: number without their link is 0 expected, 3 found, difference 3 (the first: p, q)"]),
+        (replace(EXACT, relation=replace(RELATION, orphan_counts={"transactions without an account": 2})),
+         ["accounts without a portfolio: number is 1 expected, 0 found, difference -1",
+          "transactions without an account: number is 0 expected, 2 found, difference 2"]),
         (replace(EXACT, values=(replace(TAX, from_rows=ValuesFromRows(
-            sums={"taxes_paid": Decimal("11.26")}, differing_count=2, sample=("a", "b"))),)),
+            sums={"taxes_paid": Decimal("11.26")}, unlike=Unlike(count=2, sample=("a", "b")))),)),
          ["tax: sum of taxes_paid by the rows is 11.26 expected, 11.25 found, difference -0.01",
-          "tax: number of values unlike the rows is 0 expected, 2 found, difference 2 (clients a, b)"]),
+          "tax: number of clients with values unlike the rows is 0 expected, 2 found, difference 2 (a, b)"]),
+        (replace(EXACT, outbound=(replace(OUT, unlike=Unlike(count=1, sample=("a",))),)),
+         ["outbound.clients: number of messages unlike rows and values is 0 expected, 1 found, difference 1 (a)"]),
         (replace(EXACT, outbound=(replace(OUT, unsent_count=3),)),
          ["outbound.clients: number of unsent messages is 0 expected, 3 found, difference 3"]),
         (replace(EXACT, outbound=(replace(OUT, sums={"taxes_paid": Decimal("11.26"), "tax_free_allowance": Decimal(5)}),)),
@@ -144,7 +164,7 @@ def test_what_is_not_done_yet_is_not_compared_but_said() -> None:
     open_version = replace(
         EXACT,
         version_state="open",
-        links=replace(LINKS, is_done=False, link_count=0, missing_count=3),
+        relation=replace(RELATION, is_done=False, link_count=0, missing=Unlike(count=3), orphan_counts={}),
         values=(replace(TAX, is_done=False, reference_count=0, from_rows=None),),
         outbound=(replace(OUT, is_done=False, message_count=0, unsent_count=9),),
     )
@@ -156,17 +176,24 @@ def test_what_is_not_done_yet_is_not_compared_but_said() -> None:
 
 
 def test_what_has_changed_since_is_not_compared_but_said() -> None:
-    old = replace(TAX, from_rows=None, is_other_logic=True)
-    assert sentences(replace(EXACT, values=(old,))) == []
-    assert notes(replace(EXACT, values=(old,))) == [
-        "values of tax were computed by other logic than today's: they are not compared with the rows"
-    ]
-    changed = replace(EXACT, has_changed_rows=True, links=None, values=(replace(TAX, expected_count=None, from_rows=None),))
+    old = replace(EXACT, values=(replace(TAX, from_rows=None, is_other_logic=True),))
+    assert sentences(old) == []
+    assert notes(old) == ["tax: made by another declaration than today's, so it is not compared with the rows"]
+    made = replace(EXACT, outbound=(replace(OUT, unlike=None, is_other_logic=True),))
+    assert sentences(made) == []
+    assert notes(made) == ["outbound.clients: made by another declaration than today's, so it is not compared with the rows"]
+    changed = replace(EXACT, is_other_edition=True, relation=None, values=(replace(TAX, expected_count=None, from_rows=None),))
     assert sentences(changed) == []
     assert notes(changed) == [
         "since version 1 was made records were repaired or accepted, or a computation was asked for: "
         "its links, values and messages are not compared with the rows"
     ]
+
+
+def test_what_a_published_version_went_out_without_is_said() -> None:
+    later = replace(EXACT, values=(replace(TAX, is_done=False, reference_count=0, from_rows=None),), outbound=())
+    assert sentences(later) == []
+    assert notes(later) == ["tax: version 1 was published without it, so it is not compared"]
 
 
 def test_the_manifest_is_compared_with_the_newest_delivery_and_the_messages_with_the_versions() -> None:

@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import polars as pl
 import pytest
 
 from dataharvest import entities, outbound, plugins, transformers
@@ -130,3 +132,16 @@ def test_what_a_contract_does_without_and_what_did_not_come_is_waived() -> None:
     few = Contract(required=("accounts", "transactions"))
     assert waived_entities(few, present=["accounts", "clients", "transactions"]) == {"portfolios"}
     assert waived_entities(DEFAULT, present=required_entities()) == frozenset()
+
+
+@pytest.mark.parametrize("kind", [pl.Boolean(), pl.Date(), pl.List(pl.Int64())])
+def test_a_value_that_cannot_be_read_again_is_refused(kind: pl.DataType) -> None:
+    with pytest.raises(Misconfigured, match=r"^Transformer tax: value 'paid' is a .*; it must be a number or a String\.$"):
+        replace(all_transformers()["tax"], values={"paid": kind})
+
+
+def test_a_name_that_postgresql_would_cut_is_refused() -> None:
+    accounts = all_entities()["accounts"]
+    assert replace(accounts, name="a" * 47).name
+    with pytest.raises(Misconfigured, match="its name has 48 characters, 47 are possible"):
+        replace(accounts, name="a" * 48)

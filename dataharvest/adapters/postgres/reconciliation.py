@@ -1,27 +1,27 @@
 """The statement of a set from PostgreSQL: every figure counted again, in one snapshot."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from datetime import date
-from decimal import Decimal
 
 import asyncpg
 
 from dataharvest.adapters.postgres.connection import Connection, Database
 from dataharvest.adapters.postgres.manifests import hex_or_none, newest_manifest
-from dataharvest.adapters.postgres.reconciled_values import ValuesOfVersion, amounts, summed, typed_sums
-from dataharvest.adapters.postgres.sums import exact_sums, money_columns, sums_query
+from dataharvest.adapters.postgres.reconciled_batches import VersionAgain
+from dataharvest.adapters.postgres.reconciled_messages import outbound_figures
+from dataharvest.adapters.postgres.reconciled_values import relation_figures, value_figures
+from dataharvest.adapters.postgres.sums import exact_sums, sums_query
 from dataharvest.deliveries import SetKey
 from dataharvest.entities import all_entities
 from dataharvest.errors import Rejected
-from dataharvest.outbound import OutboundMessage, all_outbound
 from dataharvest.rules.manifest import Manifest
-from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, Statement
+from dataharvest.rules.statement import DeliveryFigures, Statement
 from dataharvest.rules.tiling import Totals
 from dataharvest.rules.versions import DeliveryView, newest_complete
 from dataharvest.sql import queries
-from dataharvest.transformers import all_transformers
 
 _SQL = queries("reconciliation")
+_PLAN_FOR_BATCHES = queries("work")["settings"]
 
 Row = asyncpg.Record
 
@@ -30,11 +30,12 @@ async def read_statement(database: Database, tenant: str, business_date: date) -
     """The statement of a set; None when nothing of it ever arrived."""
     key = SetKey(tenant, business_date)
     async with database.connection() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute(_PLAN_FOR_BATCHES)
         if not await connection.fetchval(_SQL["known_set"], *key):
             return None
         version = await connection.fetchrow(_SQL["version"], *key)
         made_of: dict[str, int] = version["deliveries"] if version else {}
-        values = ValuesOfVersion(connection, key, version) if version else None
+        again = VersionAgain(connection, key, version) if version else None
         manifest, trouble = await _manifest(connection, key)
         return Statement(
             tenant=tenant,
@@ -45,10 +46,10 @@ async def read_statement(database: Database, tenant: str, business_date: date) -
             manifest=manifest,
             manifest_trouble=trouble,
             deliveries=tuple(await _deliveries(connection, key, made_of.values())),
-            has_changed_rows=version["has_changed_rows"] if version else False,
-            links=await values.links() if values else None,
-            values=await values.figures() if values else (),
-            outbound=tuple(await _outbound(connection, key, version)) if version else (),
+            is_other_edition=again is not None and again.is_other_edition,
+            relation=await relation_figures(again) if again else None,
+            values=await value_figures(again) if again else (),
+            outbound=await outbound_figures(again) if again else (),
         )
 
 
@@ -96,55 +97,3 @@ def _view(row: Row) -> DeliveryView:
         object_key=row["object_key"],
         open_quarantine=0,
     )
-
-
-async def _outbound(connection: Connection, key: SetKey, version: Row) -> list[OutboundFigures]:
-    return [await _messages(connection, key, version, one) for one in all_outbound().values()]
-
-
-async def _messages(connection: Connection, key: SetKey, version: Row, message: OutboundMessage) -> OutboundFigures:
-    which = (*key, message.name, version["version"])
-    counts = await connection.fetchrow(_SQL["message_counts"], *which)
-    assert counts is not None
-    taken = {name: all_transformers()[source] for source, names in message.takes.items() for name in names}
-    copied = _copied_money(message)
-    numbers = {name for one in taken.values() for name in summed(one)} & taken.keys()
-    named = [name for name in message.fields if name in numbers or any(name in names for names in copied.values())]
-    money = {name for name in named if name not in taken or name in amounts(taken[name])}
-    return OutboundFigures(
-        topic=message.topic,
-        is_done=message.rule.provides in version["facts"],
-        takes=message.takes,
-        copied_sums={
-            name: await _copied(connection, version, message, name, columns)
-            for name, columns in copied.items()
-            if not version["has_changed_rows"]
-        },
-        sums=typed_sums(await connection.fetch(_SQL["message_sums"], *which, named), money),
-        **dict(counts),
-    )
-
-
-def _copied_money(message: OutboundMessage) -> dict[str, list[str]]:
-    """Money columns that the message reads and sends under the same name, by entity."""
-    money = {name: set(money_columns(all_entities()[name])) for name in message.reads}
-    found = {name: [one for one in columns if one in money[name] & {*message.fields}] for name, columns in message.reads.items()}
-    return {name: columns for name, columns in found.items() if columns}
-
-
-async def _copied(
-    connection: Connection, version: Row, message: OutboundMessage, name: str, columns: Iterable[str]
-) -> dict[str, Decimal]:
-    entity = all_entities()[name]
-    sums = ", ".join(f"coalesce(sum(r.{column}), 0)::text AS {column}" for column in columns)
-    source = f"{entity.table} r WHERE r.delivery_id = $1"
-    arguments = [version["deliveries"].get(name)]
-    if name != f"{message.per}s":
-        # A row goes into every message that it is linked to: the account of two portfolios into both.
-        shared = ", ".join(entity.linked)
-        keys = f"(SELECT DISTINCT {message.per}_reference AS receiver, {shared} FROM link WHERE set_version_id = $2) l"
-        source = f"{keys} JOIN {entity.table} r USING ({shared}) WHERE r.delivery_id = $1"
-        arguments.append(version["set_version_id"])
-    row = await connection.fetchrow(f"SELECT {sums} FROM {source}", *arguments)
-    assert row is not None
-    return {column: Decimal(text) for column, text in row.items()}
