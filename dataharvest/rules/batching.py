@@ -10,6 +10,8 @@ RECORDS_PER_SLICE = 500_000
 """Records of a set that one slice of relating goes through, about."""
 MESSAGES_PER_BATCH = 50_000
 """Clients and portfolios that one publishing batch covers, about."""
+CARRIED_AT_ONCE = 500_000
+"""Clients or portfolios, at most, whose links or values one batch takes over: a second of work. Each of more would read all."""
 SMALL_RECORDS = 5_000
 """Records, at most, of which something takes some milliseconds: it is done where it is found to be due, without a message of its
 own."""
@@ -25,6 +27,11 @@ def batch_count(record_counts: Mapping[str, int], *, work: Work) -> int:
     if work is Work.TRANSFORM:
         return _parts(sum(record_counts.values()), RECORDS_PER_BATCH)
     return _parts(max(record_counts.get("clients", 0), record_counts.get("portfolios", 0)), MESSAGES_PER_BATCH)
+
+
+def can_carry_at_once(record_counts: Mapping[str, int]) -> bool:
+    """Whether one batch may take over all links, or all values of a rule."""
+    return max(record_counts.get("clients", 0), record_counts.get("portfolios", 0)) <= CARRIED_AT_ONCE
 
 
 def block_range(first: int, last: int, *, part: int, part_count: int) -> tuple[int, int]:

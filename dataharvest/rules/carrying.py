@@ -33,6 +33,11 @@ class Carried(NamedTuple):
     references: tuple[str, ...] | None = None
     """The clients or portfolios that are left to be done; None for all."""
 
+    @property
+    def is_all(self) -> bool:
+        """Whether nothing is left to be computed: what is there is copied."""
+        return self.names in (("links", "orphans"), ("values",))
+
 
 NOTHING = Carried()
 

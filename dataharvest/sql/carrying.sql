@@ -25,11 +25,11 @@ SELECT NOT EXISTS (SELECT {columns} FROM {table} WHERE delivery_id = $1 EXCEPT A
 -- name: changed_rows
 -- {reference} of rows of one delivery that the other has not, or not as often; {link} leads from a row to its client or portfolio.
 SELECT {reference} AS reference FROM (
-    (SELECT {columns} FROM {table} WHERE delivery_id = {new}::bigint
-     EXCEPT ALL SELECT {columns} FROM {table} WHERE delivery_id = {old}::bigint)
-    UNION ALL
-    (SELECT {columns} FROM {table} WHERE delivery_id = {old}::bigint
-     EXCEPT ALL SELECT {columns} FROM {table} WHERE delivery_id = {new}::bigint)) r
+    SELECT {columns} FROM (
+        SELECT {columns}, 1 AS "of one" FROM {table} WHERE delivery_id = {new}::bigint
+        UNION ALL
+        SELECT {columns}, -1 FROM {table} WHERE delivery_id = {old}::bigint) beside
+    GROUP BY {columns} HAVING sum("of one") <> 0) r
 {link}
 
 -- name: link_of_row

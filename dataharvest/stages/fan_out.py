@@ -9,7 +9,7 @@ from dataharvest.failpoints import failpoint
 from dataharvest.messages import Batch, BatchDone, RuleReady, decode_rule_ready
 from dataharvest.ports import Sender, Work
 from dataharvest.rulebook import all_rules
-from dataharvest.rules.batching import batch_count
+from dataharvest.rules.batching import batch_count, can_carry_at_once
 from dataharvest.rules.carrying import NOTHING
 from dataharvest.rules.needs import Rule
 from dataharvest.stages.carry_over import carry_over
@@ -77,8 +77,9 @@ async def _plan(ready: RuleReady, rule: Rule, *, work: Work, most_records: int) 
     else:
         carried = await carry_over(ready, rule, work=work)
         counts = await work.record_counts(ready)
-    # Few clients or portfolios, named one by one, are one batch.
-    count = 1 if carried.references is not None else batch_count(counts, work=rule.work)
+    # Few clients or portfolios, named one by one, are one batch; what is only copied may be.
+    is_one = carried.references is not None or (carried.is_all and can_carry_at_once(counts))
+    count = 1 if is_one else batch_count(counts, work=rule.work)
     is_small = count == 1 and sum(counts.values()) <= most_records
     is_new = await work.plan(ready, batch_count=count, carried=carried, is_held=is_small)
     return _Planned(count, is_new, is_held=is_small and is_new)

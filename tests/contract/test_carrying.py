@@ -142,6 +142,21 @@ async def test_the_same_set_once_more_sends_nothing(ledger: Ledger) -> None:
     assert publisher.sent(2) == []
 
 
+@pytest.mark.parametrize(("at_once", "in_one"), [(24, {RELATIONSHIP, "sum_of_deposits", "transactions"}), (23, set())])
+async def test_what_is_only_copied_is_one_batch_unless_it_is_very_much(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, at_once: int, in_one: set[str]
+) -> None:
+    for name in ("RECORDS_PER_BATCH", "RECORDS_PER_SLICE"):
+        monkeypatch.setattr(f"dataharvest.rules.batching.{name}", 7)
+    monkeypatch.setattr("dataharvest.rules.batching.CARRIED_AT_ONCE", at_once)
+    publisher = Publisher(ledger)
+    await publisher.publish(BIG)
+    await publisher.make(other("accounts", b",0003,5,EUR,0", b",0003,5,EUR,2"))
+    batches = await publisher.run(*EVERYTHING, *ALWAYS)
+    assert {name for name in EVERYTHING if len(batches[name]) == 1} == in_one
+    assert {one["taxes_paid"] for one in publisher.sent(2)} == {"2.00"}
+
+
 @pytest.mark.parametrize("seed", range(12))
 async def test_what_goes_out_is_what_the_last_files_alone_lead_to(
     ledger: Ledger, seed: int, monkeypatch: pytest.MonkeyPatch
@@ -149,6 +164,7 @@ async def test_what_goes_out_is_what_the_last_files_alone_lead_to(
     choice = random.Random(seed)
     for name in ("RECORDS_PER_BATCH", "RECORDS_PER_SLICE", "MESSAGES_PER_BATCH"):
         monkeypatch.setattr(f"dataharvest.rules.batching.{name}", choice.choice((7, 30, 1_000_000)))
+    monkeypatch.setattr("dataharvest.rules.batching.CARRIED_AT_ONCE", choice.choice((1, 500_000)))
     for place in ("postgres.carrying", "memory_carrying"):
         monkeypatch.setattr(f"dataharvest.adapters.{place}.CHANGED_AT_MOST", choice.choice((1, 10_000)))
         monkeypatch.setattr(f"dataharvest.adapters.{place}.COMPARED_AT_MOST", choice.choice((20, 1_000_000)))

@@ -1,6 +1,7 @@
 """Four files in, exactly the expected messages out: in any order, once more, over crashes and outages."""
 
 import asyncio
+import gc
 import gzip
 import time
 from collections import Counter
@@ -152,6 +153,9 @@ class TestTwoWorkers:
         steps = [one for one in await outside.records("work") if one.key == key]
         assert len(steps) > 100_000 // 20_000
 
+    # While a broker comes back aiokafka asks one address again and again, and can forget a connection to it that was made.
+    # Here it is the test's own client's; it is closed when it is collected, which is not left to the next test.
+    @pytest.mark.filterwarnings("ignore:Unclosed AIOKafkaConnection:ResourceWarning")
     async def test_a_broker_that_is_killed_and_comes_back_changes_nothing(self, outside: Outside) -> None:
         files = make_set("broker-restart", transactions=150_000)
         kafka = Stack(Path(outside.environment["DATAHARVEST_HOME"])).service("kafka")
@@ -166,6 +170,7 @@ class TestTwoWorkers:
         [messages] = (await outside.outbound(files.tenant)).values()
         assert values_of(messages, of=files) == files.outbound
         await assert_stored_once(outside, files)
+        gc.collect()
 
     async def test_a_worker_killed_in_mid_file_loses_and_doubles_nothing(self, outside: Outside, pair: list[Worker]) -> None:
         files = make_set("killed-worker", transactions=100_000)

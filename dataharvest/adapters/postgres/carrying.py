@@ -22,6 +22,7 @@ class BesideBase:
         self._old: Mapping[str, int] = row["base_deliveries"] or {}
         self._counts: Mapping[str, int] = row["record_counts"] or {}
         self.carried = frozenset(row["carried"])
+        self._has_same: dict[tuple[str, frozenset[str]], bool] = {}
 
     def has_same_file(self, entity: str) -> bool:
         """See the port."""
@@ -41,10 +42,11 @@ class BesideBase:
             return True
         if not self.may_be_same(entity):
             return False
-        new, old = self._new[entity], self._old[entity]
-        query = _filled("has_same", columns=", ".join(dict.fromkeys(columns)), table=all_entities()[entity].table)
-        is_same: bool = await self._connection.fetchval(query, new, old)
-        return is_same
+        wanted = entity, frozenset(columns)
+        if wanted not in self._has_same:
+            query = _filled("has_same", columns=", ".join(dict.fromkeys(columns)), table=all_entities()[entity].table)
+            self._has_same[wanted] = await self._connection.fetchval(query, self._new[entity], self._old[entity])
+        return self._has_same[wanted]
 
     async def base_made_by(self, rule: str) -> str | None:
         """See the port."""
