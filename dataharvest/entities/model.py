@@ -9,7 +9,7 @@ LINKED = ("client_reference", "portfolio_reference", "account_number")
 """Columns by which records of one entity belong to those of another."""
 
 _LONGEST_NAME = 63 - len("row__by_delivery")
-"""PostgreSQL keeps 63 characters of a name, the longest of ours is that of the table's index."""
+"""PostgreSQL keeps 63 bytes of a name, the longest of ours is that of the table's index."""
 
 
 class Kind(Enum):
@@ -50,8 +50,8 @@ class Entity:
 
     def __post_init__(self) -> None:
         """Raise Misconfigured for a name that makes others too long for PostgreSQL, which would cut them."""
-        if len(self.name) > _LONGEST_NAME:
-            raise Misconfigured(f"Entity {self.name!r}: its name has {len(self.name)} characters, {_LONGEST_NAME} are possible.")
+        if (length := len(self.name.encode())) > _LONGEST_NAME:
+            raise Misconfigured(f"Entity {self.name!r}: its name has {length} bytes, {_LONGEST_NAME} are possible.")
 
     @property
     def table(self) -> str:

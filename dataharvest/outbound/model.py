@@ -3,8 +3,10 @@
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from dataharvest.errors import Misconfigured
 from dataharvest.rules.carrying import declaration
 from dataharvest.rules.needs import Rule, Work
+from dataharvest.rules.outbound_messages import ENVELOPE
 from dataharvest.transformers.model import Compute, Per, Reads
 
 
@@ -24,6 +26,14 @@ class OutboundMessage:
     fields: tuple[str, ...]
     build: Compute
     logic_version: int
+
+    def __post_init__(self) -> None:
+        """Raise Misconfigured for a field that would take the place of one that every message has."""
+        for name in self.fields:
+            if name in (*ENVELOPE, self.reference_field, "withdrawn"):
+                raise Misconfigured(
+                    f"Outbound message {self.name}: every message has {name!r} already; call the field otherwise."
+                )
 
     @property
     def topic(self) -> str:

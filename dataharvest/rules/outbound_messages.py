@@ -12,7 +12,8 @@ NAMESPACE = UUID("7c0e2a52-2f0a-5b0e-9c0b-5d7a3f1c8e64")
 """Namespace of message ids; a constant of the contract, never to be changed."""
 
 _WITHDRAWN = {"withdrawn": True}
-_ENVELOPE = ("message_id", "tenant", "business_date", "version", "supersedes")
+ENVELOPE = ("message_id", "tenant", "business_date", "version", "supersedes")
+"""Fields of every message that say which one it is; what it says of its client or portfolio comes after them."""
 _VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 """The digit that says how a UUID is laid out, in its first two bits; the other two are the hash's."""
 
@@ -75,7 +76,7 @@ def changed_messages(
 def content_sha256(payload: bytes | str) -> bytes:
     """The hash of the content of a message that was made here, from what went out."""
     fields = orjson.loads(payload)
-    for name in _ENVELOPE:
+    for name in ENVELOPE:
         del fields[name]
     return _hashed(fields)
 

@@ -63,14 +63,19 @@ def notes(statement: Statement) -> list[str]:
 def _not_compared(statement: Statement) -> Iterator[str]:
     if statement.is_other_edition:
         yield (
-            f"since version {statement.version} was made records were repaired or accepted, or a computation was asked for: "
-            "its links, values and messages are not compared with the rows"
+            f"version {statement.version} is to be made anew, for records were repaired or accepted, a computation was asked for "
+            "or an upgrade asks for it: its links, values and messages are not compared with the rows"
         )
+    is_published = statement.version_state == "published"
+    if is_published and statement.relation and not statement.relation.is_done:
+        yield f"links: version {statement.version} was published without them, so they are not compared"
     for name, one in _made(statement):
-        if not one.is_done and statement.version_state == "published":
+        if not one.is_done and is_published:
             yield f"{name}: version {statement.version} was published without it, so it is not compared"
         elif one.is_other_logic:
             yield f"{name}: made by another declaration than today's, so it is not compared with the rows"
+        elif isinstance(one, OutboundFigures) and one.is_done and one.unlike is None and not statement.is_other_edition:
+            yield f"{name}: it takes what another declaration than today's has made, so it is not compared with the rows"
 
 
 def _made(statement: Statement) -> Iterator[tuple[str, ValueFigures | OutboundFigures]]:

@@ -11,6 +11,8 @@ from dataharvest.rules.statement import Unlike, ValuesFromRows
 
 NAMED = 5
 """Clients or portfolios that are named, at most, where something differs."""
+_STORED = ", stored"
+"""No column is called so."""
 
 
 def is_summed(kind: pl.DataType) -> bool:
@@ -25,9 +27,9 @@ def compare_values(given: pl.DataFrame, stored: pl.DataFrame, kinds: Mapping[str
     them. A client or portfolio that only one of the two has counts as one whose values differ.
     """
     mine = given.select("reference", *(_as_read_again(name, given.schema[name], kind) for name, kind in kinds.items()))
-    beside = mine.join(stored, on="reference", how="full", suffix="_stored")
-    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(f"{name}_stored")) for name in ("reference", *kinds))
-    differing = beside.filter(differs).select(pl.coalesce("reference", "reference_stored")).to_series()
+    beside = mine.join(stored, on="reference", how="full", suffix=_STORED)
+    differs = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name + _STORED)) for name in ("reference", *kinds))
+    differing = beside.filter(differs).select(pl.coalesce("reference", "reference" + _STORED)).to_series()
     sums = {name: _sum(given[name]) for name, kind in kinds.items() if is_summed(kind)}
     return ValuesFromRows(sums=sums, unlike=unlike(differing))
 
@@ -52,8 +54,8 @@ def united_values(parts: Sequence[ValuesFromRows]) -> ValuesFromRows:
 
 def _as_read_again(name: str, given: pl.DataType, kind: pl.DataType) -> pl.Expr:
     """A column as it would be read again after it was stored, as text."""
-    # A value that is no number has no text in JSON.
-    known = pl.col(name).fill_nan(None) if given.is_float() else pl.col(name)
+    # JSON has no text for what is no number, and none for what is infinite.
+    known = pl.when(pl.col(name).is_finite()).then(pl.col(name)) if given.is_float() else pl.col(name)
     return known.cast(pl.String).cast(kind)
 
 

@@ -77,9 +77,10 @@ SELECT ARRAY(SELECT DISTINCT made_by FROM batch WHERE set_version_id = $1 AND ru
 SELECT count(*) FROM value WHERE set_version_id = $1 AND transformer = $2
 
 -- name: value_sums
+-- What another declaration has made may be no number.
 SELECT wanted.name, coalesce(sum((v.fields->>wanted.name)::numeric), 0)::text AS total
 FROM unnest($3::text[]) AS wanted (name)
-LEFT JOIN value v ON v.set_version_id = $1 AND v.transformer = $2
+LEFT JOIN value v ON v.set_version_id = $1 AND v.transformer = $2 AND pg_input_is_valid(v.fields->>wanted.name, 'numeric')
 GROUP BY wanted.name
 
 -- name: message_counts
@@ -98,7 +99,8 @@ FROM unnest($5::text[]) AS wanted (name)
 LEFT JOIN (SELECT DISTINCT ON (reference) payload::jsonb AS payload, withdrawn FROM outbound_message
            WHERE set_version_id = ANY(ARRAY(SELECT v.set_version_id FROM set_version v
                                    WHERE v.tenant = $1 AND v.business_date = $2 AND v.version <= $4)) AND kind = $3
-           ORDER BY reference, version DESC) newest ON NOT newest.withdrawn
+           ORDER BY reference, version DESC) newest
+     ON NOT newest.withdrawn AND pg_input_is_valid(newest.payload->>wanted.name, 'numeric')
 GROUP BY wanted.name
 
 -- name: newest_messages

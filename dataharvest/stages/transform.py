@@ -27,7 +27,7 @@ async def transform(batch: Batch, transformer: Transformer, *, work: Work, withi
 
 async def _compute(locked: LockedBatch, transformer: Transformer) -> None:
     frames = await locked.frames(transformer.reads, per=transformer.per)
-    values = as_json(transformer.compute(**frames), tuple(transformer.values))
+    values = as_json(transformer.values_of(frames), tuple(transformer.values))
     failpoint("transform.computed")
     await locked.store_values(values, transformer=transformer.name, logic_version=transformer.logic_version)
 

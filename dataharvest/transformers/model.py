@@ -45,6 +45,19 @@ class Transformer:
             if not (kind.is_numeric() or kind == pl.String):
                 raise Misconfigured(f"Transformer {self.name}: value {name!r} is a {kind}; it must be a number or a String.")
 
+    def values_of(self, frames: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        """What the function gives for a batch.
+
+        Raises:
+            TypeError: a value is of another type than declared: what was exact would not be any more, or could not be read again.
+        """
+        computed = self.compute(**frames)
+        for name, declared in self.values.items():
+            given = computed.schema[name]
+            if not _fits(given, declared):
+                raise TypeError(f"transformer {self.name} gives {name!r} as {given}, declared is {declared}")
+        return computed
+
     @property
     def rule(self) -> Rule:
         """When it runs and what holds afterwards."""
@@ -55,6 +68,15 @@ class Transformer:
         """The declaration in short: what another one has computed is not the same."""
         values = {name: str(kind) for name, kind in self.values.items()}
         return declaration(self.name, self.per, dict(self.reads), values, self.logic_version)
+
+
+def _fits(given: pl.DataType, declared: pl.DataType) -> bool:
+    # A column of nulls alone has a type of its own.
+    if given in (declared, pl.Null()):
+        return True
+    if isinstance(declared, pl.Decimal):
+        return isinstance(given, pl.Decimal) or given.is_integer()
+    return given.is_integer() if declared.is_integer() else declared.is_float() and given.is_numeric()
 
 
 def transformer(

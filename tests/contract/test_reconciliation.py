@@ -175,10 +175,12 @@ async def test_a_version_is_not_compared_with_rows_that_were_changed_after_it(re
     await damage(real_ledger, "DELETE FROM row_clients")
     statement = await statement_of(real_ledger)
     assert {one.entity for one in differences(statement)} == {"accounts", "clients"}
-    assert [one for one in notes(statement) if "since version 1 was made" in one]
+    assert [one for one in notes(statement) if "version 1 is to be made anew" in one]
 
 
-@pytest.mark.parametrize("other", ["UPDATE value SET logic_version = 0", "UPDATE batch SET made_by = 'another declaration'"])
+@pytest.mark.parametrize(
+    "other", ["UPDATE value SET logic_version = 0", "UPDATE batch SET made_by = 'another' WHERE rule = 'tax'"]
+)
 async def test_what_another_declaration_made_is_not_compared_with_what_todays_gives(real_ledger: Ledger, other: str) -> None:
     await published(real_ledger)
     await damage(real_ledger, """UPDATE value SET fields = '{"taxes_paid": "1.00"}' WHERE transformer = 'tax'""")
@@ -188,6 +190,15 @@ async def test_what_another_declaration_made_is_not_compared_with_what_todays_gi
     # The sums of values and messages are compared whoever made them.
     assert {one.entity for one in differences(statement)} == {"outbound.clients"}
     assert [one for one in notes(statement) if one.startswith("tax: made by another declaration than today's")]
+
+
+async def test_what_another_declaration_made_of_another_type_is_left_out_of_sums(real_ledger: Ledger) -> None:
+    await published(real_ledger)
+    fields = '{"taxes_paid": "none", "number_of_transactions": "1.5"}'
+    await damage(real_ledger, f"UPDATE value SET logic_version = 0, fields = '{fields}'")
+    shown = {(one.subject, one.what): one.text for one in lines(await statement_of(real_ledger))}
+    assert shown["tax", "sum of taxes_paid"] == "0.00"
+    assert shown["transactions", "sum of number_of_transactions"] == "4.50"
 
 
 async def test_a_version_is_compared_though_nobody_knows_its_batches_any_more(real_ledger: Ledger) -> None:

@@ -179,14 +179,15 @@ def test_what_has_changed_since_is_not_compared_but_said() -> None:
     old = replace(EXACT, values=(replace(TAX, from_rows=None, is_other_logic=True),))
     assert sentences(old) == []
     assert notes(old) == ["tax: made by another declaration than today's, so it is not compared with the rows"]
-    made = replace(EXACT, outbound=(replace(OUT, unlike=None, is_other_logic=True),))
+    # Of fields that were others a sum says nothing.
+    made = replace(EXACT, outbound=(replace(OUT, unlike=None, is_other_logic=True, sums={"taxes_paid": Decimal(1)}),))
     assert sentences(made) == []
     assert notes(made) == ["outbound.clients: made by another declaration than today's, so it is not compared with the rows"]
     changed = replace(EXACT, is_other_edition=True, relation=None, values=(replace(TAX, expected_count=None, from_rows=None),))
     assert sentences(changed) == []
     assert notes(changed) == [
-        "since version 1 was made records were repaired or accepted, or a computation was asked for: "
-        "its links, values and messages are not compared with the rows"
+        "version 1 is to be made anew, for records were repaired or accepted, a computation was asked for or an upgrade asks "
+        "for it: its links, values and messages are not compared with the rows"
     ]
 
 
@@ -194,6 +195,15 @@ def test_what_a_published_version_went_out_without_is_said() -> None:
     later = replace(EXACT, values=(replace(TAX, is_done=False, reference_count=0, from_rows=None),), outbound=())
     assert sentences(later) == []
     assert notes(later) == ["tax: version 1 was published without it, so it is not compared"]
+    # A message that takes it by now was not made by that declaration, but with values that there are none of.
+    both = replace(later, outbound=(replace(OUT, unlike=None),))
+    assert sentences(both) == []
+    assert notes(both) == [
+        "tax: version 1 was published without it, so it is not compared",
+        "outbound.clients: it takes what another declaration than today's has made, so it is not compared with the rows",
+    ]
+    unrelated = replace(EXACT, relation=replace(RELATION, is_done=False))
+    assert notes(unrelated) == ["links: version 1 was published without them, so they are not compared"]
 
 
 def test_the_manifest_is_compared_with_the_newest_delivery_and_the_messages_with_the_versions() -> None:

@@ -1,6 +1,7 @@
 """Entities, transformers and outbound messages are found by being there, in any order, here or in an installed package."""
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from dataharvest.errors import Misconfigured
 from dataharvest.outbound import all_outbound
 from dataharvest.rulebook import RELATIONSHIP, all_rules, require_sound_rules, required_entities, waived_entities
 from dataharvest.rules.needs import Rule, Work
-from dataharvest.transformers import all_transformers
+from dataharvest.transformers import Transformer, all_transformers
 
 REGISTRIES: list[tuple[ModuleType, Any]] = [
     (entities, all_entities), (transformers, all_transformers), (outbound, all_outbound)
@@ -143,5 +144,45 @@ def test_a_value_that_cannot_be_read_again_is_refused(kind: pl.DataType) -> None
 def test_a_name_that_postgresql_would_cut_is_refused() -> None:
     accounts = all_entities()["accounts"]
     assert replace(accounts, name="a" * 47).name
-    with pytest.raises(Misconfigured, match="its name has 48 characters, 47 are possible"):
+    with pytest.raises(Misconfigured, match="its name has 48 bytes, 47 are possible"):
         replace(accounts, name="a" * 48)
+
+
+@pytest.mark.parametrize("name", ["version", "message_id", "client_reference", "withdrawn"])
+def test_a_field_that_every_message_has_is_refused(name: str) -> None:
+    with pytest.raises(Misconfigured, match=f"^Outbound message clients: every message has '{name}'"):
+        replace(all_outbound()["outbound.clients"], fields=(name,))
+
+
+FITTING: list[tuple[pl.DataType, pl.Series]] = [
+    (pl.Decimal(38, 4), pl.Series(["1.5"]).cast(pl.Decimal(38, 8))),
+    (pl.Decimal(38, 4), pl.Series([1])),
+    (pl.Decimal(38, 4), pl.Series([None])),
+    (pl.Int64(), pl.Series([1], dtype=pl.UInt32)),
+    (pl.Float64(), pl.Series([1])),
+    (pl.String(), pl.Series(["A"])),
+]
+UNFIT: list[tuple[pl.DataType, pl.Series]] = [
+    (pl.Decimal(38, 4), pl.Series([1.5])),
+    (pl.Int64(), pl.Series([1.0])),
+    (pl.Int64(), pl.Series(["1.5"]).cast(pl.Decimal(38, 4))),
+    (pl.String(), pl.Series([1])),
+    (pl.Float64(), pl.Series(["1"])),
+]
+
+
+def giving(given: pl.Series, *, declared: pl.DataType) -> Transformer:
+    """A transformer of one value."""
+    frame = pl.DataFrame({"reference": ["a"], "rank": given})
+    return replace(all_transformers()["tax"], values={"rank": declared}, compute=lambda: frame)
+
+
+@pytest.mark.parametrize(("declared", "given"), FITTING)
+def test_a_type_that_keeps_what_was_given_will_do(declared: pl.DataType, given: pl.Series) -> None:
+    assert giving(given, declared=declared).values_of({})["rank"].to_list() == given.to_list()
+
+
+@pytest.mark.parametrize(("declared", "given"), UNFIT)
+def test_a_transformer_that_gives_another_type_than_it_declares_ends_loudly(declared: pl.DataType, given: pl.Series) -> None:
+    with pytest.raises(TypeError, match=f"^transformer tax gives 'rank' as {re.escape(str(given.dtype))}, declared is "):
+        giving(given, declared=declared).values_of({})

@@ -72,9 +72,11 @@ def test_a_sum_does_not_begin_anew_where_its_type_ends(kind: pl.DataType, number
 def test_values_are_compared_as_they_are_read_again_and_summed_as_they_are_given() -> None:
     """More digits than declared, and what is no number."""
     digits = pl.Series(["0.33335000", "1.00000000"]).cast(pl.Decimal(38, 8))
-    given = pl.DataFrame({"reference": ["a", "b"], "paid": digits, "rate": [0.25, float("nan")]})
-    read = {"reference": ["a", "b"], "paid": pl.Series(["0.33335", "1.00"]).cast(AMOUNT), "rate": [0.25, None]}
-    found = compare_values(given, pl.DataFrame(read), {"paid": AMOUNT, "rate": pl.Float64()})
+    rates = {"rate": [0.25, float("nan")], "rate_stored": [float("inf"), 3.0]}
+    given = pl.DataFrame({"reference": ["a", "b"], "paid": digits, **rates})
+    read = {"paid": pl.Series(["0.33335", "1.00"]).cast(AMOUNT), "rate": [0.25, None], "rate_stored": [None, 3.0]}
+    kinds: dict[str, pl.DataType] = {"paid": AMOUNT, "rate": pl.Float64(), "rate_stored": pl.Float64()}
+    found = compare_values(given, pl.DataFrame({"reference": ["a", "b"], **read}), kinds)
     assert found == ValuesFromRows(sums={"paid": Decimal("1.33335")}, unlike=Unlike())
 
 

@@ -30,14 +30,17 @@ class VersionAgain:
         self.facts = frozenset(row["facts"])
         # Nothing is left out because relating found every record linked: that is what is looked at.
         self.opened = OpenBatch(row["set_version_id"], computed=True, deliveries=row["deliveries"] or {})
+        self._is_other_logic: dict[str, bool] = {}
         self._record_counts: dict[str, int] = row["record_counts"] or {}
 
     async def is_other_logic(self, made: Transformer | OutboundMessage) -> bool:
         """Whether some of it was made by another declaration; what an older version of the program made counts as today's."""
-        row = await self.connection.fetchrow(_SQL["made_by"], self.opened.set_version_id, made.rule.name)
-        assert row is not None
-        is_other_version = isinstance(made, Transformer) and not {*row["logic_versions"]} <= {made.logic_version}
-        return is_other_version or not {*row["declarations"]} <= {made.made_by}
+        name = made.rule.name
+        if name not in self._is_other_logic:
+            [row] = await self.connection.fetch(_SQL["made_by"], self.opened.set_version_id, name)
+            is_other_version = isinstance(made, Transformer) and not {*row["logic_versions"]} <= {made.logic_version}
+            self._is_other_logic[name] = is_other_version or not {*row["declarations"]} <= {made.made_by}
+        return self._is_other_logic[name]
 
     def batches(self, made: Transformer | OutboundMessage) -> Iterator[Batch]:
         """The batches of its rule, as many as are planned for so many records."""

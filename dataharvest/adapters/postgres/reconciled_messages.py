@@ -35,7 +35,8 @@ async def _messages(version: VersionAgain, message: OutboundMessage) -> Outbound
     money = {name for name in named if name not in taken or name in amounts(taken[name])}
     is_done = message.rule.provides in version.facts
     is_other_logic = await version.is_other_logic(message)
-    is_compared = is_done and not is_other_logic and not version.is_other_edition
+    takes_other_logic = any([await version.is_other_logic(all_transformers()[name]) for name in message.takes])
+    is_compared = is_done and not (is_other_logic or takes_other_logic or version.is_other_edition)
     return OutboundFigures(
         topic=message.topic,
         is_done=is_done,

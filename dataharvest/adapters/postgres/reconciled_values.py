@@ -69,7 +69,7 @@ async def _from_rows(version: VersionAgain, one: Transformer) -> ValuesFromRows:
 async def _batch_from_rows(version: VersionAgain, one: Transformer, batch: Batch) -> ValuesFromRows:
     takes = {one.name: tuple(one.values)}
     stored = await read_values(version.connection, takes, opened=version.opened, batch=batch)
-    return compare_values(one.compute(**await version.frames(one, batch)), stored, one.values)
+    return compare_values(one.values_of(await version.frames(one, batch)), stored, one.values)
 
 
 def amounts(transformer: Transformer) -> set[str]:
@@ -85,7 +85,8 @@ def summed(transformer: Transformer) -> list[str]:
 def typed_sums(rows: Iterable[Any], money: Collection[str]) -> dict[str, Decimal | int]:
     """Rows of name and total as exact amounts and whole numbers, in order of name."""
     totals = {row["name"]: row["total"] for row in sorted(rows, key=lambda row: str(row["name"]))}
-    return {name: Decimal(total) if name in money else int(total) for name, total in totals.items()}
+    # What another declaration has made may have decimals where today's has none.
+    return {name: Decimal(total) if name in money or "." in total else int(total) for name, total in totals.items()}
 
 
 def _by_kind(rows: Iterable[Any]) -> dict[str, int]:

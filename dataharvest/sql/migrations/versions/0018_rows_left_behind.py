@@ -26,8 +26,8 @@ WHERE EXISTS (SELECT FROM set_version v WHERE (v.tenant, v.business_date) = (s.t
 def upgrade() -> None:
     """Remove the rows by a look at each one: the index that may not know of them is not asked."""
     connection = op.get_bind()
-    connection.exec_driver_sql(_BEGIN_ANEW)
     connection.exec_driver_sql("SET LOCAL enable_bitmapscan = off")
     for (table,) in connection.exec_driver_sql(_TABLES).all():
         connection.exec_driver_sql(_REMOVE.format(table=table))
     connection.exec_driver_sql("SET LOCAL enable_bitmapscan = on")
+    connection.exec_driver_sql(_BEGIN_ANEW)
