@@ -23,35 +23,100 @@ _PACKAGES = ("dataharvest", "faust-streaming", "aiokafka", "asyncpg", "polars", 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One command and its words for a short and a full run."""
+    """One command, its words for a short and a full run, and what bounds its figure."""
 
     name: str
     module: str
+    bound: str
     short: Sequence[str] = ()
     full: Sequence[str] = ()
 
 
 BENCHMARKS = (
-    Benchmark("P1", "p1", short=("--rows", "1000000")),
-    Benchmark("P2", "p2", short=("--rows", "300000")),
-    Benchmark("P3", "p3", short=("--megabytes", "500"), full=("--megabytes", "10000")),
-    Benchmark("judgement", "judgement", short=("--rows", "1000000"), full=("--rows", "1000000", "3000000", "10000000")),
-    Benchmark("copies", "copies", short=("--rows", "1000000", "--copies", "4")),
-    Benchmark("P4", "p4", full=("--sets", "200")),
-    Benchmark("idle", "idle", short=("--seconds", "20", "--rounds", "3")),
-    Benchmark("P5", "p5", short=("--rows", "1000000", "6000000", "--rounds", "1")),
-    Benchmark("P6", "p6", short=("--tenants", "100"), full=("--tenants", "1000")),
-    Benchmark("publishing", "publishing"),
-    Benchmark("P7", "p7", short=("--workers", "1", "4", "--seconds", "30")),
-    Benchmark("P8", "p8", short=("--portfolios", "30000", "--transactions", "300000", "--rounds", "1")),
-    Benchmark("P9a", "p9a", short=("--rows", "3000000", "--sets", "3", "--rounds", "1")),
-    Benchmark("P9b", "p9b", short=("--rows", "6000000", "--sets", "5", "--rounds", "1")),
-    Benchmark("P10", "p10", short=("--portfolios", "30000", "--transactions", "300000", "--rounds", "1")),
     Benchmark(
-        "schemas", "schemas", short=("--rows", "1000000", "--tenants", "100", "--days", "50", "--own-days", "5", "--rounds", "1")
+        "P1",
+        "p1",
+        "processor time of all parts together (in the row); what each promise takes of it is `promises`",
+        short=("--rows", "1000000"),
     ),
-    Benchmark("explain", "explains", short=("--rows", "6000000")),
-    Benchmark("swept load", "swept_load", short=("--megabytes", "300")),
+    Benchmark("promises", "promises", "it takes P1's way apart", short=("--rows", "1000000")),
+    Benchmark("P2", "p2", "as P1; the peers by one process that reads and converts every row", short=("--rows", "300000")),
+    Benchmark(
+        "P3",
+        "p3",
+        "the interpreter with its libraries, and the chunks in hand; not the file",
+        short=("--megabytes", "500"),
+        full=("--megabytes", "10000"),
+    ),
+    Benchmark(
+        "judgement",
+        "judgement",
+        "one pass of a session over the rows, with a hash of each key",
+        short=("--rows", "1000000"),
+        full=("--rows", "1000000", "3000000", "10000000"),
+    ),
+    Benchmark(
+        "copies",
+        "copies",
+        "storing each copied key under an index, and looking it up to be removed",
+        short=("--rows", "1000000", "--copies", "4"),
+    ),
+    Benchmark("P4", "p4", "some twelve hops between processes, one after the other", full=("--sets", "200")),
+    Benchmark(
+        "idle",
+        "idle",
+        "loops that look once a second or less; Kafka's own work; imports",
+        short=("--seconds", "20", "--rounds", "3"),
+    ),
+    Benchmark("P5", "p5", "processor time of each row, as P1", short=("--rows", "1000000", "6000000", "--rounds", "1")),
+    Benchmark(
+        "P6",
+        "p6",
+        "processor time of each set (in the row): nearly half of it the workers', a third PostgreSQL's",
+        short=("--tenants", "100"),
+        full=("--tenants", "1000"),
+    ),
+    Benchmark("publishing", "publishing", "one process that makes batches: a key's hash, a record's bytes"),
+    Benchmark(
+        "P7",
+        "p7",
+        "waiting for the database, six round trips a chunk",
+        short=("--workers", "1", "4", "--seconds", "30"),
+    ),
+    Benchmark(
+        "P8",
+        "p8",
+        "processor time (in the row), most of it PostgreSQL's: rows stored, judged, related, read twice; messages stored",
+        short=("--portfolios", "30000", "--transactions", "300000", "--rounds", "1"),
+    ),
+    Benchmark(
+        "P9a", "p9a", "round trips of 50 ms, one after the other", short=("--rows", "3000000", "--sets", "3", "--rounds", "1")
+    ),
+    Benchmark(
+        "P9b",
+        "p9b",
+        "some 330 turns between processes, each of which waits for a core",
+        short=("--rows", "6000000", "--sets", "5", "--rounds", "1"),
+    ),
+    Benchmark(
+        "P10",
+        "p10",
+        "PostgreSQL: values and links copied, rows of two files compared; where transactions change, all of them read anew",
+        short=("--portfolios", "30000", "--transactions", "300000", "--rounds", "1"),
+    ),
+    Benchmark(
+        "schemas",
+        "schemas",
+        "of tables of their own the catalogue, of indexes kept row by row each row",
+        short=("--rows", "1000000", "--tenants", "100", "--days", "50", "--own-days", "5", "--rounds", "1"),
+    ),
+    Benchmark(
+        "explain",
+        "explains",
+        "pages that a delivery's rows share with others', and those of the index; no plan reads a whole table of rows",
+        short=("--rows", "6000000"),
+    ),
+    Benchmark("swept load", "swept_load", "as P1", short=("--megabytes", "300")),
 )
 
 
@@ -113,6 +178,12 @@ def _page(rows: Sequence[str]) -> str:
             "| id | result | run | load average over the last five minutes of it |",
             "|---|---|---|---|",
             *rows,
+            "",
+            "## What bounds each figure",
+            "",
+            "Profiles, plans and what was tried are in [docs/performance.md](../docs/performance.md).",
+            "",
+            *(f"- {one.name}: {one.bound}" for one in BENCHMARKS),
             "",
         ]
     )
