@@ -1,7 +1,8 @@
 """A stack whose three links lead through proxies, and what workers need to know to use them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -9,13 +10,22 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dataharvest.stack import Stack
 from dataharvest.stack.kafka import Kafka
-from dataharvest.stack.ports import HOST, keep_or_choose
+from dataharvest.stack.ports import HOST, LOWEST_PORT, PORT_SPAN, ephemeral_start, is_free
 from tests.faults.disks import mount_small_disks
 from tests.faults.proxy import Proxy
 from tests.kills.world import World, world
 
 LINKS = ("s3", "kafka", "postgres")
 PROXY_PORT = "kafka_proxy"
+
+
+def proxy_port(*, taken: Container[int]) -> int:
+    """A free port of those from which no stack chooses, if there are any: another one may start before this one is used."""
+    candidates = range(LOWEST_PORT, max(LOWEST_PORT + 1_000, ephemeral_start() - PORT_SPAN))
+    for port in random.SystemRandom().sample(candidates, len(candidates)):
+        if port not in taken and is_free(port):
+            return port
+    raise OSError("no free port found for a proxy")
 
 
 class ProxiedKafka(Kafka):
@@ -29,7 +39,7 @@ class ProxiedKafka(Kafka):
     def prepare_data(self) -> None:
         """Choose the proxy's port, once."""
         with self.home.changing() as state:
-            state.facts.setdefault(PROXY_PORT, str(keep_or_choose(None, taken=state.ports.values())))
+            state.facts.setdefault(PROXY_PORT, str(proxy_port(taken=state.ports.values())))
         super().prepare_data()
 
     def _configuration(self, data: Path) -> str:
@@ -111,11 +121,7 @@ async def site(*, home: Path | None = None, has_small_disks: bool = False) -> As
         taken = [*known.values(), int(state.facts[PROXY_PORT])]
         proxies: dict[str, Proxy] = {}
         for name, target in targets.items():
-            port = (
-                int(state.facts[PROXY_PORT])
-                if name == "kafka"
-                else await asyncio.to_thread(partial(keep_or_choose, None, taken=taken))
-            )
+            port = int(state.facts[PROXY_PORT]) if name == "kafka" else await asyncio.to_thread(partial(proxy_port, taken=taken))
             taken.append(port)
             proxies[name] = await running.enter_async_context(Proxy(port, target).serving())
         yield Site(made, proxies)
