@@ -28,7 +28,7 @@ from dataharvest.deliveries import ChunkOutcome
 from dataharvest.entities import all_entities
 from dataharvest.messages import ChunkMetadata, decode_chunk, encode_chunk
 from dataharvest.ports import Position
-from dataharvest.rules.header import read_header
+from dataharvest.rules.header import Header, read_header
 from dataharvest.rules.records import CheckedChunk
 from dataharvest.rules.splitting import Piece, RecordSplitter
 from dataharvest.stages.persist import check
@@ -43,7 +43,8 @@ VALUES ('bench', '2026-01-02', 'transactions', 'b', $1, '', '', now(), 0, 'split
 
 Parts = dict[str, float]
 Chunk = tuple[ChunkMetadata, bytes]
-Store = Callable[[Database, Sequence[tuple[ChunkMetadata, CheckedChunk]]], Awaitable[None]]
+Checked = Sequence[tuple[ChunkMetadata, CheckedChunk]]
+Store = Callable[[Database, Checked], Awaitable[None]]
 
 
 def main() -> int:
@@ -71,7 +72,8 @@ def _round(site: Site, content: bytes, oracle: Oracle, number: int) -> Parts:
         sha256(content).digest()
         hashes = [sha256(piece.data).hexdigest() for piece in pieces]
     delivery_id = asyncio.run(_registered(site, number))
-    chunks = [(_metadata(piece, digest, content, delivery_id), piece.data) for piece, digest in zip(pieces, hashes, strict=True)]
+    header = _header(content)
+    chunks = [(_metadata(piece, digest, header, delivery_id), piece.data) for piece, digest in zip(pieces, hashes, strict=True)]
     with _taking(parts, "packing"):
         messages = [encode_chunk(*chunk) for chunk in chunks]
     with _taking(parts, "unpacking"):
@@ -104,10 +106,14 @@ def _pieces(content: bytes) -> Iterator[Piece]:
     yield from splitter.finish()
 
 
-def _metadata(piece: Piece, digest: str, content: bytes, delivery_id: int) -> ChunkMetadata:
+def _header(content: bytes) -> Header:
     header = read_header(content[:1024], entity=all_entities()["transactions"], at_end=False)
     if header is None:
         sys.exit("promises FAIL: there is no header")
+    return header
+
+
+def _metadata(piece: Piece, digest: str, header: Header, delivery_id: int) -> ChunkMetadata:
     return ChunkMetadata(
         tenant="bench",
         business_date=date(2026, 1, 2),
@@ -138,7 +144,7 @@ def _database(site: Site) -> Database:
     return Database(url, pool_size=1, application_name="benchmark")
 
 
-async def _stored_s(site: Site, store: Store, checked: Sequence[tuple[ChunkMetadata, CheckedChunk]]) -> float:
+async def _stored_s(site: Site, store: Store, checked: Checked) -> float:
     """Processor seconds of the one session that stores them."""
     database = _database(site)
     try:
@@ -152,18 +158,18 @@ async def _stored_s(site: Site, store: Store, checked: Sequence[tuple[ChunkMetad
         await database.close()
 
 
-async def _at_once(database: Database, checked: Sequence[tuple[ChunkMetadata, CheckedChunk]]) -> None:
+async def _at_once(database: Database, checked: Checked) -> None:
     async with database.transaction() as connection:
         await _copy(connection, checked[0][1], (one.copy_text for _, one in checked))
 
 
-async def _by_chunk(database: Database, checked: Sequence[tuple[ChunkMetadata, CheckedChunk]]) -> None:
+async def _by_chunk(database: Database, checked: Checked) -> None:
     for _, one in checked:
         async with database.transaction() as connection:
             await _copy(connection, one, iter([one.copy_text]))
 
 
-async def _as_it_is(database: Database, checked: Sequence[tuple[ChunkMetadata, CheckedChunk]]) -> None:
+async def _as_it_is(database: Database, checked: Checked) -> None:
     chunks = PostgresChunks(database)
     for offset, (metadata, one) in enumerate(checked):
         if await chunks.persist(metadata, one, position=Position("chunks", 0, offset)) is not ChunkOutcome.STORED:

@@ -22,9 +22,7 @@ from decimal import Decimal
 
 from dataharvest.rules import control_totals
 from dataharvest.rules.control_totals import Difference
-from dataharvest.rules.statement import DeliveryFigures, OutboundFigures, RelationFigures, Statement, Unlike, ValueFigures
-
-_COUNTS = ("read", "persisted", "quarantined", "duplicate", "accepted")
+from dataharvest.rules.statement import COUNTS, DeliveryFigures, OutboundFigures, RelationFigures, Statement, Unlike, ValueFigures
 
 
 def differences(statement: Statement) -> list[Difference]:
@@ -51,7 +49,7 @@ def _delivery_differences(one: DeliveryFigures) -> Iterator[Difference]:
     accounted = sum(one.ledger[1:])
     if one.ledger.record_count != accounted:
         yield _difference(one.entity, "records accounted for in the ledger", one.ledger.record_count, accounted)
-    for what, recorded, counted in zip(_COUNTS, one.recorded, one.ledger, strict=True):
+    for what, recorded, counted in zip(COUNTS, one.recorded, one.ledger, strict=True):
         if recorded != counted:
             yield _difference(one.entity, f"records {what} by its chunks", recorded, counted)
     if one.row_count != one.ledger.persisted_count:

@@ -9,6 +9,9 @@ from dataharvest.rules.control_totals import DeliveryTotals
 from dataharvest.rules.manifest import Manifest
 from dataharvest.rules.tiling import Totals
 
+COUNTS = ("read", "persisted", "quarantined", "duplicate", "accepted")
+"""What the counts of `Totals` are called, in their order."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeliveryFigures:

@@ -5,9 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from dataharvest.rules.control_totals import figure_text
-from dataharvest.rules.statement import OutboundFigures, Statement, ValueFigures
-
-_COUNTS = ("read", "persisted", "quarantined", "duplicate", "accepted")
+from dataharvest.rules.statement import COUNTS, OutboundFigures, Statement, ValueFigures
 
 
 class Line(NamedTuple):
@@ -35,7 +33,7 @@ def lines(statement: Statement) -> Iterator[Line]:
             yield Line("file", entity, None, "sha256", totals.sha256)
         yield from (Line("file", entity, None, f"sum of {name}", amount) for name, amount in sorted(totals.sums.items()))
     for one in statement.deliveries:
-        for what, count in zip(_COUNTS, one.ledger, strict=True):
+        for what, count in zip(COUNTS, one.ledger, strict=True):
             yield Line("chunks", one.entity, one.delivery_id, what, count)
     for one in statement.deliveries:
         yield Line("table", one.entity, one.delivery_id, "rows", one.row_count)

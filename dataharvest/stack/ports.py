@@ -46,7 +46,15 @@ def keep_or_choose(recorded: int | None, *, taken: Container[int] = ()) -> int:
     # Ports the kernel hands to outgoing connections are avoided: a client that keeps trying to reach a stopped
     # server on such a port can, by chance, connect to itself and so take the port for good.
     highest = ephemeral_start()
-    candidates = range(max(LOWEST_PORT, highest - PORT_SPAN), highest)
+    return choose(range(max(LOWEST_PORT, highest - PORT_SPAN), highest), taken=taken)
+
+
+def choose(candidates: range, *, taken: Container[int]) -> int:
+    """One of the ports that is free and not among ``taken``, by chance.
+
+    Raises:
+        OSError: no free port was found.
+    """
     for port in random.SystemRandom().sample(candidates, ATTEMPT_COUNT):
         if port not in taken and is_free(port):
             return port

@@ -1,7 +1,6 @@
 """A stack whose three links lead through proxies, and what workers need to know to use them."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Container
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dataharvest.stack import Stack
 from dataharvest.stack.kafka import Kafka
-from dataharvest.stack.ports import HOST, LOWEST_PORT, PORT_SPAN, ephemeral_start, is_free
+from dataharvest.stack.ports import HOST, LOWEST_PORT, PORT_SPAN, choose, ephemeral_start
 from tests.faults.disks import mount_small_disks
 from tests.faults.proxy import Proxy
 from tests.kills.world import World, world
@@ -21,11 +20,7 @@ PROXY_PORT = "kafka_proxy"
 
 def proxy_port(*, taken: Container[int]) -> int:
     """A free port of those from which no stack chooses, if there are any: another one may start before this one is used."""
-    candidates = range(LOWEST_PORT, max(LOWEST_PORT + 1_000, ephemeral_start() - PORT_SPAN))
-    for port in random.SystemRandom().sample(candidates, len(candidates)):
-        if port not in taken and is_free(port):
-            return port
-    raise OSError("no free port found for a proxy")
+    return choose(range(LOWEST_PORT, max(LOWEST_PORT + 1_000, ephemeral_start() - PORT_SPAN)), taken=taken)
 
 
 class ProxiedKafka(Kafka):

@@ -41,6 +41,15 @@ async def read_entity(
     return (await _copy_out(connection, query, columns)).with_columns(casts)
 
 
+async def read_frames(
+    connection: Connection, reads: Reads, *, per: Per, opened: OpenBatch, batch: Batch
+) -> dict[str, pl.DataFrame]:
+    """The rows of each entity that concern the batch, by its name."""
+    return {
+        name: await read_entity(connection, name, columns, per=per, opened=opened, batch=batch) for name, columns in reads.items()
+    }
+
+
 async def read_values(connection: Connection, takes: Reads, *, opened: OpenBatch, batch: Batch) -> pl.DataFrame:
     """Values of several transformers side by side, one row per ``reference``, of the types declared."""
     joined: pl.DataFrame | None = None

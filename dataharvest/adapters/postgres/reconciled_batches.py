@@ -7,7 +7,7 @@ import asyncpg
 import polars as pl
 
 from dataharvest.adapters.postgres.connection import Connection
-from dataharvest.adapters.postgres.frames import read_entity
+from dataharvest.adapters.postgres.frames import read_frames
 from dataharvest.deliveries import OpenBatch, SetKey
 from dataharvest.messages import Batch
 from dataharvest.outbound import OutboundMessage
@@ -51,7 +51,4 @@ class VersionAgain:
 
     async def frames(self, made: Transformer | OutboundMessage, batch: Batch) -> dict[str, pl.DataFrame]:
         """What it is made from, of the batch."""
-        return {
-            name: await read_entity(self.connection, name, columns, per=made.per, opened=self.opened, batch=batch)
-            for name, columns in made.reads.items()
-        }
+        return await read_frames(self.connection, made.reads, per=made.per, opened=self.opened, batch=batch)

@@ -8,7 +8,7 @@ import polars as pl
 
 from dataharvest.adapters.postgres.carrying import BesideBase
 from dataharvest.adapters.postgres.connection import Connection, Database
-from dataharvest.adapters.postgres.frames import copy_frame, read_entity, read_values
+from dataharvest.adapters.postgres.frames import copy_frame, read_frames, read_values
 from dataharvest.adapters.postgres.notifications import add_notification
 from dataharvest.adapters.postgres.relating import relate_slice
 from dataharvest.adapters.postgres.sets import shared
@@ -156,10 +156,7 @@ class LockedBatch:
 
     async def frames(self, reads: Reads, *, per: Per) -> dict[str, pl.DataFrame]:
         """See the port."""
-        return {
-            name: await read_entity(self._connection, name, columns, per=per, opened=self.opened, batch=self._batch)
-            for name, columns in reads.items()
-        }
+        return await read_frames(self._connection, reads, per=per, opened=self.opened, batch=self._batch)
 
     async def values(self, takes: Reads) -> pl.DataFrame:
         """See the port."""
